@@ -1,0 +1,6 @@
+//! The server's parts and their assembly.
+
+pub mod blobs;
+pub mod builder;
+pub mod oci;
+pub mod rollout;
