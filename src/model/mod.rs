@@ -1,11 +1,17 @@
-//! The nouns both sides share: plain data with serde, no I/O and no other module of ours.
+//! The nouns that every part shares: plain data with serde, no I/O and no other module of ours.
 
 mod app;
 mod build;
 mod digest;
+mod event;
 mod name;
+mod text_enum;
+mod time;
 
 pub use app::{AppPort, AppSpec, EnvVar, PublishMode};
 pub use build::{BuildInput, GitSource, InputKind, Source};
 pub use digest::{Digest, DigestError};
+pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
 pub use name::{AppName, NameError, ProjectName, StreamName, TagName};
+pub use text_enum::UnknownWord;
+pub use time::{now, rfc3339};

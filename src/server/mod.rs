@@ -4,3 +4,5 @@ pub mod blobs;
 pub mod builder;
 pub mod oci;
 pub mod rollout;
+pub mod store;
+pub mod wake;

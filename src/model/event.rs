@@ -1,0 +1,140 @@
+//! Who did what: actors, the kinds of moves a tag makes, and the rows of its history and of the ledger.
+
+use serde::{Deserialize, Serialize};
+
+use super::text_enum::text_enum;
+
+text_enum! {
+    /// What kind of actor changed something.
+    ActorKind {
+        Person = "person",
+        Robot = "robot",
+        Schedule = "schedule",
+        Build = "build",
+        Webhook = "webhook",
+        System = "system",
+    }
+}
+
+/// Who or what changed something, as people read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    pub kind: ActorKind,
+    /// User name, build name, or the schedule's word for itself.
+    pub name: String,
+}
+
+impl Actor {
+    /// A person or a program signed in as one.
+    pub fn person(name: impl Into<String>) -> Self {
+        Self { kind: ActorKind::Person, name: name.into() }
+    }
+
+    /// A build, by name.
+    pub fn build(name: impl Into<String>) -> Self {
+        Self { kind: ActorKind::Build, name: name.into() }
+    }
+
+    /// The import schedule.
+    pub fn schedule() -> Self {
+        Self { kind: ActorKind::Schedule, name: "schedule".to_owned() }
+    }
+
+    /// Weir itself, for instance an image-change trigger.
+    pub fn system(name: impl Into<String>) -> Self {
+        Self { kind: ActorKind::System, name: name.into() }
+    }
+}
+
+text_enum! {
+    /// How a tag came to move.
+    EventKind {
+        Push = "push",
+        Import = "import",
+        Build = "build",
+        Follow = "follow",
+        Rollback = "rollback",
+        Restore = "restore",
+        Api = "api",
+    }
+}
+
+impl EventKind {
+    /// Automatic movers respect holds and rejected digests. Pushes count as automatic: a robot pushes like a person does, and a
+    /// person's decision to go back must outlast both.
+    pub fn is_automatic(self) -> bool {
+        matches!(self, Self::Push | Self::Import | Self::Build | Self::Follow)
+    }
+}
+
+text_enum! {
+    /// What became of an attempt to move a tag.
+    Outcome {
+        /// The tag points to the digest now.
+        Moved = "moved",
+        /// A hold kept the tag where it is.
+        Held = "held",
+        /// The digest is rejected on this tag.
+        Rejected = "rejected",
+        /// The tag was deleted; its history stays.
+        Deleted = "deleted",
+    }
+}
+
+/// One row of a tag's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct TagEvent {
+    pub sequence: i64,
+    /// Counts this tag's rows from 1.
+    pub number: i64,
+    pub tag_id: String,
+    /// The stream's name.
+    pub stream: String,
+    /// The tag's name.
+    pub tag: String,
+    #[sqlx(try_from = "String")]
+    pub outcome: Outcome,
+    pub digest: Option<String>,
+    pub reference: Option<String>,
+    pub from_digest: Option<String>,
+    pub generation: i64,
+    #[sqlx(try_from = "String")]
+    pub kind: EventKind,
+    #[sqlx(try_from = "String")]
+    pub actor_kind: ActorKind,
+    pub actor: String,
+    pub reason: Option<String>,
+    pub cause: Option<i64>,
+    pub cascade_id: String,
+    pub cascade_number: Option<i64>,
+    pub build_id: Option<String>,
+    /// Name of the build that made the image, `<config>-<number>`.
+    pub build: Option<String>,
+    pub to_sequence: Option<i64>,
+    /// Number of the row gone back to.
+    pub to_number: Option<i64>,
+    /// Size of the image in bytes, when it is known here.
+    pub size: Option<i64>,
+    /// Milliseconds since the epoch.
+    pub at: i64,
+}
+
+/// One row of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct LedgerRow {
+    pub sequence: i64,
+    pub at: i64,
+    #[sqlx(try_from = "String")]
+    pub actor_kind: ActorKind,
+    pub actor: String,
+    pub action: String,
+    pub project: Option<String>,
+    pub object: String,
+    pub from_value: Option<String>,
+    pub to_value: Option<String>,
+    pub reason: Option<String>,
+    pub cause: Option<i64>,
+    pub cascade_id: Option<String>,
+    pub previous_hash: String,
+    pub hash: String,
+}

@@ -1,0 +1,24 @@
+//! Times: milliseconds since the epoch inside, RFC 3339 in UTC outside.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The present, in milliseconds since the epoch.
+pub fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// RFC 3339 in UTC with whole seconds, `2026-11-21T03:11:00Z`, as Kubernetes writes times.
+pub fn rfc3339(ms: i64) -> String {
+    jiff::Timestamp::from_second(ms.div_euclid(1000)).map_or_else(|_| String::new(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn writes_whole_seconds_in_utc() {
+        assert_eq!(super::rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(super::rfc3339(1_795_230_660_999), "2026-11-21T04:31:00Z");
+    }
+}

@@ -1,0 +1,147 @@
+//! The ledger: every change of state, in order, each row sealed to the one before.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Result, Store, WriteTx};
+use crate::model::{Actor, LedgerRow, now};
+
+/// What a ledger row says, besides who and when.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Entry<'a> {
+    /// `noun.verb`
+    pub action: &'a str,
+    pub project: Option<&'a str>,
+    pub object: &'a str,
+    pub from: Option<&'a str>,
+    pub to: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    /// The row that led to this one.
+    pub cause: Option<i64>,
+    pub cascade: Option<&'a str>,
+}
+
+/// Where the chain does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerFault {
+    pub sequence: i64,
+    pub problem: &'static str,
+}
+
+impl WriteTx {
+    /// Appends a row and gives its sequence. Open pages of its project are told when this commits.
+    pub async fn record(&mut self, actor: &Actor, entry: Entry<'_>) -> Result<i64> {
+        let last: Option<(i64, String)> =
+            sqlx::query_as("select sequence, hash from ledger order by sequence desc limit 1")
+                .fetch_optional(&mut **self)
+                .await?;
+        let (last_sequence, previous_hash) = last.unwrap_or_default();
+        let mut row = LedgerRow {
+            sequence: last_sequence + 1,
+            at: now(),
+            actor_kind: actor.kind,
+            actor: actor.name.clone(),
+            action: entry.action.to_owned(),
+            project: entry.project.map(str::to_owned),
+            object: entry.object.to_owned(),
+            from_value: entry.from.map(str::to_owned),
+            to_value: entry.to.map(str::to_owned),
+            reason: entry.reason.map(str::to_owned),
+            cause: entry.cause,
+            cascade_id: entry.cascade.map(str::to_owned),
+            previous_hash,
+            hash: String::new(),
+        };
+        row.hash = seal(&row);
+        sqlx::query(
+            "insert into ledger (sequence, at, actor_kind, actor, action, project, object, from_value, to_value, reason, cause, \
+             cascade_id, previous_hash, hash) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        )
+        .bind(row.sequence)
+        .bind(row.at)
+        .bind(row.actor_kind.as_str())
+        .bind(&row.actor)
+        .bind(&row.action)
+        .bind(row.project.as_deref())
+        .bind(&row.object)
+        .bind(row.from_value.as_deref())
+        .bind(row.to_value.as_deref())
+        .bind(row.reason.as_deref())
+        .bind(row.cause)
+        .bind(row.cascade_id.as_deref())
+        .bind(&row.previous_hash)
+        .bind(&row.hash)
+        .execute(&mut **self)
+        .await?;
+        if let Some(project) = entry.project {
+            self.touch(project);
+        }
+        Ok(row.sequence)
+    }
+}
+
+impl Store {
+    /// A page of the ledger, newest first, older than `before`; of one project, or of everything.
+    pub async fn list_ledger(&self, project: Option<&str>, before: Option<i64>, limit: i64) -> Result<Vec<LedgerRow>> {
+        let rows = sqlx::query_as(
+            "select sequence, at, actor_kind, actor, action, project, object, from_value, to_value, reason, cause, cascade_id, \
+             previous_hash, hash from ledger where ($1 = '' or project = $1) and sequence < $2 order by sequence desc limit $3",
+        )
+        .bind(project.unwrap_or_default())
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows)
+    }
+
+    /// Walks the whole chain and reports its last sequence and every row that does not fit the one before it.
+    pub async fn verify_ledger(&self) -> Result<(i64, Vec<LedgerFault>)> {
+        let mut faults = Vec::new();
+        let (mut sequence, mut hash) = (0, String::new());
+        loop {
+            let page: Vec<LedgerRow> = sqlx::query_as(
+                "select sequence, at, actor_kind, actor, action, project, object, from_value, to_value, reason, cause, cascade_id, \
+                 previous_hash, hash from ledger where sequence > $1 order by sequence limit 1000",
+            )
+            .bind(sequence)
+            .fetch_all(self.pool())
+            .await?;
+            if page.is_empty() {
+                return Ok((sequence, faults));
+            }
+            for row in page {
+                let problem = if row.sequence != sequence + 1 {
+                    Some("a row before this one is missing")
+                } else if row.previous_hash != hash {
+                    Some("it does not continue the row before it")
+                } else if seal(&row) != row.hash {
+                    Some("its content is not what was written")
+                } else {
+                    None
+                };
+                faults.extend(problem.map(|problem| LedgerFault { sequence: row.sequence, problem }));
+                (sequence, hash) = (row.sequence, row.hash);
+            }
+        }
+    }
+}
+
+/// The row's hash: sha256 over the JSON array of its columns, so that no two different rows read alike.
+fn seal(row: &LedgerRow) -> String {
+    let columns = serde_json::json!([
+        row.sequence,
+        row.at,
+        row.actor_kind,
+        row.actor,
+        row.action,
+        row.project,
+        row.object,
+        row.from_value,
+        row.to_value,
+        row.reason,
+        row.cause,
+        row.cascade_id,
+        row.previous_hash,
+    ]);
+    hex::encode(Sha256::digest(columns.to_string()))
+}

@@ -1,0 +1,110 @@
+//! Opening the database: SQLite's settings, PostgreSQL's pool, migrations, and the key that seals secrets.
+
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::Executor as _;
+use sqlx::any::AnyPoolOptions;
+use tokio::sync::Mutex;
+
+use super::{Backend, Store};
+use crate::server::wake::Wake;
+
+/// Why the database cannot be used; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{0} is not a database URL: use sqlite:///path/to/file.db or postgres://user@host/database")]
+    Url(String),
+    #[error(
+        "cannot open the database at {url}: {cause}. Check that it runs, that the URL is right and that it lets you in"
+    )]
+    Connect { url: String, cause: sqlx::Error },
+    #[error(
+        "cannot bring the database up to date: {0}. It may have been made by a newer Weir; use that version, or restore a backup"
+    )]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("cannot read or make the key file {path}: {cause}")]
+    Key { path: String, cause: std::io::Error },
+    #[error("the key file {0} does not hold 32 bytes; restore it from your backup, or stored secrets are lost")]
+    KeyLength(String),
+}
+
+impl Store {
+    /// Opens the database at `url`, migrates it, and reads the key at `key_file`, or makes one if there is none.
+    pub async fn open(url: &str, key_file: &Path, wake: Wake) -> Result<Self, OpenError> {
+        sqlx::any::install_default_drivers();
+        let backend = match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => Backend::Sqlite,
+            Some("postgres" | "postgresql") => Backend::Postgres,
+            _ => return Err(OpenError::Url(without_password(url))),
+        };
+        let connect = match backend {
+            Backend::Sqlite if !url.contains('?') => format!("{url}?mode=rwc"),
+            _ => url.to_owned(),
+        };
+        let pool = AnyPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(Duration::from_secs(10))
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if backend == Backend::Sqlite {
+                        // `synchronous = full`: what was acknowledged survives a power cut, not only a crash.
+                        connection
+                            .execute(
+                                "pragma busy_timeout = 15000; pragma journal_mode = wal; pragma synchronous = full; \
+                                 pragma foreign_keys = on; pragma cache_size = -8000; pragma temp_store = memory",
+                            )
+                            .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect(&connect)
+            .await
+            .map_err(|cause| OpenError::Connect { url: without_password(url), cause })?;
+        sqlx::migrate!().run(&pool).await?;
+        let key = Arc::new(load_or_make_key(key_file)?);
+        Ok(Self { pool, wake, backend, writer: Arc::new(Mutex::new(())), key })
+    }
+}
+
+/// Messages and logs must not show the password in a URL.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((login, host)) => format!("{scheme}://{}@{host}", login.split(':').next().unwrap_or_default()),
+        None => url.to_owned(),
+    }
+}
+
+fn load_or_make_key(path: &Path) -> Result<chacha20poly1305::Key, OpenError> {
+    let failed = |cause| OpenError::Key { path: path.display().to_string(), cause };
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            let bytes: [u8; 32] = bytes.try_into().map_err(|_| OpenError::KeyLength(path.display().to_string()))?;
+            Ok(bytes.into())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let key: [u8; 32] = rand::random();
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+            file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
+            Ok(key.into())
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_password;
+
+    #[test]
+    fn passwords_do_not_show() {
+        assert_eq!(without_password("postgres://weir:secret@db/weir"), "postgres://weir@db/weir");
+        assert_eq!(without_password("sqlite:///tmp/a.db"), "sqlite:///tmp/a.db");
+    }
+}
