@@ -1,5 +1,7 @@
 //! What runs builds: a contract, its real back ends, and a fake one for tests that need no containers.
 
+pub mod dockerfile;
+
 use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
