@@ -5,6 +5,7 @@ mod build;
 mod digest;
 mod event;
 mod name;
+mod reference;
 mod text_enum;
 mod time;
 
@@ -15,3 +16,4 @@ pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
 pub use name::{AppName, NameError, ProjectName, StreamName, TagName};
 pub use text_enum::UnknownWord;
 pub use time::{now, rfc3339};
+pub use reference::{ImageReference, ReferenceError};
