@@ -14,6 +14,6 @@ pub use build::{BuildInput, GitSource, InputKind, Source};
 pub use digest::{Digest, DigestError};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
 pub use name::{AppName, NameError, ProjectName, StreamName, TagName};
+pub use reference::{ImageReference, ReferenceError};
 pub use text_enum::UnknownWord;
 pub use time::{now, rfc3339};
-pub use reference::{ImageReference, ReferenceError};
