@@ -3,8 +3,14 @@
 //! Reading verbs take a connection from the pool. Whatever reads and then writes goes through [`Store::write_tx`]: there is one writer
 //! at a time on both databases, so a verb never has to fear that what it read has changed under it. Committing wakes whom it concerns.
 
+mod holds;
 mod ledger;
+mod moves;
 mod open;
+mod projects;
+mod registry;
+mod streams;
+mod tags;
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -16,7 +22,11 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::server::wake::{Controller, Wake};
 
 pub use ledger::{Entry, LedgerFault};
+pub use moves::{Move, Moved};
 pub use open::OpenError;
+pub use registry::{TagMove, Upload};
+pub use streams::StreamFields;
+pub use tags::{TagSet, TagSpec};
 
 /// The database, and the signals that a commit sends. Clones share both.
 #[derive(Clone)]

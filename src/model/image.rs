@@ -1,0 +1,75 @@
+//! Images as the store keeps them: immutable, named by the digest of their manifest.
+
+use serde::Serialize;
+
+/// A manifest, or an index of manifests, with what is read out of it when it arrives.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NewImage {
+    pub digest: String,
+    pub media_type: String,
+    pub artifact_type: Option<String>,
+    /// Byte for byte as it came.
+    pub manifest: String,
+    pub config_digest: Option<String>,
+    /// The image configuration byte for byte, when there is one and it is JSON.
+    pub config: Option<String>,
+    /// The manifest this one refers to (OCI image-spec, `subject`).
+    pub subject: Option<String>,
+    pub architecture: Option<String>,
+    pub os: Option<String>,
+    pub variant: Option<String>,
+    /// The image's own claim, RFC 3339.
+    pub created: Option<String>,
+    /// JSON object of the manifest's annotations.
+    pub annotations: String,
+    pub layers: Vec<ImageLayer>,
+    pub children: Vec<ImageChild>,
+    /// Distinct layers and configuration, in bytes.
+    pub size: i64,
+}
+
+/// A layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct ImageLayer {
+    pub layer_digest: String,
+    pub size: i64,
+    pub media_type: String,
+}
+
+/// A manifest listed in an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct ImageChild {
+    pub child_digest: String,
+    pub media_type: String,
+    pub size: i64,
+    pub architecture: Option<String>,
+    pub os: Option<String>,
+    pub variant: Option<String>,
+}
+
+/// A stored image without its layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Image {
+    pub digest: String,
+    pub media_type: String,
+    pub artifact_type: Option<String>,
+    pub manifest: String,
+    pub size: i64,
+    pub config_digest: Option<String>,
+    pub config: Option<String>,
+    pub subject: Option<String>,
+    pub architecture: Option<String>,
+    pub os: Option<String>,
+    pub variant: Option<String>,
+    pub created_claimed: Option<String>,
+    pub annotations: String,
+    pub first_seen_at: i64,
+}
+
+/// A manifest as the registry serves it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct StoredManifest {
+    pub digest: String,
+    pub media_type: String,
+    pub manifest: String,
+}

@@ -1,0 +1,173 @@
+//! Projects, streams and tags as the store gives them.
+
+use serde::Serialize;
+
+use super::text_enum::text_enum;
+
+/// A project: the unit of rights, and Kubernetes' namespace at the REST door.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Project {
+    pub id: String,
+    pub name: String,
+    pub display_name: String,
+    pub description: String,
+    /// Milliseconds since the epoch.
+    pub created_at: i64,
+    pub created_by: String,
+    /// Sequence of the last change.
+    pub version: i64,
+}
+
+/// An image stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Stream {
+    pub id: String,
+    pub project_id: String,
+    /// The project's name.
+    pub project: String,
+    pub name: String,
+    pub description: String,
+    /// JSON object of text.
+    pub labels: String,
+    /// JSON object of text.
+    pub annotations: String,
+    /// 1 when short names of workloads may mean this stream (`lookupPolicy.local`).
+    pub local_lookup: i64,
+    pub generation: i64,
+    pub created_at: i64,
+    pub created_by: String,
+    pub version: i64,
+}
+
+impl Stream {
+    /// `<project>/<stream>`, the repository's name in the registry.
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.project, self.name)
+    }
+}
+
+text_enum! {
+    /// What a tag follows (OpenShift: `from.kind`).
+    SourceKind {
+        /// An image in another registry.
+        DockerImage = "DockerImage",
+        /// Another tag.
+        ImageStreamTag = "ImageStreamTag",
+        /// One image for good: a pin.
+        ImageStreamImage = "ImageStreamImage",
+    }
+}
+
+/// A tag of a stream: what it should be, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Tag {
+    pub id: String,
+    pub stream_id: String,
+    pub project_id: String,
+    /// The project's name.
+    pub project: String,
+    /// The stream's name.
+    pub stream: String,
+    pub name: String,
+    /// 1 when somebody said what it should be; a tag only pushed to has no spec.
+    pub has_spec: i64,
+    pub source_kind: Option<String>,
+    pub source: Option<String>,
+    pub source_project: Option<String>,
+    pub follows_tag_id: Option<String>,
+    pub reference_only: i64,
+    pub insecure: i64,
+    pub scheduled: i64,
+    /// Milliseconds between scheduled checks; absent means the server's default.
+    pub interval_ms: Option<i64>,
+    pub import_mode: String,
+    pub reference_policy: String,
+    pub annotations: String,
+    pub generation: i64,
+    pub digest: Option<String>,
+    /// `<project>/<stream>@<digest>` for what is stored here, the external reference for what was imported.
+    pub reference: Option<String>,
+    pub event_sequence: Option<i64>,
+    pub event_number: i64,
+    pub moved_at: Option<i64>,
+    pub created_at: i64,
+    pub deleted_at: Option<i64>,
+}
+
+impl Tag {
+    /// `<stream>:<tag>`
+    pub fn title(&self) -> String {
+        format!("{}:{}", self.stream, self.name)
+    }
+}
+
+/// What keeps automation from moving a tag or an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Hold {
+    pub id: String,
+    pub actor: String,
+    pub reason: Option<String>,
+    pub since: i64,
+    pub sequence: i64,
+    pub cascade_id: Option<String>,
+}
+
+/// A digest that no automatic mover may put back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct RejectedDigest {
+    pub digest: String,
+    pub actor: String,
+    pub reason: Option<String>,
+    pub since: i64,
+    pub sequence: i64,
+}
+
+/// How the checks of a tag's external source go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct TagImport {
+    pub tag_id: String,
+    pub next_at: Option<i64>,
+    pub requested_at: Option<i64>,
+    pub requested_by: Option<String>,
+    pub last_try_at: Option<i64>,
+    pub last_ok_at: Option<i64>,
+    /// `new`, `ok`, `unchanged` or `failed`
+    pub outcome: String,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    pub failing_since: Option<i64>,
+    pub failures: i64,
+    pub upstream_digest: Option<String>,
+    pub generation: i64,
+}
+
+/// All that one root cause moved, built and rolled out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Cascade {
+    pub id: String,
+    pub project_id: String,
+    pub number: i64,
+    pub title: String,
+    pub root_sequence: i64,
+    pub kind: String,
+    pub actor_kind: String,
+    pub actor: String,
+    pub created_at: i64,
+    pub paused_at: Option<i64>,
+    pub cancelled_at: Option<i64>,
+    pub undone_at: Option<i64>,
+    pub undone_by: Option<String>,
+    pub undoes: Option<String>,
+}
+
+text_enum! {
+    /// What happens to what is built on a tag that is rolled back.
+    RollbackMode {
+        /// It is built again on the old image.
+        Rebuild = "rebuild",
+        /// It keeps what it has.
+        Tag = "tag",
+        /// It goes back to the digests it had then, without builds.
+        Restore = "restore",
+    }
+}

@@ -1,0 +1,366 @@
+//! How a tag moves: the one place that writes a tag's history.
+//!
+//! Whatever wants to move a tag (a push, an import, a build, a follow, a person) comes through [`WriteTx::move_tag`]. It respects holds
+//! and rejected digests for automatic movers, opens or inherits the cascade, writes the ledger and the history, and lets the tags that
+//! follow this one follow, all in the caller's transaction.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::tags::select_tag;
+use super::{Entry, Result, WriteTx, new_id};
+use crate::model::{Actor, EventKind, Outcome, Tag, now};
+use crate::server::wake::Controller;
+
+/// A wish to move a tag.
+#[derive(Debug, Clone, Copy)]
+pub struct Move<'a> {
+    pub kind: EventKind,
+    pub digest: &'a str,
+    /// Where the image is: `<project>/<stream>@<digest>` here, or the external reference.
+    pub reference: &'a str,
+    pub actor: &'a Actor,
+    pub reason: Option<&'a str>,
+    /// The ledger row that led to this.
+    pub cause: Option<i64>,
+    /// The cascade this belongs to; `None` makes the move a root cause that opens one.
+    pub cascade: Option<&'a str>,
+    pub build_id: Option<&'a str>,
+    /// Rollback and restore: the row gone back to.
+    pub to_sequence: Option<i64>,
+}
+
+impl<'a> Move<'a> {
+    /// A move without history: no cause, no cascade yet.
+    pub fn new(kind: EventKind, digest: &'a str, reference: &'a str, actor: &'a Actor) -> Self {
+        Self {
+            kind,
+            digest,
+            reference,
+            actor,
+            reason: None,
+            cause: None,
+            cascade: None,
+            build_id: None,
+            to_sequence: None,
+        }
+    }
+}
+
+/// What became of a wish to move a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    pub outcome: Outcome,
+    /// The history row that says so; for a tag that was there already, its newest one.
+    pub sequence: i64,
+    /// Absent when nothing happened.
+    pub cascade_id: Option<String>,
+    /// False when the tag pointed there already.
+    pub changed: bool,
+}
+
+impl WriteTx {
+    /// Moves a tag, or records why it stays.
+    pub(super) async fn move_tag(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<Moved> {
+        let moved = self.move_one(tag, movement).await?;
+        let (true, Outcome::Moved, Some(cascade)) = (moved.changed, moved.outcome, moved.cascade_id.as_deref()) else {
+            return Ok(moved);
+        };
+        self.move_followers(tag, movement, moved.sequence, cascade).await?;
+        Ok(moved)
+    }
+
+    /// Every tag that follows this one, directly or through others, once.
+    async fn move_followers(&mut self, tag: &Tag, movement: &Move<'_>, cause: i64, cascade: &str) -> Result<()> {
+        let mut seen = BTreeSet::from([tag.id.clone()]);
+        let mut queue = VecDeque::from([(tag.clone(), cause)]);
+        let actor = Actor::system("follow");
+        while let Some((followed, cause)) = queue.pop_front() {
+            let followers: Vec<Tag> =
+                sqlx::query_as(select_tag!("where t.follows_tag_id = $1 and t.deleted_at is null order by t.id"))
+                    .bind(&followed.id)
+                    .fetch_all(&mut **self)
+                    .await?;
+            for follower in followers {
+                if !seen.insert(follower.id.clone()) {
+                    continue;
+                }
+                let local = format!("{}/{}@{}", follower.project, follower.stream, movement.digest);
+                let follow = Move {
+                    kind: EventKind::Follow,
+                    reference: &local,
+                    actor: &actor,
+                    reason: None,
+                    cause: Some(cause),
+                    cascade: Some(cascade),
+                    build_id: None,
+                    to_sequence: None,
+                    ..*movement
+                };
+                let moved = self.move_one(&follower, &follow).await?;
+                if moved.changed && moved.outcome == Outcome::Moved {
+                    queue.push_back((follower, moved.sequence));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn move_one(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<Moved> {
+        let points_there = tag.deleted_at.is_none() && tag.digest.as_deref() == Some(movement.digest);
+        if let (true, Some(sequence)) = (points_there, tag.event_sequence) {
+            return Ok(Moved { outcome: Outcome::Moved, sequence, cascade_id: None, changed: false });
+        }
+        let outcome =
+            if movement.kind.is_automatic() { self.outcome_of(tag, movement.digest).await? } else { Outcome::Moved };
+        if outcome != Outcome::Moved
+            && let Some(sequence) = self.same_refusal(tag, movement, outcome).await?
+        {
+            return Ok(Moved { outcome, sequence, cascade_id: None, changed: false });
+        }
+        let cascade = movement.cascade.map_or_else(new_id, str::to_owned);
+        let sequence = self.record_move(tag, movement, outcome, &cascade).await?;
+        if movement.cascade.is_none() {
+            let title = format!("{} {}", tag.title(), past_tense(movement.kind, outcome));
+            self.open_cascade(&cascade, &tag.project_id, &title, movement.kind.as_str(), sequence, movement.actor)
+                .await?;
+        }
+        if outcome == Outcome::Moved {
+            self.point(tag, movement, sequence).await?;
+        } else {
+            sqlx::query("update tags set event_number = event_number + 1 where id = $1")
+                .bind(&tag.id)
+                .execute(&mut **self)
+                .await?;
+        }
+        Ok(Moved { outcome, sequence, cascade_id: Some(cascade), changed: true })
+    }
+
+    async fn outcome_of(&mut self, tag: &Tag, digest: &str) -> Result<Outcome> {
+        let rejected: Option<(String,)> = sqlx::query_as(
+            "select id from rejected_digests where tag_id = $1 and digest = $2 and ended_at is null limit 1",
+        )
+        .bind(&tag.id)
+        .bind(digest)
+        .fetch_optional(&mut **self)
+        .await?;
+        if rejected.is_some() {
+            return Ok(Outcome::Rejected);
+        }
+        let held: Option<(String,)> =
+            sqlx::query_as("select id from holds where tag_id = $1 and ended_at is null limit 1")
+                .bind(&tag.id)
+                .fetch_optional(&mut **self)
+                .await?;
+        Ok(if held.is_some() { Outcome::Held } else { Outcome::Moved })
+    }
+
+    /// The tag's newest row, when it already says the same refusal: a schedule that tries every 15 minutes writes one row, not a hundred.
+    async fn same_refusal(&mut self, tag: &Tag, movement: &Move<'_>, outcome: Outcome) -> Result<Option<i64>> {
+        let newest: Option<(i64, String, Option<String>, String)> = sqlx::query_as(
+            "select sequence, outcome, digest, kind from tag_events where tag_id = $1 order by number desc limit 1",
+        )
+        .bind(&tag.id)
+        .fetch_optional(&mut **self)
+        .await?;
+        Ok(newest
+            .filter(|(_, was, digest, kind)| {
+                was == outcome.as_str() && digest.as_deref() == Some(movement.digest) && kind == movement.kind.as_str()
+            })
+            .map(|(sequence, ..)| sequence))
+    }
+
+    async fn record_move(&mut self, tag: &Tag, movement: &Move<'_>, outcome: Outcome, cascade: &str) -> Result<i64> {
+        let action = match outcome {
+            Outcome::Moved => format!("tag.{}", movement.kind),
+            _ => format!("tag.skip-{outcome}"),
+        };
+        let entry = Entry {
+            action: &action,
+            project: Some(&tag.project),
+            object: &tag.title(),
+            from: tag.digest.as_deref(),
+            to: Some(movement.digest),
+            reason: movement.reason,
+            cause: movement.cause,
+            cascade: Some(cascade),
+        };
+        let sequence = self.record(movement.actor, entry).await?;
+        sqlx::query(
+            "insert into tag_events (sequence, tag_id, number, outcome, digest, reference, from_digest, generation, kind, actor_kind, \
+             actor, reason, cause, cascade_id, build_id, to_sequence, at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+        )
+        .bind(sequence)
+        .bind(&tag.id)
+        .bind(tag.event_number + 1)
+        .bind(outcome.as_str())
+        .bind(movement.digest)
+        .bind(movement.reference)
+        .bind(tag.digest.as_deref())
+        .bind(tag.generation)
+        .bind(movement.kind.as_str())
+        .bind(movement.actor.kind.as_str())
+        .bind(&movement.actor.name)
+        .bind(movement.reason)
+        .bind(movement.cause)
+        .bind(cascade)
+        .bind(movement.build_id)
+        .bind(movement.to_sequence)
+        .bind(now())
+        .execute(&mut **self)
+        .await?;
+        Ok(sequence)
+    }
+
+    async fn point(&mut self, tag: &Tag, movement: &Move<'_>, sequence: i64) -> Result<()> {
+        sqlx::query(
+            "update tags set digest = $2, reference = $3, event_sequence = $4, event_number = event_number + 1, moved_at = $5, \
+             deleted_at = null where id = $1",
+        )
+        .bind(&tag.id)
+        .bind(movement.digest)
+        .bind(movement.reference)
+        .bind(sequence)
+        .bind(now())
+        .execute(&mut **self)
+        .await?;
+        sqlx::query("update streams set version = $2 where id = $1")
+            .bind(&tag.stream_id)
+            .bind(sequence)
+            .execute(&mut **self)
+            .await?;
+        // A person who puts a rejected digest back takes the rejection back with it.
+        sqlx::query("update rejected_digests set ended_at = $3, ended_by = $4 where tag_id = $1 and digest = $2 and ended_at is null")
+            .bind(&tag.id)
+            .bind(movement.digest)
+            .bind(now())
+            .bind(&movement.actor.name)
+            .execute(&mut **self)
+            .await?;
+        self.serve_here(&tag.stream_id, movement.digest).await?;
+        self.wake(Controller::Triggers);
+        Ok(())
+    }
+
+    /// Lets a repository serve an image that a tag of it points to now, with its children and their blobs.
+    async fn serve_here(&mut self, stream_id: &str, digest: &str) -> Result<()> {
+        sqlx::query(
+            "insert into repository_images (stream_id, digest, at) \
+             select $1, d.digest, $3 from (select $2 as digest union select child_digest from image_children where digest = $2) d \
+             where exists (select 1 from images i where i.digest = d.digest) on conflict (stream_id, digest) do nothing",
+        )
+        .bind(stream_id)
+        .bind(digest)
+        .bind(now())
+        .execute(&mut **self)
+        .await?;
+        sqlx::query(
+            "insert into repository_blobs (stream_id, digest, at) \
+             select distinct $1, b.digest, $3 from (\
+               select layer_digest as digest from image_layers where digest = $2 \
+               union select config_digest from images where digest = $2 and config_digest is not null \
+               union select l.layer_digest from image_layers l join image_children c on c.child_digest = l.digest where c.digest = $2 \
+               union select i.config_digest from images i join image_children c on c.child_digest = i.digest \
+                 where c.digest = $2 and i.config_digest is not null) b \
+             where exists (select 1 from blobs k where k.digest = b.digest) on conflict (stream_id, digest) do nothing",
+        )
+        .bind(stream_id)
+        .bind(digest)
+        .bind(now())
+        .execute(&mut **self)
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn record_deletion(&mut self, tag: &Tag, actor: &Actor) -> Result<()> {
+        let cascade = new_id();
+        let entry = Entry {
+            action: "tag.delete",
+            project: Some(&tag.project),
+            object: &tag.title(),
+            from: tag.digest.as_deref(),
+            cascade: Some(&cascade),
+            ..Entry::default()
+        };
+        let sequence = self.record(actor, entry).await?;
+        self.open_cascade(&cascade, &tag.project_id, &format!("{} deleted", tag.title()), "api", sequence, actor)
+            .await?;
+        sqlx::query(
+            "insert into tag_events (sequence, tag_id, number, outcome, from_digest, generation, kind, actor_kind, actor, cascade_id, at) \
+             values ($1, $2, $3, 'deleted', $4, $5, 'api', $6, $7, $8, $9)",
+        )
+        .bind(sequence)
+        .bind(&tag.id)
+        .bind(tag.event_number + 1)
+        .bind(tag.digest.as_deref())
+        .bind(tag.generation)
+        .bind(actor.kind.as_str())
+        .bind(&actor.name)
+        .bind(&cascade)
+        .bind(now())
+        .execute(&mut **self)
+        .await?;
+        sqlx::query(
+            "update tags set deleted_at = $2, event_number = event_number + 1, digest = null, reference = null, has_spec = 0, \
+             source_kind = null, source = null, source_project = null, follows_tag_id = null, scheduled = 0 where id = $1",
+        )
+        .bind(&tag.id)
+        .bind(now())
+        .execute(&mut **self)
+        .await?;
+        for statement in [
+            "delete from tag_imports where tag_id = $1",
+            "update holds set ended_at = $2, ended_by = $3 where tag_id = $1 and ended_at is null",
+            "update rejected_digests set ended_at = $2, ended_by = $3 where tag_id = $1 and ended_at is null",
+        ] {
+            sqlx::query(statement).bind(&tag.id).bind(now()).bind(&actor.name).execute(&mut **self).await?;
+        }
+        sqlx::query("update streams set version = $2, generation = generation + 1 where id = $1")
+            .bind(&tag.stream_id)
+            .bind(sequence)
+            .execute(&mut **self)
+            .await?;
+        Ok(())
+    }
+
+    /// Opens a cascade: the root cause is the ledger row `root`.
+    pub(super) async fn open_cascade(
+        &mut self,
+        id: &str,
+        project_id: &str,
+        title: &str,
+        kind: &str,
+        root: i64,
+        actor: &Actor,
+    ) -> Result<()> {
+        sqlx::query(
+            "insert into cascades (id, project_id, number, title, root_sequence, kind, actor_kind, actor, created_at) \
+             select $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7, $8 from cascades where project_id = $2",
+        )
+        .bind(id)
+        .bind(project_id)
+        .bind(title)
+        .bind(root)
+        .bind(kind)
+        .bind(actor.kind.as_str())
+        .bind(&actor.name)
+        .bind(now())
+        .execute(&mut **self)
+        .await?;
+        Ok(())
+    }
+}
+
+fn past_tense(kind: EventKind, outcome: Outcome) -> &'static str {
+    match (kind, outcome) {
+        (_, Outcome::Held) => "held back",
+        (_, Outcome::Rejected) => "refused a rejected image",
+        (EventKind::Push, _) => "pushed",
+        (EventKind::Import, _) => "imported",
+        (EventKind::Build, _) => "built",
+        (EventKind::Follow, _) => "followed",
+        (EventKind::Rollback, _) => "rolled back",
+        (EventKind::Restore, _) => "restored",
+        (EventKind::Api, _) => "set",
+    }
+}
