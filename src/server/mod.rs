@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod builder;
+pub mod controllers;
 pub mod oci;
 pub mod rollout;
 pub mod store;

@@ -38,6 +38,8 @@ pub struct Store {
     writer: Arc<Mutex<()>>,
     /// Seals secrets at rest.
     key: Arc<chacha20poly1305::Key>,
+    /// Names this process in leases.
+    owner: Arc<str>,
 }
 
 /// Which database it is.
@@ -109,6 +111,11 @@ impl Store {
     /// The signals this store sends.
     pub fn wake(&self) -> &Wake {
         &self.wake
+    }
+
+    /// Under which name this process takes leases: random at each start, so that nobody takes an earlier process's lease for their own.
+    pub fn owner(&self) -> &str {
+        &self.owner
     }
 
     /// Which database it is.

@@ -10,7 +10,7 @@ use sqlx::Executor as _;
 use sqlx::any::AnyPoolOptions;
 use tokio::sync::Mutex;
 
-use super::{Backend, Store};
+use super::{Backend, Store, new_id};
 use crate::server::wake::Wake;
 
 /// Why the database cannot be used; the text says what to do.
@@ -67,7 +67,7 @@ impl Store {
             .map_err(|cause| OpenError::Connect { url: without_password(url), cause })?;
         sqlx::migrate!().run(&pool).await?;
         let key = Arc::new(load_or_make_key(key_file)?);
-        Ok(Self { pool, wake, backend, writer: Arc::new(Mutex::new(())), key })
+        Ok(Self { pool, wake, backend, writer: Arc::new(Mutex::new(())), key, owner: new_id().into() })
     }
 }
 
