@@ -3,6 +3,7 @@
 pub mod blobs;
 pub mod builder;
 pub mod controllers;
+pub mod hash;
 pub mod oci;
 pub mod rollout;
 pub mod store;
