@@ -11,7 +11,7 @@ mod stream;
 mod text_enum;
 mod time;
 
-pub use app::{AppPort, AppSpec, EnvVar, PublishMode};
+pub use app::{AppPort, AppSpec, AppSpecError, EnvVar, PublishMode};
 pub use build::{BuildInput, GitSource, InputKind, Source};
 pub use digest::{Digest, DigestError};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};

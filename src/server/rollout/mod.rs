@@ -5,6 +5,11 @@ use secrecy::SecretString;
 
 use crate::model::{AppSpec, Digest};
 
+#[cfg(test)]
+mod conformance;
+pub mod fake;
+pub mod swarm;
+
 /// The wanted state of one app on its engine.
 #[derive(Debug, Clone)]
 pub struct Desired {
@@ -29,13 +34,13 @@ pub struct Replica {
     pub node: String,
     /// The digest of the image it runs, when the engine tells.
     pub digest: Option<Digest>,
-    /// The engine's word: `running`, `starting`, `failed`, …
+    /// The engine's word: `running`, `starting`, `preparing`, …; `stopping` when it runs but is to end.
     pub state: String,
-    /// Runs and is healthy as far as the engine knows.
+    /// Runs, is to go on running, and is healthy as far as the engine knows.
     pub ready: bool,
     /// Since when it is in that state, milliseconds since the epoch.
     pub since: i64,
-    /// The engine's error, if any.
+    /// The engine's error, if any: its own, or that of the replica it replaces.
     pub message: Option<String>,
     /// Ports on the node that reach this replica, `(container, published)`.
     pub ports: Vec<(u16, u16)>,
@@ -50,10 +55,31 @@ pub struct Observed {
     pub rollout: Option<i64>,
     /// An update is under way.
     pub updating: bool,
-    /// The engine gave up or paused the update, with its reason.
+    /// The engine gave up or paused the update, or replicas end again and again; with the reason.
     pub failed: Option<String>,
+    /// With `failed`: it may pass by itself (the image could not be fetched just then), so applying again may help.
+    #[serde(default)]
+    pub retryable: bool,
     /// Replicas that should run or do; ended ones are left out.
     pub replicas: Vec<Replica>,
+}
+
+impl Observed {
+    /// How many replicas were seen ready with this digest.
+    pub fn ready_with(&self, digest: &Digest) -> usize {
+        self.replicas.iter().filter(|r| r.ready && r.digest.as_ref() == Some(digest)).count()
+    }
+
+    /// Whether exactly `replicas` run, all of them ready and with this digest, and the engine is at rest.
+    /// Only this makes a rollout complete.
+    pub fn settled(&self, digest: &Digest, replicas: u32) -> bool {
+        let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
+        self.exists
+            && !self.updating
+            && self.failed.is_none()
+            && self.replicas.len() == wanted
+            && self.ready_with(digest) == wanted
+    }
 }
 
 /// Whether trying again later may help; that alone decides retry.
@@ -74,6 +100,9 @@ pub trait Rollout: Send + Sync + 'static {
     async fn check(&self) -> Result<(), String>;
 
     /// Makes the engine want this state; returns once it accepted, not once it is done.
+    ///
+    /// What the engine wants already is left alone: replicas restart only when what they run changes, not for
+    /// another rollout number or another token. An update the engine gave up is started again.
     async fn apply(&self, desired: &Desired) -> Result<(), RolloutError>;
 
     /// What runs now.
@@ -82,6 +111,6 @@ pub trait Rollout: Send + Sync + 'static {
     /// Stops and removes the app; no-op when there is none.
     async fn remove(&self, project: &str, app: &str) -> Result<(), RolloutError>;
 
-    /// Names `(project, app)` of all apps this engine runs for Weir.
+    /// Names `(project, app)` of all apps this engine runs for this Weir, in order.
     async fn list(&self) -> Result<Vec<(String, String)>, RolloutError>;
 }
