@@ -2,6 +2,9 @@
 
 pub mod dockerfile;
 
+pub mod git;
+mod process;
+
 use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
