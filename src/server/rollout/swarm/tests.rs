@@ -175,6 +175,7 @@ async fn a_swarm_does_all_an_engine_must_do() {
         }
     }
     two_servers_share_it(&fixture, &engine).await;
+    a_fixed_port_is_handed_over(&fixture, &engine).await;
     a_crash_is_reported(&fixture, &engine).await;
 }
 
@@ -188,6 +189,18 @@ async fn two_servers_share_it(fixture: &Fixture, engine: &Swarm) {
     neighbour.remove("demo", "app").await.unwrap();
     let mine = engine.observe("demo", "app").await.unwrap();
     assert!(mine.settled(&fixture.images.second.1, 2), "{mine:?}");
+}
+
+async fn a_fixed_port_is_handed_over(fixture: &Fixture, engine: &Swarm) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for (image, version) in [(&fixture.images.first, "one"), (&fixture.images.second, "two")] {
+        let mut wanted = desired(image, 25, 1, &fixture.images);
+        wanted.spec.ports[0].published = Some(port);
+        engine.apply(&wanted).await.unwrap();
+        let seen = until(engine, "it runs on its port", |seen| seen.settled(&wanted.digest, 1)).await;
+        assert_eq!(seen.replicas[0].ports, [(8080, port)]);
+        assert_eq!(ask(port), version);
+    }
 }
 
 async fn a_crash_is_reported(fixture: &Fixture, engine: &Swarm) {
