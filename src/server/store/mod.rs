@@ -5,12 +5,20 @@
 
 mod holds;
 mod ledger;
+mod members;
 mod moves;
 mod open;
 mod projects;
 mod registry;
+mod seal;
+mod secrets;
+mod sessions;
 mod streams;
 mod tags;
+#[cfg(test)]
+pub(in crate::server) mod testing;
+mod tokens;
+mod users;
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -22,11 +30,15 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::server::wake::{Controller, Wake};
 
 pub use ledger::{Entry, LedgerFault};
+pub use members::Membership;
 pub use moves::{Move, Moved};
 pub use open::OpenError;
 pub use registry::{TagMove, Upload};
+pub use secrets::{RegistryCredentials, SecretData};
+pub use sessions::Sessions;
 pub use streams::StreamFields;
 pub use tags::{TagSet, TagSpec};
+pub use tokens::{NewToken, looks_like_token};
 
 /// The database, and the signals that a commit sends. Clones share both.
 #[derive(Clone)]
