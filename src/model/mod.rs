@@ -1,7 +1,9 @@
 //! The nouns that every part shares: plain data with serde, no I/O and no other module of ours.
 
 mod app;
+mod app_state;
 mod build;
+mod build_config;
 mod digest;
 mod event;
 mod image;
@@ -14,7 +16,13 @@ mod time;
 mod user;
 
 pub use app::{AppPort, AppSpec, AppSpecError, EnvVar, PublishMode};
+pub use app::{AppPort, AppSpec, EnvVar, PublishMode};
+pub use app_state::{App, RolloutPhase, RolloutRow};
 pub use build::{BuildInput, GitSource, InputKind, Source};
+pub use build_config::{
+    Build, BuildConfig, BuildConfigSpec, BuildPhase, BuildStep, ConfigInput, NewConfigInput, ResolvedInput,
+    StrategyFrom, StreamTag, config_inputs, stands_for,
+};
 pub use digest::{Digest, DigestError};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
 pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest};

@@ -39,7 +39,7 @@ macro_rules! text_enum {
         impl TryFrom<String> for $name {
             type Error = crate::model::UnknownWord;
 
-            fn try_from(text: String) -> Result<Self, Self::Error> {
+            fn try_from(text: String) -> Result<Self, crate::model::UnknownWord> {
                 text.parse()
             }
         }

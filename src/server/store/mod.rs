@@ -3,16 +3,21 @@
 //! Reading verbs take a connection from the pool. Whatever reads and then writes goes through [`Store::write_tx`]: there is one writer
 //! at a time on both databases, so a verb never has to fear that what it read has changed under it. Committing wakes whom it concerns.
 
+mod apps;
+mod builds;
+mod configs;
 mod holds;
 mod ledger;
 mod members;
 mod moves;
 mod open;
 mod projects;
+mod propagation;
 mod registry;
 mod seal;
 mod secrets;
 mod sessions;
+mod rollback;
 mod streams;
 mod tags;
 #[cfg(test)]
@@ -29,6 +34,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::server::wake::{Controller, Wake};
 
+pub use apps::AppFields;
+pub use builds::{BuildEnd, BuildRequest};
+pub use configs::ConfigFields;
 pub use ledger::{Entry, LedgerFault};
 pub use members::Membership;
 pub use moves::{Move, Moved};
@@ -36,6 +44,7 @@ pub use open::OpenError;
 pub use registry::{TagMove, Upload};
 pub use secrets::{RegistryCredentials, SecretData};
 pub use sessions::Sessions;
+pub use rollback::{TagRollback, Undone};
 pub use streams::StreamFields;
 pub use tags::{TagSet, TagSpec};
 pub use tokens::{NewToken, looks_like_token};

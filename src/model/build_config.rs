@@ -1,0 +1,328 @@
+//! Build configs and builds as the store gives them.
+
+use serde::{Deserialize, Serialize};
+
+use super::text_enum::text_enum;
+use super::{BuildInput, EnvVar, ImageReference, InputKind, Source, StreamName, TagName};
+
+/// The strategy's `from`: the image that replaces the last `FROM`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "name")]
+pub enum StrategyFrom {
+    /// `<stream>:<tag>` of the config's project, or `<project>/<stream>:<tag>`.
+    ImageStreamTag(String),
+    /// An image reference.
+    DockerImage(String),
+}
+
+/// What the author of a build config wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildConfigSpec {
+    pub source: Source,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy_from: Option<StrategyFrom>,
+    #[serde(default)]
+    pub build_args: Vec<EnvVar>,
+    #[serde(default)]
+    pub env: Vec<EnvVar>,
+    #[serde(default)]
+    pub no_cache: bool,
+    /// Stream of the config's own project that takes the image.
+    pub output_stream: StreamName,
+    pub output_tag: TagName,
+}
+
+/// A stream's tag by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StreamTag {
+    pub project: String,
+    pub stream: String,
+    pub tag: String,
+}
+
+impl std::fmt::Display for StreamTag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}:{}", self.project, self.stream, self.tag)
+    }
+}
+
+/// An input of a build config as its definition or its Dockerfile has it, and what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewConfigInput {
+    pub kind: InputKind,
+    pub stage: String,
+    pub reference: String,
+    pub stands_for: Option<StreamTag>,
+    /// It stands for a stream only while the project has one of that name.
+    pub short_name: bool,
+    /// Written in the config, rather than found in the Dockerfile.
+    pub declared: bool,
+}
+
+/// What an image reference in a build of `project` stands for: a stream's tag when its host is one of `own_hosts`, or when it is a short
+/// name (`app`, `app:1`), which counts only while the project has a stream of that name.
+pub fn stands_for(reference: &str, project: &str, own_hosts: &[String]) -> Option<(StreamTag, bool)> {
+    let parsed: ImageReference = reference.parse().ok()?;
+    if !parsed.id.is_empty() {
+        return None;
+    }
+    let tag = if parsed.tag.is_empty() { "latest".to_owned() } else { parsed.tag.clone() };
+    if parsed.registry.is_empty() && parsed.namespace.is_empty() {
+        return Some((StreamTag { project: project.to_owned(), stream: parsed.name, tag }, true));
+    }
+    let ours = !parsed.namespace.is_empty() && own_hosts.contains(&parsed.registry);
+    ours.then_some((StreamTag { project: parsed.namespace, stream: parsed.name, tag }, false))
+}
+
+/// All inputs of a config: the strategy's `from` and what its Dockerfile takes in, the last `FROM` of which the strategy replaces.
+pub fn config_inputs(
+    spec: &BuildConfigSpec,
+    found: &[BuildInput],
+    project: &str,
+    own_hosts: &[String],
+) -> Vec<NewConfigInput> {
+    let mut inputs = Vec::new();
+    if let Some(from) = &spec.strategy_from {
+        let (reference, stands_for, short_name) = match from {
+            StrategyFrom::ImageStreamTag(name) => (name.clone(), Some(declared_tag(name, project)), false),
+            StrategyFrom::DockerImage(name) => match stands_for(name, project, own_hosts) {
+                Some((tag, short)) => (name.clone(), Some(tag), short),
+                None => (name.clone(), None, false),
+            },
+        };
+        let kind = InputKind::Strategy;
+        inputs.push(NewConfigInput { kind, stage: String::new(), reference, stands_for, short_name, declared: true });
+    }
+    let replaced =
+        spec.strategy_from.as_ref().and_then(|_| found.iter().rposition(|input| input.kind == InputKind::From));
+    for (index, input) in found.iter().enumerate() {
+        if Some(index) == replaced {
+            continue;
+        }
+        let stands = stands_for(&input.reference, project, own_hosts).filter(|_| input.kind != InputKind::Syntax);
+        inputs.push(NewConfigInput {
+            kind: input.kind,
+            stage: input.stage.clone(),
+            reference: input.reference.clone(),
+            short_name: stands.as_ref().is_some_and(|(_, short)| *short),
+            stands_for: stands.map(|(tag, _)| tag),
+            declared: false,
+        });
+    }
+    inputs
+}
+
+fn declared_tag(name: &str, project: &str) -> StreamTag {
+    let (project, rest) = name.split_once('/').unwrap_or((project, name));
+    let (stream, tag) = rest.split_once(':').unwrap_or((rest, "latest"));
+    StreamTag { project: project.to_owned(), stream: stream.to_owned(), tag: tag.to_owned() }
+}
+
+/// A build config.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct BuildConfig {
+    pub id: String,
+    pub project_id: String,
+    pub project: String,
+    pub name: String,
+    pub labels: String,
+    pub annotations: String,
+    /// JSON of [`BuildConfigSpec`].
+    pub spec: String,
+    pub output_tag_id: String,
+    pub output_stream: String,
+    pub output_tag: String,
+    pub image_trigger: i64,
+    pub config_trigger: i64,
+    pub paused_at: Option<i64>,
+    pub generation: i64,
+    /// The generation whose Dockerfile was read; behind `generation` while that is still to be done.
+    pub inspected_generation: i64,
+    /// Why its Dockerfile could not be read.
+    pub inspect_error: Option<String>,
+    pub last_number: i64,
+    pub created_at: i64,
+    pub created_by: String,
+    pub version: i64,
+}
+
+impl BuildConfig {
+    /// What its author wrote.
+    pub fn spec(&self) -> serde_json::Result<BuildConfigSpec> {
+        serde_json::from_str(&self.spec)
+    }
+}
+
+/// An input of a build config, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct ConfigInput {
+    pub config_id: String,
+    pub position: i64,
+    pub kind: String,
+    pub stage: String,
+    pub reference: String,
+    pub input_project: Option<String>,
+    pub input_stream: Option<String>,
+    pub input_tag: Option<String>,
+    pub short_name: i64,
+    pub triggering: i64,
+    pub how: String,
+    /// The digest used by the last request.
+    pub used_digest: Option<String>,
+    pub used_at: Option<i64>,
+    /// The tag it stands for, when there is one.
+    pub tag_id: Option<String>,
+    /// Where that tag points now.
+    pub digest: Option<String>,
+    /// Sequence of the tag's newest event.
+    pub event_sequence: Option<i64>,
+}
+
+impl ConfigInput {
+    /// The stream's tag it stands for, by name; `None` for an external image.
+    pub fn stands_for(&self) -> Option<StreamTag> {
+        let (project, stream, tag) = (self.input_project.clone()?, self.input_stream.clone()?, self.input_tag.clone()?);
+        (self.short_name == 0 || self.tag_id.is_some()).then_some(StreamTag { project, stream, tag })
+    }
+
+    /// The tag points elsewhere than at the last request.
+    pub fn is_stale(&self) -> bool {
+        self.triggering == 1 && self.digest.is_some() && self.digest != self.used_digest
+    }
+}
+
+text_enum! {
+    /// A build's phase. New → Pending → Running → one of the last four, which are final; skipping forward is allowed.
+    BuildPhase {
+        /// Waits for its turn.
+        New = "New",
+        /// Claimed by a worker.
+        Pending = "Pending",
+        Running = "Running",
+        Complete = "Complete",
+        /// The build's own process failed.
+        Failed = "Failed",
+        /// The system failed.
+        Error = "Error",
+        Cancelled = "Cancelled",
+    }
+}
+
+impl BuildPhase {
+    /// Nothing more will happen.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Complete | Self::Failed | Self::Error | Self::Cancelled)
+    }
+}
+
+/// An input of one build, resolved for good when the build was requested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedInput {
+    pub kind: InputKind,
+    pub stage: String,
+    pub reference: String,
+    /// The stream's tag it stood for; absent for an external image, which is taken as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<StreamTag>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// A step of a build with its times in milliseconds since the epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildStep {
+    pub name: String,
+    pub started_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<i64>,
+    /// Line of the log it begins at.
+    pub first_line: i64,
+}
+
+/// One run of a build config.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Build {
+    pub id: String,
+    pub config_id: String,
+    /// The config's name.
+    pub config: String,
+    pub project_id: String,
+    pub project: String,
+    pub number: i64,
+    #[sqlx(try_from = "String")]
+    pub phase: BuildPhase,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    /// JSON of [`BuildConfigSpec`] as it was when the build was requested.
+    pub spec: String,
+    /// JSON array of [`ResolvedInput`].
+    pub inputs: String,
+    /// JSON of the commit, once it is known.
+    pub revision: Option<String>,
+    pub commit_requested: Option<String>,
+    /// `manual`, `image`, `config`, `webhook`, `rebuild` or `retry`
+    pub trigger_kind: String,
+    /// The cause in words.
+    pub trigger_text: String,
+    pub actor_kind: String,
+    pub actor: String,
+    pub sequence: i64,
+    pub cause: Option<i64>,
+    pub cascade_id: String,
+    pub cascade_number: Option<i64>,
+    pub rebuild_of: Option<i64>,
+    pub attempt: i64,
+    /// JSON array of [`BuildStep`].
+    pub steps: String,
+    pub output_digest: Option<String>,
+    pub output_sequence: Option<i64>,
+    pub queued_at: i64,
+    pub started_at: Option<i64>,
+    pub finished_at: Option<i64>,
+    pub cancel_requested_at: Option<i64>,
+    pub cancel_requested_by: Option<String>,
+    pub log_lines: i64,
+    pub version: i64,
+}
+
+impl Build {
+    /// `<config>-<number>`
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.config, self.number)
+    }
+
+    /// The config as it was when the build was requested.
+    pub fn spec(&self) -> serde_json::Result<BuildConfigSpec> {
+        serde_json::from_str(&self.spec)
+    }
+
+    /// The resolved inputs.
+    pub fn inputs(&self) -> serde_json::Result<Vec<ResolvedInput>> {
+        serde_json::from_str(&self.inputs)
+    }
+
+    /// The steps so far.
+    pub fn steps(&self) -> serde_json::Result<Vec<BuildStep>> {
+        serde_json::from_str(&self.steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(project: &str, stream: &str, tag: &str) -> StreamTag {
+        StreamTag { project: project.into(), stream: stream.into(), tag: tag.into() }
+    }
+
+    #[test]
+    fn a_reference_stands_for_a_stream_by_host_or_short_name() {
+        let hosts = ["weir.local:8080".to_owned()];
+        assert_eq!(stands_for("base", "demo", &hosts), Some((tag("demo", "base", "latest"), true)));
+        assert_eq!(stands_for("base:1", "demo", &hosts), Some((tag("demo", "base", "1"), true)));
+        assert_eq!(stands_for("weir.local:8080/x/base:1", "demo", &hosts), Some((tag("x", "base", "1"), false)));
+        assert_eq!(stands_for("docker.io/x/base:1", "demo", &hosts), None);
+        assert_eq!(stands_for("x/base:1", "demo", &hosts), None);
+    }
+}

@@ -1,0 +1,588 @@
+//! Apps and their rollouts: what should run, and what was observed running.
+
+use super::holds::Held;
+use super::{Entry, Error, Result, Store, WriteTx, new_id};
+use crate::model::{Actor, App, AppName, AppSpec, Hold, RolloutPhase, RolloutRow, StreamTag, now};
+use crate::server::wake::Controller;
+
+macro_rules! select_app {
+    ($rest:literal) => {
+        concat!(
+            "select a.id, a.project_id, p.name as project, a.name, a.labels, a.annotations, a.spec, a.tag_id, ip.name as image_project, \
+             s.name as image_stream, t.name as image_tag, t.digest as tag_digest, a.automatic, a.generation, a.last_number, \
+             r.digest as wanted_digest, r.phase as wanted_phase, r.message as wanted_message, a.observed, a.observed_at, \
+             a.observe_error, h.since as held_since, a.created_at, a.created_by, a.deleted_at, a.version \
+             from apps a join projects p on p.id = a.project_id join tags t on t.id = a.tag_id join streams s on s.id = t.stream_id \
+             join projects ip on ip.id = s.project_id left join rollouts r on r.app_id = a.id and r.number = a.last_number \
+             left join holds h on h.app_id = a.id and h.ended_at is null ",
+            $rest
+        )
+    };
+}
+
+macro_rules! select_rollout {
+    ($rest:literal) => {
+        concat!(
+            "select r.id, r.app_id, a.name as app, p.name as project, r.number, r.digest, r.repository, r.kind, r.spec, r.to_number, \
+             r.actor_kind, r.actor, r.reason, r.sequence, r.cause, r.cascade_id, k.number as cascade_number, r.phase, r.message, \
+             r.created_at, r.started_at, r.finished_at \
+             from rollouts r join apps a on a.id = r.app_id join projects p on p.id = a.project_id \
+             left join cascades k on k.id = r.cascade_id ",
+            $rest
+        )
+    };
+}
+
+/// What of an app its users may set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppFields {
+    /// JSON object of text.
+    pub labels: String,
+    /// JSON object of text.
+    pub annotations: String,
+    pub spec: AppSpec,
+    /// The tag whose image it runs; it must exist.
+    pub image: StreamTag,
+    /// A move of the tag rolls it out.
+    pub automatic: bool,
+}
+
+/// Why a rollout is requested, and to what.
+#[derive(Debug, Clone)]
+pub(super) struct RolloutRequest<'a> {
+    pub kind: &'a str,
+    pub digest: String,
+    pub repository: String,
+    /// JSON of the [`AppSpec`].
+    pub spec: String,
+    pub to_number: Option<i64>,
+    pub actor: Actor,
+    pub reason: Option<&'a str>,
+    pub cause: Option<i64>,
+    /// `None` opens a cascade.
+    pub cascade: Option<String>,
+}
+
+impl Store {
+    /// Makes an app. Its first rollout starts as soon as its tag points to an image.
+    pub async fn create_app(&self, project: &str, name: &AppName, fields: &AppFields, actor: &Actor) -> Result<App> {
+        let mut tx = self.write_tx().await?;
+        let owner = tx.project(project).await?;
+        match tx.find_app(project, name.as_str()).await? {
+            Some(app) if app.deleted_at.is_none() => {
+                return Err(Error::Exists { kind: "deployments", name: name.to_string() });
+            }
+            // Deleted, but the engine has not forgotten it yet: the new app takes its place there.
+            Some(app) => {
+                sqlx::query("delete from apps where id = $1").bind(&app.id).execute(&mut *tx).await?;
+            }
+            None => {}
+        }
+        let tag_id = tx.app_tag(&fields.image).await?;
+        let entry = Entry { action: "app.create", project: Some(project), object: name.as_str(), ..Entry::default() };
+        let version = tx.record(actor, entry).await?;
+        sqlx::query(
+            "insert into apps (id, project_id, name, labels, annotations, spec, tag_id, automatic, created_at, created_by, version) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        )
+        .bind(new_id())
+        .bind(&owner.id)
+        .bind(name.as_str())
+        .bind(&fields.labels)
+        .bind(&fields.annotations)
+        .bind(serde_json::to_string(&fields.spec)?)
+        .bind(tag_id)
+        .bind(i64::from(fields.automatic))
+        .bind(now())
+        .bind(&actor.name)
+        .bind(version)
+        .execute(&mut *tx)
+        .await?;
+        tx.wake(Controller::Triggers);
+        let app = tx.app(project, name.as_str()).await?;
+        tx.commit().await?;
+        Ok(app)
+    }
+
+    /// Changes an app. A change of how it runs rolls it out with the image it has.
+    pub async fn update_app(
+        &self,
+        project: &str,
+        name: &str,
+        fields: &AppFields,
+        version: Option<i64>,
+        actor: &Actor,
+    ) -> Result<App> {
+        let mut tx = self.write_tx().await?;
+        let app = tx.app(project, name).await?;
+        if let Some(version) = version
+            && version != app.version
+        {
+            return Err(Error::Conflict(format!(
+                "the object has been modified: it is at version {} now; read it again and apply your change to that",
+                app.version
+            )));
+        }
+        let tag_id = tx.app_tag(&fields.image).await?;
+        let entry = Entry { action: "app.update", project: Some(project), object: name, ..Entry::default() };
+        let sequence = tx.record(actor, entry).await?;
+        let spec = serde_json::to_string(&fields.spec)?;
+        sqlx::query(
+            "update apps set labels = $2, annotations = $3, spec = $4, tag_id = $5, automatic = $6, generation = generation + 1, \
+             version = $7 where id = $1",
+        )
+        .bind(&app.id)
+        .bind(&fields.labels)
+        .bind(&fields.annotations)
+        .bind(&spec)
+        .bind(tag_id)
+        .bind(i64::from(fields.automatic))
+        .bind(sequence)
+        .execute(&mut *tx)
+        .await?;
+        if spec != app.spec
+            && let Some(newest) = tx.newest_rollout(&app).await?
+        {
+            let request = RolloutRequest {
+                kind: "config",
+                digest: newest.digest,
+                repository: newest.repository,
+                spec,
+                to_number: None,
+                actor: actor.clone(),
+                reason: None,
+                cause: Some(sequence),
+                cascade: None,
+            };
+            tx.request_rollout(&app, request).await?;
+        }
+        tx.wake(Controller::Triggers);
+        let app = tx.app(project, name).await?;
+        tx.commit().await?;
+        Ok(app)
+    }
+
+    /// Marks an app as deleted; its row goes once the engine has forgotten it.
+    pub async fn delete_app(&self, project: &str, name: &str, actor: &Actor) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        let app = tx.app(project, name).await?;
+        let entry = Entry { action: "app.delete", project: Some(project), object: name, ..Entry::default() };
+        let sequence = tx.record(actor, entry).await?;
+        sqlx::query("update apps set deleted_at = $2, version = $3 where id = $1")
+            .bind(&app.id)
+            .bind(now())
+            .bind(sequence)
+            .execute(&mut *tx)
+            .await?;
+        tx.wake(Controller::Rollouts);
+        tx.commit().await
+    }
+
+    /// The engine has forgotten the app: so does the table.
+    pub async fn forget_app(&self, app_id: &str) -> Result<()> {
+        sqlx::query("delete from apps where id = $1 and deleted_at is not null")
+            .bind(app_id)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// The app of that name.
+    pub async fn find_app(&self, project: &str, name: &str) -> Result<Option<App>> {
+        let app = sqlx::query_as(select_app!("where p.name = $1 and a.name = $2 and a.deleted_at is null"))
+            .bind(project)
+            .bind(name)
+            .fetch_optional(self.pool())
+            .await?;
+        Ok(app)
+    }
+
+    /// The app of that name, or an error that says it is not there.
+    pub async fn app(&self, project: &str, name: &str) -> Result<App> {
+        self.find_app(project, name).await?.ok_or_else(|| Error::not_found("deployments", name))
+    }
+
+    /// Apps of a project by name, after `after`.
+    pub async fn list_apps(&self, project: &str, after: &str, limit: i64) -> Result<Vec<App>> {
+        let apps = sqlx::query_as(select_app!(
+            "where p.name = $1 and a.name > $2 and a.deleted_at is null order by a.name limit $3"
+        ))
+        .bind(project)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(apps)
+    }
+
+    /// Every app of every project, deleted ones included: what the rollout controller looks after.
+    pub async fn list_all_apps(&self) -> Result<Vec<App>> {
+        Ok(sqlx::query_as(select_app!("order by a.id")).fetch_all(self.pool()).await?)
+    }
+
+    /// Apps that run a tag's image.
+    pub async fn list_apps_using(&self, tag_id: &str) -> Result<Vec<App>> {
+        let apps = sqlx::query_as(select_app!(
+            "where a.tag_id = $1 and a.deleted_at is null order by p.name, a.name limit 500"
+        ))
+        .bind(tag_id)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(apps)
+    }
+
+    /// What keeps the app where it is, if anything.
+    pub async fn app_hold(&self, app_id: &str) -> Result<Option<Hold>> {
+        let hold = sqlx::query_as(
+            "select id, actor, reason, since, sequence, cascade_id from holds where app_id = $1 and ended_at is null limit 1",
+        )
+        .bind(app_id)
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(hold)
+    }
+
+    /// Rollouts of an app, newest first, with a number below `before`.
+    pub async fn list_rollouts(&self, app_id: &str, before: Option<i64>, limit: i64) -> Result<Vec<RolloutRow>> {
+        let rollouts =
+            sqlx::query_as(select_rollout!("where r.app_id = $1 and r.number < $2 order by r.number desc limit $3"))
+                .bind(app_id)
+                .bind(before.unwrap_or(i64::MAX))
+                .bind(limit)
+                .fetch_all(self.pool())
+                .await?;
+        Ok(rollouts)
+    }
+
+    /// Rollouts of a cascade, oldest first.
+    pub async fn list_cascade_rollouts(&self, cascade_id: &str) -> Result<Vec<RolloutRow>> {
+        let rollouts = sqlx::query_as(select_rollout!("where r.cascade_id = $1 order by r.sequence limit 1000"))
+            .bind(cascade_id)
+            .fetch_all(self.pool())
+            .await?;
+        Ok(rollouts)
+    }
+
+    /// The app's rollout of that number.
+    pub async fn find_rollout(&self, app_id: &str, number: i64) -> Result<Option<RolloutRow>> {
+        let rollout = sqlx::query_as(select_rollout!("where r.app_id = $1 and r.number = $2"))
+            .bind(app_id)
+            .bind(number)
+            .fetch_optional(self.pool())
+            .await?;
+        Ok(rollout)
+    }
+
+    /// Requests a rollout of every automatic app whose tag has moved away from what it was last given, unless it is held.
+    pub async fn request_ready_rollouts(&self) -> Result<Vec<RolloutRow>> {
+        let behind = "where a.automatic = 1 and a.deleted_at is null and h.id is null and t.digest is not null \
+                      and (r.digest is null or r.digest <> t.digest) order by a.id";
+        let query = || sqlx::query_as::<_, App>(sqlx::AssertSqlSafe(format!("{}{behind}", select_app!(""))));
+        if query().fetch_optional(self.pool()).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.write_tx().await?;
+        let mut requested = Vec::new();
+        for app in query().fetch_all(&mut *tx).await? {
+            requested.push(tx.roll_out_newest(&app, "image", &Actor::system("image change")).await?);
+        }
+        tx.commit().await?;
+        Ok(requested)
+    }
+
+    /// Rolls an app out to what its tag points to now; a hold stays.
+    pub async fn deploy_newest(&self, project: &str, name: &str, actor: &Actor) -> Result<RolloutRow> {
+        let mut tx = self.write_tx().await?;
+        let app = tx.app(project, name).await?;
+        if app.tag_digest.is_none() {
+            return Err(Error::Conflict(format!(
+                "{}:{} points to no image yet: push, import or build one first",
+                app.image_stream, app.image_tag
+            )));
+        }
+        if !app.is_behind() && app.wanted_phase.as_deref() != Some("Failed") {
+            return Err(Error::Conflict(format!(
+                "{name} already runs what {}:{} points to",
+                app.image_stream, app.image_tag
+            )));
+        }
+        let rollout = tx.roll_out_newest(&app, "manual", actor).await?;
+        tx.commit().await?;
+        Ok(rollout)
+    }
+
+    /// Keeps automation from rolling the app out until somebody resumes it.
+    pub async fn hold_app(&self, project: &str, name: &str, reason: Option<&str>, actor: &Actor) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        let app = tx.app(project, name).await?;
+        tx.hold(&held(&app), reason, None, actor).await?;
+        tx.commit().await
+    }
+
+    /// Lets automation roll the app out again; what waited follows at once.
+    pub async fn resume_app(&self, project: &str, name: &str, actor: &Actor) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        let app = tx.app(project, name).await?;
+        if tx.end_hold(&held(&app), actor).await?.is_none() {
+            return Err(Error::Conflict(format!("{name} is not held")));
+        }
+        tx.commit().await
+    }
+
+    /// Takes an app for one step of work; false when another worker has it.
+    pub async fn claim_app(&self, app_id: &str, owner: &str, lease_ms: i64) -> Result<bool> {
+        let claimed = sqlx::query(
+            "update apps set lease_owner = $2, lease_until = $3 where id = $1 \
+             and (lease_owner is null or lease_owner = $2 or lease_until < $4)",
+        )
+        .bind(app_id)
+        .bind(owner)
+        .bind(now() + lease_ms)
+        .bind(now())
+        .execute(self.pool())
+        .await?
+        .rows_affected();
+        Ok(claimed == 1)
+    }
+
+    /// Gives an app back.
+    pub async fn release_app(&self, app_id: &str, owner: &str) -> Result<()> {
+        sqlx::query("update apps set lease_owner = null, lease_until = null where id = $1 and lease_owner = $2")
+            .bind(app_id)
+            .bind(owner)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// What the engine said, as JSON, or why it could not be asked. Writes only differences; open pages are told of them.
+    pub async fn observe_app(&self, app: &App, observed: std::result::Result<&str, &str>) -> Result<()> {
+        let (seen, error) = match observed {
+            Ok(seen) => (Some(seen), None),
+            Err(error) => (app.observed.as_deref(), Some(error)),
+        };
+        let changed = seen != app.observed.as_deref() || error != app.observe_error.as_deref();
+        let observed_at = if error.is_some() { app.observed_at } else { Some(now()) };
+        if !changed {
+            sqlx::query("update apps set observed_at = $2 where id = $1")
+                .bind(&app.id)
+                .bind(observed_at)
+                .execute(self.pool())
+                .await?;
+            return Ok(());
+        }
+        let mut tx = self.write_tx().await?;
+        sqlx::query("update apps set observed = $2, observed_at = $3, observe_error = $4 where id = $1")
+            .bind(&app.id)
+            .bind(seen)
+            .bind(observed_at)
+            .bind(error)
+            .execute(&mut *tx)
+            .await?;
+        tx.touch(&app.project);
+        tx.commit().await
+    }
+
+    /// Moves a rollout on: Running once the engine accepted it, then to its end. A rollout that has ended stays as it is.
+    pub async fn record_rollout(
+        &self,
+        rollout: &RolloutRow,
+        phase: RolloutPhase,
+        message: Option<&str>,
+    ) -> Result<bool> {
+        if rollout.phase == phase && rollout.message.as_deref() == message {
+            return Ok(true);
+        }
+        let mut tx = self.write_tx().await?;
+        let finished = matches!(phase, RolloutPhase::Complete | RolloutPhase::Failed | RolloutPhase::Cancelled);
+        let moved = sqlx::query(
+            "update rollouts set phase = $2, message = $3, started_at = coalesce(started_at, $4), finished_at = $5 \
+             where id = $1 and phase in ('Pending', 'Running')",
+        )
+        .bind(&rollout.id)
+        .bind(phase.as_str())
+        .bind(message)
+        .bind(now())
+        .bind(finished.then(now))
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if moved == 0 {
+            return Ok(false);
+        }
+        if finished {
+            let object = format!("{} rollout {}", rollout.app, rollout.number);
+            let entry = Entry {
+                action: "rollout.finish",
+                project: Some(&rollout.project),
+                object: &object,
+                to: Some(phase.as_str()),
+                reason: message,
+                cause: Some(rollout.sequence),
+                cascade: Some(&rollout.cascade_id),
+                ..Entry::default()
+            };
+            tx.record(&Actor::system("rollouts"), entry).await?;
+        }
+        tx.touch(&rollout.project);
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+pub(super) fn held(app: &App) -> Held<'_> {
+    Held::App { id: &app.id, project: &app.project, name: &app.name }
+}
+
+impl WriteTx {
+    async fn find_app(&mut self, project: &str, name: &str) -> Result<Option<App>> {
+        let app = sqlx::query_as(select_app!("where p.name = $1 and a.name = $2"))
+            .bind(project)
+            .bind(name)
+            .fetch_optional(&mut **self)
+            .await?;
+        Ok(app)
+    }
+
+    pub(super) async fn app(&mut self, project: &str, name: &str) -> Result<App> {
+        self.find_app(project, name)
+            .await?
+            .filter(|app| app.deleted_at.is_none())
+            .ok_or_else(|| Error::not_found("deployments", name))
+    }
+
+    pub(super) async fn app_by_id(&mut self, id: &str) -> Result<App> {
+        sqlx::query_as(select_app!("where a.id = $1"))
+            .bind(id)
+            .fetch_optional(&mut **self)
+            .await?
+            .ok_or_else(|| Error::not_found("deployments", id))
+    }
+
+    async fn app_tag(&mut self, image: &StreamTag) -> Result<String> {
+        match self.live_tag(&image.project, &image.stream, &image.tag).await {
+            Ok(tag) => Ok(tag.id),
+            Err(Error::NotFound { .. }) => {
+                let near: Vec<(String,)> = sqlx::query_as(
+                    "select s.name || ':' || t.name from tags t join streams s on s.id = t.stream_id \
+                     join projects p on p.id = s.project_id where p.name = $1 and t.deleted_at is null \
+                     order by case when s.name = $2 then 0 else 1 end, s.name, t.name limit 5",
+                )
+                .bind(&image.project)
+                .bind(&image.stream)
+                .fetch_all(&mut **self)
+                .await?;
+                let near: Vec<String> = near.into_iter().map(|(name,)| name).collect();
+                let hint = if near.is_empty() {
+                    "push, import or build an image first".to_owned()
+                } else {
+                    format!("there are {}", near.join(", "))
+                };
+                let message =
+                    format!("{}:{} does not exist in project {}: {hint}", image.stream, image.tag, image.project);
+                Err(Error::invalid("image", message))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn newest_rollout(&mut self, app: &App) -> Result<Option<RolloutRow>> {
+        self.rollout(&app.id, app.last_number).await
+    }
+
+    pub(super) async fn rollout(&mut self, app_id: &str, number: i64) -> Result<Option<RolloutRow>> {
+        let rollout = sqlx::query_as(select_rollout!("where r.app_id = $1 and r.number = $2"))
+            .bind(app_id)
+            .bind(number)
+            .fetch_optional(&mut **self)
+            .await?;
+        Ok(rollout)
+    }
+
+    async fn roll_out_newest(&mut self, app: &App, kind: &str, actor: &Actor) -> Result<RolloutRow> {
+        let cause: Option<(i64, String)> = sqlx::query_as(
+            "select e.sequence, e.cascade_id from tags t join tag_events e on e.sequence = t.event_sequence where t.id = $1",
+        )
+        .bind(&app.tag_id)
+        .fetch_optional(&mut **self)
+        .await?;
+        let request = RolloutRequest {
+            kind,
+            digest: app.tag_digest.clone().unwrap_or_default(),
+            repository: format!("{}/{}", app.image_project, app.image_stream),
+            spec: app.spec.clone(),
+            to_number: None,
+            actor: actor.clone(),
+            reason: None,
+            cause: cause.as_ref().map(|(sequence, _)| *sequence),
+            cascade: cause.map(|(_, cascade)| cascade).filter(|_| kind == "image"),
+        };
+        self.request_rollout(app, request).await
+    }
+
+    /// Writes a rollout and takes the place of those still under way.
+    pub(super) async fn request_rollout(&mut self, app: &App, request: RolloutRequest<'_>) -> Result<RolloutRow> {
+        let (number,): (i64,) =
+            sqlx::query_as("update apps set last_number = last_number + 1 where id = $1 returning last_number")
+                .bind(&app.id)
+                .fetch_one(&mut **self)
+                .await?;
+        let cascade = request.cascade.clone().unwrap_or_else(new_id);
+        let object = format!("{} rollout {number}", app.name);
+        let entry = Entry {
+            action: "rollout.request",
+            project: Some(&app.project),
+            object: &object,
+            from: app.wanted_digest.as_deref(),
+            to: Some(&request.digest),
+            reason: request.reason,
+            cause: request.cause,
+            cascade: Some(&cascade),
+        };
+        let sequence = self.record(&request.actor, entry).await?;
+        if request.cascade.is_none() {
+            let title = match request.to_number {
+                Some(to) => format!("{} rolled back to #{to}", app.name),
+                None => format!("{} rolled out by hand", app.name),
+            };
+            self.open_cascade(&cascade, &app.project_id, &title, request.kind, sequence, &request.actor).await?;
+        }
+        sqlx::query(
+            "update rollouts set phase = 'Cancelled', message = $2, finished_at = $3 where app_id = $1 and phase in ('Pending', 'Running')",
+        )
+        .bind(&app.id)
+        .bind(format!("superseded by #{number}"))
+        .bind(now())
+        .execute(&mut **self)
+        .await?;
+        sqlx::query(
+            "insert into rollouts (id, app_id, number, digest, repository, kind, spec, to_number, actor_kind, actor, reason, sequence, \
+             cause, cascade_id, phase, created_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'Pending', $15)",
+        )
+        .bind(new_id())
+        .bind(&app.id)
+        .bind(number)
+        .bind(&request.digest)
+        .bind(&request.repository)
+        .bind(request.kind)
+        .bind(&request.spec)
+        .bind(request.to_number)
+        .bind(request.actor.kind.as_str())
+        .bind(&request.actor.name)
+        .bind(request.reason)
+        .bind(sequence)
+        .bind(request.cause)
+        .bind(&cascade)
+        .bind(now())
+        .execute(&mut **self)
+        .await?;
+        sqlx::query("update apps set version = $2 where id = $1")
+            .bind(&app.id)
+            .bind(sequence)
+            .execute(&mut **self)
+            .await?;
+        self.wake(Controller::Rollouts);
+        self.rollout(&app.id, number).await?.ok_or_else(|| Error::not_found("rollouts", object))
+    }
+}

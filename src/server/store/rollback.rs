@@ -1,0 +1,437 @@
+//! Going back: a tag or an app to an earlier row, a whole cascade to what was before it. Always with digests that exist, in one
+//! transaction, and so that no automation undoes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::apps::{RolloutRequest, held};
+use super::holds::Held;
+use super::moves::{Move, Moved};
+use super::{Error, Result, Store, WriteTx, new_id};
+use crate::model::{Actor, Build, Cascade, EventKind, RollbackMode, RolloutRow, Tag, now};
+use crate::server::store::builds::select_build;
+use crate::server::wake::Controller;
+
+/// A wish to roll a tag back.
+#[derive(Debug, Clone)]
+pub struct TagRollback<'a> {
+    /// Sequence of the history row to go back to.
+    pub to: i64,
+    pub mode: RollbackMode,
+    pub reason: Option<&'a str>,
+    /// Sequence of the newest moving row that the caller saw; the tag having moved since refuses the rollback.
+    pub seen: Option<i64>,
+    /// Marks the digest left behind as rejected.
+    pub reject: bool,
+}
+
+/// What an undo put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undone {
+    /// Number of the cascade that put things back.
+    pub cascade: i64,
+    pub tags: usize,
+    pub apps: usize,
+}
+
+impl Store {
+    /// Rolls a tag back to a row of its history: a new row, a hold on the tag, and the digest left behind rejected, at once.
+    pub async fn roll_back_tag(
+        &self,
+        project: &str,
+        stream: &str,
+        tag: &str,
+        rollback: &TagRollback<'_>,
+        actor: &Actor,
+    ) -> Result<Moved> {
+        let mut tx = self.write_tx().await?;
+        let tag = tx.live_tag(project, stream, tag).await?;
+        let (number, digest, reference) = tx.rollback_target(&tag, rollback).await?;
+        let cascade = new_id();
+        let movement = Move {
+            reason: rollback.reason,
+            cascade: Some(&cascade),
+            to_sequence: Some(rollback.to),
+            ..Move::new(EventKind::Rollback, &digest, &reference, actor)
+        };
+        let moved = tx.move_tag(&tag, &movement).await?;
+        let title = format!("{} rolled back to #{number}", tag.title());
+        tx.open_cascade(&cascade, &tag.project_id, &title, "rollback", moved.sequence, actor).await?;
+        tx.hold(&Held::Tag(&tag), rollback.reason, Some(&cascade), actor).await?;
+        if let (true, Some(left)) = (rollback.reject, &tag.digest) {
+            tx.reject(&tag, left, rollback.reason, moved.sequence, &cascade, actor).await?;
+        }
+        match rollback.mode {
+            RollbackMode::Rebuild => {}
+            RollbackMode::Tag => {
+                let tags = tx.followers_of(&tag).await?;
+                let fed = tx.configs_fed_by(&tags).await?;
+                tx.settle_configs(&fed).await?;
+            }
+            RollbackMode::Restore => tx.restore_downstream(&tag, rollback.to, moved.sequence, &cascade, actor).await?,
+        }
+        tx.commit().await?;
+        Ok(moved)
+    }
+
+    /// Rolls an app back to an earlier rollout's image and holds it there, in one transaction.
+    pub async fn roll_back_app(
+        &self,
+        project: &str,
+        name: &str,
+        to_number: i64,
+        reason: Option<&str>,
+        actor: &Actor,
+    ) -> Result<RolloutRow> {
+        let mut tx = self.write_tx().await?;
+        let app = tx.app(project, name).await?;
+        let target = tx
+            .rollout(&app.id, to_number)
+            .await?
+            .ok_or_else(|| Error::not_found("rollouts", format!("{name} #{to_number}")))?;
+        if Some(&target.digest) == app.wanted_digest.as_ref() && app.wanted_phase.as_deref() != Some("Failed") {
+            return Err(Error::Conflict(format!("{name} already runs the image of rollout #{to_number}")));
+        }
+        let cascade = new_id();
+        let request = RolloutRequest {
+            kind: "rollback",
+            digest: target.digest.clone(),
+            repository: target.repository.clone(),
+            // The image goes back; how it runs is not changed.
+            spec: app.spec.clone(),
+            to_number: Some(to_number),
+            actor: actor.clone(),
+            reason,
+            cause: None,
+            cascade: Some(cascade.clone()),
+        };
+        let rollout = tx.request_rollout(&app, request).await?;
+        let title = format!("{name} rolled back to #{to_number}");
+        tx.open_cascade(&cascade, &app.project_id, &title, "rollback", rollout.sequence, actor).await?;
+        tx.hold(&held(&app), reason, Some(&cascade), actor).await?;
+        tx.commit().await?;
+        Ok(rollout)
+    }
+
+    /// Puts every tag and app that a cascade moved back to where it was, without builds. What somebody moved since stays.
+    pub async fn undo_cascade(&self, project: &str, number: i64, actor: &Actor) -> Result<Undone> {
+        let mut tx = self.write_tx().await?;
+        let cascade = tx.cascade(project, number).await?;
+        if cascade.undone_at.is_some() {
+            return Err(Error::Conflict(format!("cascade {number} is undone already")));
+        }
+        let undoing = new_id();
+        let reason = format!("undo of cascade {number}");
+        let root = tx.record_cascade("cascade.undo", project, number, &undoing, None, actor).await?;
+        tx.open_cascade(&undoing, &cascade.project_id, &format!("Undo: {}", cascade.title), "restore", root, actor)
+            .await?;
+        sqlx::query("update cascades set undoes = $2 where id = $1")
+            .bind(&undoing)
+            .bind(&cascade.id)
+            .execute(&mut *tx)
+            .await?;
+        tx.stop_builds_of(&cascade, actor).await?;
+        tx.lift_decisions_of(&cascade, actor).await?;
+        let tags = tx.put_tags_back(&cascade, &undoing, &reason, root, actor).await?;
+        let apps = tx.put_apps_back(&cascade, &undoing, &reason, root, actor).await?;
+        sqlx::query("update cascades set undone_at = $2, undone_by = $3 where id = $1")
+            .bind(&cascade.id)
+            .bind(now())
+            .bind(&actor.name)
+            .execute(&mut *tx)
+            .await?;
+        let (number,): (i64,) =
+            sqlx::query_as("select number from cascades where id = $1").bind(&undoing).fetch_one(&mut *tx).await?;
+        tx.wake(Controller::Triggers);
+        tx.commit().await?;
+        Ok(Undone { cascade: number, tags, apps })
+    }
+
+    /// Stops a cascade: queued and running builds are cancelled, what it would still start does not start. What it did stays.
+    pub async fn cancel_cascade(&self, project: &str, number: i64, actor: &Actor) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        let cascade = tx.cascade(project, number).await?;
+        tx.record_cascade("cascade.cancel", project, number, &cascade.id, None, actor).await?;
+        tx.stop_builds_of(&cascade, actor).await?;
+        let moved: Vec<(String,)> = sqlx::query_as(
+            "select distinct e.tag_id from tag_events e join tags t on t.id = e.tag_id and t.event_sequence = e.sequence \
+             where e.cascade_id = $1",
+        )
+        .bind(&cascade.id)
+        .fetch_all(&mut *tx)
+        .await?;
+        let fed = tx.configs_fed_by(&moved.into_iter().map(|(id,)| id).collect()).await?;
+        tx.settle_configs(&fed).await?;
+        sqlx::query("update cascades set cancelled_at = $2, paused_at = null where id = $1")
+            .bind(&cascade.id)
+            .bind(now())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+
+    /// Pauses or resumes a cascade: while paused none of its queued builds starts.
+    pub async fn pause_cascade(&self, project: &str, number: i64, paused: bool, actor: &Actor) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        let cascade = tx.cascade(project, number).await?;
+        let action = if paused { "cascade.pause" } else { "cascade.resume" };
+        tx.record_cascade(action, project, number, &cascade.id, None, actor).await?;
+        sqlx::query("update cascades set paused_at = $2 where id = $1")
+            .bind(&cascade.id)
+            .bind(paused.then(now))
+            .execute(&mut *tx)
+            .await?;
+        tx.wake(Controller::Builds);
+        tx.commit().await
+    }
+}
+
+impl WriteTx {
+    /// Number, digest and reference of the row to go back to.
+    async fn rollback_target(&mut self, tag: &Tag, rollback: &TagRollback<'_>) -> Result<(i64, String, String)> {
+        if let Some(seen) = rollback.seen
+            && tag.event_sequence != Some(seen)
+        {
+            return Err(Error::Conflict(format!(
+                "The tag moved while you looked: {} is at #{} now",
+                tag.title(),
+                tag.event_number
+            )));
+        }
+        let target: Option<(i64, String, String)> = sqlx::query_as(
+            "select number, digest, reference from tag_events where sequence = $1 and tag_id = $2 and digest is not null",
+        )
+        .bind(rollback.to)
+        .bind(&tag.id)
+        .fetch_optional(&mut **self)
+        .await?;
+        let Some((number, digest, reference)) = target else {
+            let message = format!("{} has no history row with sequence {} to go back to", tag.title(), rollback.to);
+            return Err(Error::invalid("to", message));
+        };
+        if tag.digest.as_deref() == Some(&digest) {
+            return Err(Error::Conflict(format!("{} already points to the image of row #{number}", tag.title())));
+        }
+        let here: Option<(String,)> = sqlx::query_as("select digest from images where digest = $1")
+            .bind(&digest)
+            .fetch_optional(&mut **self)
+            .await?;
+        if here.is_none() {
+            return Err(Error::Conflict(format!(
+                "the image of row #{number} is gone: {digest} is not stored here any more"
+            )));
+        }
+        Ok((number, digest, reference))
+    }
+
+    async fn reject(
+        &mut self,
+        tag: &Tag,
+        digest: &str,
+        reason: Option<&str>,
+        sequence: i64,
+        cascade: &str,
+        actor: &Actor,
+    ) -> Result<()> {
+        sqlx::query(
+            "insert into rejected_digests (id, tag_id, digest, actor, reason, since, sequence, cascade_id) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(new_id())
+        .bind(&tag.id)
+        .bind(digest)
+        .bind(&actor.name)
+        .bind(reason)
+        .bind(now())
+        .bind(sequence)
+        .bind(cascade)
+        .execute(&mut **self)
+        .await?;
+        Ok(())
+    }
+
+    /// The tag and those that follow it, transitively.
+    async fn followers_of(&mut self, tag: &Tag) -> Result<BTreeSet<String>> {
+        let mut seen = BTreeSet::from([tag.id.clone()]);
+        let mut queue = vec![tag.id.clone()];
+        while let Some(at) = queue.pop() {
+            let ids: Vec<(String,)> =
+                sqlx::query_as("select id from tags where follows_tag_id = $1 and deleted_at is null")
+                    .bind(at)
+                    .fetch_all(&mut **self)
+                    .await?;
+            for (id,) in ids {
+                if seen.insert(id.clone()) {
+                    queue.push(id);
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Puts what is built on a tag back to the digests it had while the tag last pointed where it points again now.
+    async fn restore_downstream(&mut self, tag: &Tag, to: i64, cause: i64, cascade: &str, actor: &Actor) -> Result<()> {
+        // "Then" ends where the row after the one gone back to begins.
+        let (then,): (i64,) = sqlx::query_as(
+            "select coalesce(min(sequence), $3) - 1 from tag_events where tag_id = $1 and sequence > $2 and outcome = 'moved'",
+        )
+        .bind(&tag.id)
+        .bind(to)
+        .bind(i64::MAX)
+        .fetch_one(&mut **self)
+        .await?;
+        let (tags, mut configs) = self.downstream_tags(&tag.id).await?;
+        let mut moved = BTreeSet::from([tag.id.clone()]);
+        for id in tags {
+            let had: Option<(i64, String, String)> = sqlx::query_as(
+                "select sequence, digest, reference from tag_events where tag_id = $1 and outcome = 'moved' and sequence <= $2 \
+                 order by sequence desc limit 1",
+            )
+            .bind(&id)
+            .bind(then)
+            .fetch_optional(&mut **self)
+            .await?;
+            let downstream = self.tag_by_id(&id).await?;
+            let Some((sequence, digest, reference)) = had else { continue };
+            if downstream.deleted_at.is_some() || downstream.digest.as_deref() == Some(&digest) {
+                continue;
+            }
+            let movement = Move {
+                cause: Some(cause),
+                cascade: Some(cascade),
+                to_sequence: Some(sequence),
+                ..Move::new(EventKind::Restore, &digest, &reference, actor)
+            };
+            self.move_tag(&downstream, &movement).await?;
+            moved.insert(id);
+        }
+        configs.extend(self.configs_fed_by(&moved).await?);
+        self.settle_configs(&configs).await
+    }
+
+    pub(super) async fn cascade(&mut self, project: &str, number: i64) -> Result<Cascade> {
+        sqlx::query_as(
+            "select k.id, k.project_id, k.number, k.title, k.root_sequence, k.kind, k.actor_kind, k.actor, k.created_at, k.paused_at, \
+             k.cancelled_at, k.undone_at, k.undone_by, k.undoes from cascades k join projects p on p.id = k.project_id \
+             where p.name = $1 and k.number = $2",
+        )
+        .bind(project)
+        .bind(number)
+        .fetch_optional(&mut **self)
+        .await?
+        .ok_or_else(|| Error::not_found("cascades", number.to_string()))
+    }
+
+    async fn stop_builds_of(&mut self, cascade: &Cascade, actor: &Actor) -> Result<()> {
+        let builds: Vec<Build> = sqlx::query_as(select_build!(
+            "where b.cascade_id = $1 and b.phase in ('New', 'Pending', 'Running') order by b.sequence"
+        ))
+        .bind(&cascade.id)
+        .fetch_all(&mut **self)
+        .await?;
+        for build in builds {
+            self.cancel(&build, actor).await?;
+        }
+        Ok(())
+    }
+
+    /// Holds and rejected digests that the cascade made end with it.
+    async fn lift_decisions_of(&mut self, cascade: &Cascade, actor: &Actor) -> Result<()> {
+        for statement in [
+            "update holds set ended_at = $2, ended_by = $3 where cascade_id = $1 and ended_at is null",
+            "update rejected_digests set ended_at = $2, ended_by = $3 where cascade_id = $1 and ended_at is null",
+        ] {
+            sqlx::query(statement).bind(&cascade.id).bind(now()).bind(&actor.name).execute(&mut **self).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_tags_back(
+        &mut self,
+        cascade: &Cascade,
+        undoing: &str,
+        reason: &str,
+        cause: i64,
+        actor: &Actor,
+    ) -> Result<usize> {
+        let events: Vec<(String, i64, Option<String>)> = sqlx::query_as(
+            "select tag_id, sequence, from_digest from tag_events where cascade_id = $1 and outcome = 'moved' order by sequence desc",
+        )
+        .bind(&cascade.id)
+        .fetch_all(&mut **self)
+        .await?;
+        // The rows come newest first: the first of a tag is its last move in the cascade, the last one tells where it came from.
+        let mut last: BTreeMap<String, i64> = BTreeMap::new();
+        let mut before: Vec<(String, i64, Option<String>)> = Vec::new();
+        for (tag, sequence, from) in events {
+            last.entry(tag.clone()).or_insert(sequence);
+            before.retain(|(other, ..)| *other != tag);
+            before.push((tag, sequence, from));
+        }
+        let mut moved = BTreeSet::new();
+        for (tag_id, first, from) in before {
+            let tag = self.tag_by_id(&tag_id).await?;
+            let (Some(from), true) = (from, tag.event_sequence == last.get(&tag_id).copied()) else { continue };
+            let row: Option<(i64, String)> = sqlx::query_as(
+                "select sequence, reference from tag_events where tag_id = $1 and digest = $2 and sequence < $3 and outcome = 'moved' \
+                 order by sequence desc limit 1",
+            )
+            .bind(&tag_id)
+            .bind(&from)
+            .bind(first)
+            .fetch_optional(&mut **self)
+            .await?;
+            let Some((to, reference)) = row else { continue };
+            let movement = Move {
+                reason: Some(reason),
+                cause: Some(cause),
+                cascade: Some(undoing),
+                to_sequence: Some(to),
+                ..Move::new(EventKind::Restore, &from, &reference, actor)
+            };
+            self.move_tag(&tag, &movement).await?;
+            moved.insert(tag_id);
+        }
+        let fed = self.configs_fed_by(&moved).await?;
+        self.settle_configs(&fed).await?;
+        Ok(moved.len())
+    }
+
+    async fn put_apps_back(
+        &mut self,
+        cascade: &Cascade,
+        undoing: &str,
+        reason: &str,
+        cause: i64,
+        actor: &Actor,
+    ) -> Result<usize> {
+        let apps: Vec<(String, i64, i64)> = sqlx::query_as(
+            "select app_id, min(number), max(number) from rollouts where cascade_id = $1 group by app_id order by app_id",
+        )
+        .bind(&cascade.id)
+        .fetch_all(&mut **self)
+        .await?;
+        let mut count = 0;
+        for (app_id, first, last) in apps {
+            let app = self.app_by_id(&app_id).await?;
+            let before = self.rollout(&app_id, first - 1).await?;
+            let (Some(before), true, None) = (before, app.last_number == last, app.deleted_at) else { continue };
+            if Some(&before.digest) == app.wanted_digest.as_ref() {
+                continue;
+            }
+            let request = RolloutRequest {
+                kind: "restore",
+                digest: before.digest.clone(),
+                repository: before.repository.clone(),
+                spec: app.spec.clone(),
+                to_number: Some(before.number),
+                actor: actor.clone(),
+                reason: Some(reason),
+                cause: Some(cause),
+                cascade: Some(undoing.to_owned()),
+            };
+            self.request_rollout(&app, request).await?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}
