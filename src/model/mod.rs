@@ -16,7 +16,6 @@ mod time;
 mod user;
 
 pub use app::{AppPort, AppSpec, AppSpecError, EnvVar, PublishMode};
-pub use app::{AppPort, AppSpec, EnvVar, PublishMode};
 pub use app_state::{App, RolloutPhase, RolloutRow};
 pub use build::{BuildInput, GitSource, InputKind, Source};
 pub use build_config::{
