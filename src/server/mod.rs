@@ -1,5 +1,6 @@
 //! The server's parts and their assembly.
 
+pub mod auth;
 pub mod blobs;
 pub mod builder;
 pub mod controllers;

@@ -1,0 +1,277 @@
+//! Who makes a request, and what they may do.
+
+use crate::model::{Actor, Role, Token, TokenKind, User};
+use crate::server::store::{self, Store};
+
+use super::roles::Right;
+use super::ticket::Access;
+
+/// How somebody proved who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrincipalKind {
+    /// A browser session, or a user's name and password.
+    Session,
+    /// A user's token.
+    Token { token_id: String },
+    /// A build's token.
+    Build { token_id: String, build_id: String },
+    /// An engine's token.
+    Pull { token_id: String },
+}
+
+/// Who makes a request.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    pub kind: PrincipalKind,
+    /// The user; builds and engines have none.
+    pub user: Option<User>,
+    /// The build's name, the token's name: what stands where a user's name would.
+    name: String,
+    /// The only project it may touch, by name.
+    project_limit: Option<String>,
+    /// The most it may do.
+    role_limit: Option<Role>,
+    /// The only repositories it may touch at the registry, and how.
+    access_limit: Option<Vec<Access>>,
+}
+
+/// A project somebody may do something in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectAccess {
+    pub project_id: String,
+    /// The project's name.
+    pub project: String,
+    /// What they are there; decides which buttons a page shows.
+    pub role: Role,
+}
+
+impl ProjectAccess {
+    /// Whether they may do this, too.
+    pub fn may(&self, right: Right) -> bool {
+        self.role.may(right)
+    }
+}
+
+/// Why somebody may not do what they asked. What one may not see answers as if it were not there.
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    #[error("projects \"{0}\" not found")]
+    NotFound(String),
+    #[error("{who} may not {} in project {project}: ask one of its admins for the role {}", .right.verb(), .right.least_role())]
+    Forbidden { who: String, project: String, right: Right },
+    #[error("only a site admin may do this")]
+    NotSiteAdmin,
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Principal {
+    /// A signed-in user with all their rights.
+    pub fn session(user: User) -> Self {
+        Self {
+            kind: PrincipalKind::Session,
+            name: user.name.clone(),
+            user: Some(user),
+            project_limit: None,
+            role_limit: None,
+            access_limit: None,
+        }
+    }
+
+    /// The principal a good token speaks for; `None` when its user may not sign in any more.
+    pub async fn from_token(store: &Store, token: &Token) -> store::Result<Option<Self>> {
+        let user = match &token.user_id {
+            Some(id) => match store.find_user_by_id(id).await? {
+                Some((user, _)) if user.disabled_at.is_none() => Some(user),
+                _ => return Ok(None),
+            },
+            None => None,
+        };
+        let token_id = token.id.clone();
+        let (kind, own_limit) = match (token.kind, &user, &token.build_id) {
+            (TokenKind::User, Some(_), _) => (PrincipalKind::Token { token_id }, None),
+            (TokenKind::Build, None, Some(build_id)) => {
+                (PrincipalKind::Build { token_id, build_id: build_id.clone() }, Some(Role::Editor))
+            }
+            (TokenKind::Pull, None, _) => (PrincipalKind::Pull { token_id }, Some(Role::Viewer)),
+            _ => return Ok(None),
+        };
+        let name = user.as_ref().map_or_else(|| token.name.clone(), |user| user.name.clone());
+        let role_limit = token.role_limit().into_iter().chain(own_limit).min();
+        Ok(Some(Self { kind, user, name, project_limit: token.project.clone(), role_limit, access_limit: None }))
+    }
+
+    /// The same principal, limited to some repositories.
+    pub(super) fn limited_to(self, access: Vec<Access>) -> Self {
+        Self { access_limit: Some(access), ..self }
+    }
+
+    /// Who it is in histories and in the ledger.
+    pub fn actor(&self) -> Actor {
+        match self.kind {
+            PrincipalKind::Session | PrincipalKind::Token { .. } => Actor::person(&self.name),
+            PrincipalKind::Build { .. } => Actor::build(&self.name),
+            PrincipalKind::Pull { .. } => Actor::system(&self.name),
+        }
+    }
+
+    /// User name, build name or token name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The build it speaks for.
+    pub fn build_id(&self) -> Option<&str> {
+        match &self.kind {
+            PrincipalKind::Build { build_id, .. } => Some(build_id),
+            _ => None,
+        }
+    }
+
+    /// Whether it may do everything, everywhere. A limited token of a site admin may not.
+    pub fn is_site_admin(&self) -> bool {
+        let unlimited = self.project_limit.is_none() && self.role_limit.is_none() && self.access_limit.is_none();
+        unlimited && self.acts_for_site_admin()
+    }
+
+    fn acts_for_site_admin(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.site_admin == 1)
+    }
+
+    /// Only site admins pass.
+    pub fn require_site_admin(&self) -> Result<(), Denied> {
+        if self.is_site_admin() { Ok(()) } else { Err(Denied::NotSiteAdmin) }
+    }
+
+    /// Which user's projects a list shows: all for `None`. Names of projects still have to pass [`Principal::may_see`].
+    pub fn list_for(&self) -> Option<&str> {
+        if self.acts_for_site_admin() {
+            None
+        } else {
+            Some(self.user.as_ref().map_or("nobody", |user| user.id.as_str()))
+        }
+    }
+
+    /// Whether the token's own limit lets it near this project.
+    pub fn may_see(&self, project: &str) -> bool {
+        self.project_limit.as_deref().is_none_or(|limit| limit == project)
+    }
+
+    /// The project, if this principal may do this in it.
+    pub async fn require(&self, store: &Store, project: &str, right: Right) -> Result<ProjectAccess, Denied> {
+        let not_found = || Denied::NotFound(project.to_owned());
+        if !self.may_see(project) {
+            return Err(not_found());
+        }
+        let user_id = self.user.as_ref().map(|user| user.id.as_str()).unwrap_or_default();
+        let membership = store.find_membership(project, user_id).await?.ok_or_else(not_found)?;
+        let own = match self.kind {
+            PrincipalKind::Session | PrincipalKind::Token { .. } if self.acts_for_site_admin() => Some(Role::Admin),
+            PrincipalKind::Session | PrincipalKind::Token { .. } => membership.role(),
+            // Made for this project: `may_see` has said so.
+            PrincipalKind::Build { .. } | PrincipalKind::Pull { .. } => {
+                self.project_limit.as_ref().and(self.role_limit)
+            }
+        };
+        let role = own.ok_or_else(not_found)?;
+        let role = self.role_limit.map_or(role, |limit| role.min(limit));
+        // Builds and engines are here for images alone.
+        let about_images = matches!(right, Right::View | Right::Pull | Right::Push);
+        if !role.may(right) || (self.user.is_none() && !about_images) {
+            return Err(Denied::Forbidden { who: self.name.clone(), project: project.to_owned(), right });
+        }
+        Ok(ProjectAccess { project_id: membership.project_id, project: membership.project, role })
+    }
+
+    /// [`Principal::require`] for a repository at the registry: a ticket's list of repositories counts, too.
+    pub async fn require_repository(
+        &self,
+        store: &Store,
+        project: &str,
+        stream: &str,
+        right: Right,
+    ) -> Result<ProjectAccess, Denied> {
+        let access = self.require(store, project, right).await?;
+        let repository = format!("{project}/{stream}");
+        let allowed =
+            self.access_limit.as_ref().is_none_or(|list| list.iter().any(|one| one.allows(&repository, right)));
+        if !allowed {
+            return Err(Denied::Forbidden { who: self.name.clone(), project: project.to_owned(), right });
+        }
+        Ok(access)
+    }
+
+    /// The id of the user or token, for logs.
+    pub fn id(&self) -> &str {
+        match (&self.user, &self.kind) {
+            (Some(user), _) => &user.id,
+            (
+                None,
+                PrincipalKind::Token { token_id }
+                | PrincipalKind::Build { token_id, .. }
+                | PrincipalKind::Pull { token_id },
+            ) => token_id,
+            (None, PrincipalKind::Session) => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::store::NewToken;
+    use crate::server::store::testing::{each_store, project};
+
+    async fn rights(principal: &Principal, store: &Store, project: &str) -> String {
+        let mut said = String::new();
+        for (right, letter) in
+            [(Right::View, 'v'), (Right::Pull, 'l'), (Right::Push, 's'), (Right::Edit, 'e'), (Right::Admin, 'a')]
+        {
+            match principal.require(store, project, right).await {
+                Ok(_) => said.push(letter),
+                Err(Denied::NotFound(_)) => return "not found".to_owned(),
+                Err(Denied::Forbidden { .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn roles_and_limits_decide() {
+        let actor = Actor::system("test");
+        for store in each_store().await {
+            let demo = project(&store, "demo").await;
+            project(&store, "other").await;
+            let root = store.create_user("root", "", None, true, &actor).await.unwrap();
+            let ada = store.create_user("ada", "", None, false, &actor).await.unwrap();
+            store.grant_role("demo", "ada", Role::Editor, &actor).await.unwrap();
+
+            assert_eq!(rights(&Principal::session(root.clone()), &store, "other").await, "vlsea");
+            assert_eq!(rights(&Principal::session(root.clone()), &store, "none").await, "not found");
+            assert_eq!(rights(&Principal::session(ada.clone()), &store, "demo").await, "vlse");
+            assert_eq!(rights(&Principal::session(ada.clone()), &store, "other").await, "not found");
+
+            let principal = async |new: NewToken<'_>| {
+                let (token, _) = store.create_token(new, &actor).await.unwrap();
+                Principal::from_token(&store, &token).await.unwrap()
+            };
+            let mut capped = NewToken::user("t", &root.id);
+            (capped.project_id, capped.role) = (Some(demo.as_str()), Some(Role::Viewer));
+            let capped = principal(capped).await.unwrap();
+            assert_eq!(rights(&capped, &store, "demo").await, "vl");
+            assert_eq!(rights(&capped, &store, "other").await, "not found");
+            assert!(!capped.is_site_admin());
+            let mut more = NewToken::user("t", &ada.id);
+            more.role = Some(Role::Admin);
+            assert_eq!(rights(&principal(more).await.unwrap(), &store, "demo").await, "vlse", "a token adds nothing");
+
+            let pull = principal(NewToken::pull("demo", &demo)).await.unwrap();
+            assert_eq!(rights(&pull, &store, "demo").await, "vl");
+            assert_eq!(rights(&pull, &store, "other").await, "not found");
+
+            store.disable_user("ada", &actor).await.unwrap();
+            assert!(principal(NewToken::user("t", &ada.id)).await.is_none());
+        }
+    }
+}
