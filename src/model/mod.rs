@@ -7,6 +7,7 @@ mod build_config;
 mod digest;
 mod event;
 mod image;
+mod image_config;
 mod name;
 mod reference;
 mod role;
@@ -25,6 +26,7 @@ pub use build_config::{
 pub use digest::{Digest, DigestError};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
 pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest};
+pub use image_config::{ContainerConfig, HistoryStep, ImageConfig, RootFs};
 pub use name::{AppName, NameError, ProjectName, StreamName, TagName};
 pub use reference::{ImageReference, ReferenceError};
 pub use role::Role;

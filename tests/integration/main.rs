@@ -1,1 +1,4 @@
+//! Weir from the outside: one binary, real listeners, real programs.
 
+mod oci;
+mod upstreams;

@@ -1,1 +1,14 @@
-//! (being written)
+//! Other registries, seen from here: a client that asks them politely, and the manifests they and we speak in.
+
+mod auth;
+mod client;
+mod error;
+mod limits;
+pub mod manifest;
+mod transport;
+
+pub use auth::Credentials;
+pub use client::{Access, BlobDownload, Client, HeadManifest, Options, RemoteManifest, TagPage};
+pub use error::Error;
+pub use limits::RateLimit;
+pub use manifest::{Descriptor, Kind, Manifest, ManifestError, Platform};

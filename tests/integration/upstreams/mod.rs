@@ -1,0 +1,8 @@
+//! Registries for Weir to import from: Debian's own, and one that does whatever a test tells it.
+
+pub mod docker_registry;
+pub mod images;
+pub mod programmable;
+
+pub use docker_registry::DockerRegistry;
+pub use programmable::{Seen, Upstream};
