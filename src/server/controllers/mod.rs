@@ -4,6 +4,8 @@
 //! They take nothing from the signal, never run twice at once in one process, and may run in several processes: what they work on
 //! they claim by a lease in its row, under [`Store::owner`](crate::server::store::Store::owner).
 
+mod triggers;
+
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +17,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, error, info_span};
 
 use crate::server::wake::{self, Wake};
+
+pub use triggers::Triggers;
 
 /// How long a controller waits after its first failure; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);

@@ -5,7 +5,9 @@
 
 mod apps;
 mod builds;
+mod cascades;
 mod configs;
+mod graph;
 mod holds;
 mod ledger;
 mod members;
@@ -36,6 +38,7 @@ use crate::server::wake::{Controller, Wake};
 
 pub use apps::AppFields;
 pub use builds::{BuildEnd, BuildRequest};
+pub use cascades::CascadeSummary;
 pub use configs::ConfigFields;
 pub use ledger::{Entry, LedgerFault};
 pub use members::Membership;

@@ -1,0 +1,165 @@
+//! The graph of a project, and what an action on it would do.
+
+use std::collections::BTreeMap;
+
+use super::configs::select_input;
+use super::{Result, Store};
+use crate::model::{Action, ConfigInput, Graph, GraphApp, GraphConfig, GraphInput, GraphTag, Plan, plan};
+
+#[derive(sqlx::FromRow)]
+struct TagRow {
+    id: String,
+    project: String,
+    stream: String,
+    tag: String,
+    digest: Option<String>,
+    held: Option<String>,
+    follows_tag_id: Option<String>,
+    source_kind: Option<String>,
+    source: Option<String>,
+    outcome: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct ConfigRow {
+    id: String,
+    project: String,
+    name: String,
+    output_tag_id: String,
+    automatic: i64,
+    last_phase: Option<String>,
+    last_number: i64,
+    usual_ms: Option<i64>,
+}
+
+#[derive(sqlx::FromRow)]
+struct AppRow {
+    id: String,
+    project: String,
+    name: String,
+    tag_id: String,
+    automatic: i64,
+    held: Option<String>,
+    spec: String,
+    observed: Option<String>,
+    digest: Option<String>,
+}
+
+impl Store {
+    /// The graph of one project, or of everything: tags, build configs and apps, in a fixed order.
+    pub async fn graph(&self, project: Option<&str>) -> Result<Graph> {
+        let project = project.unwrap_or_default();
+        Ok(Graph {
+            tags: self.graph_tags(project).await?,
+            configs: self.graph_configs(project).await?,
+            apps: self.graph_apps(project).await?,
+        })
+    }
+
+    /// What an action would do. Dependents in other projects count: a change does not stop at a project's border.
+    pub async fn plan(&self, action: &Action<'_>) -> Result<Plan> {
+        Ok(plan(&self.graph(None).await?, action))
+    }
+
+    async fn graph_tags(&self, project: &str) -> Result<Vec<GraphTag>> {
+        let rows: Vec<TagRow> = sqlx::query_as(
+            "select t.id, p.name as project, s.name as stream, t.name as tag, t.digest, h.id as held, t.follows_tag_id, t.source_kind, \
+             t.source, i.outcome from tags t join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
+             left join holds h on h.tag_id = t.id and h.ended_at is null left join tag_imports i on i.tag_id = t.id \
+             where t.deleted_at is null and ($1 = '' or p.name = $1 \
+             or exists (select 1 from apps a join projects ap on ap.id = a.project_id where a.tag_id = t.id and ap.name = $1) \
+             or exists (select 1 from build_inputs b join build_configs c on c.id = b.config_id join projects cp on cp.id = c.project_id \
+               where cp.name = $1 and b.input_project = p.name and b.input_stream = s.name and b.input_tag = t.name)) \
+             order by p.name, s.name, t.name",
+        )
+        .bind(project)
+        .fetch_all(self.pool())
+        .await?;
+        let tag = |row: TagRow| GraphTag {
+            id: row.id,
+            project: row.project,
+            stream: row.stream,
+            tag: row.tag,
+            digest: row.digest,
+            held: row.held.is_some(),
+            follows: row.follows_tag_id,
+            imports: row.source.filter(|_| row.source_kind.as_deref() == Some("DockerImage")),
+            failing: row.outcome.as_deref() == Some("failed"),
+        };
+        Ok(rows.into_iter().map(tag).collect())
+    }
+
+    async fn graph_configs(&self, project: &str) -> Result<Vec<GraphConfig>> {
+        let rows: Vec<ConfigRow> = sqlx::query_as(
+            "select c.id, p.name as project, c.name, c.output_tag_id, \
+             case when c.image_trigger = 1 and c.paused_at is null then 1 else 0 end as automatic, \
+             (select b.phase from builds b where b.config_id = c.id and b.number = c.last_number) as last_phase, c.last_number, \
+             (select cast(avg(d.took) as bigint) from (select b.finished_at - b.started_at as took from builds b \
+               where b.config_id = c.id and b.phase = 'Complete' and b.started_at is not null order by b.number desc limit 10) d) as usual_ms \
+             from build_configs c join projects p on p.id = c.project_id where ($1 = '' or p.name = $1) order by p.name, c.name",
+        )
+        .bind(project)
+        .fetch_all(self.pool())
+        .await?;
+        let inputs: Vec<ConfigInput> = sqlx::query_as(select_input!(
+            "join build_configs c on c.id = i.config_id join projects p on p.id = c.project_id \
+             where ($1 = '' or p.name = $1) order by i.config_id, i.position"
+        ))
+        .bind(project)
+        .fetch_all(self.pool())
+        .await?;
+        let mut inputs_of: BTreeMap<String, Vec<GraphInput>> = BTreeMap::new();
+        for input in inputs {
+            inputs_of.entry(input.config_id).or_default().push(GraphInput {
+                kind: input.kind,
+                reference: input.reference,
+                tag: input.tag_id,
+                used_digest: input.used_digest,
+                triggering: input.triggering == 1,
+            });
+        }
+        let config = |row: ConfigRow| GraphConfig {
+            inputs: inputs_of.remove(&row.id).unwrap_or_default(),
+            id: row.id,
+            project: row.project,
+            name: row.name,
+            output: row.output_tag_id,
+            automatic: row.automatic == 1,
+            last: row.last_phase.map(|phase| (phase, row.last_number)),
+            usual_ms: row.usual_ms,
+        };
+        Ok(rows.into_iter().map(config).collect())
+    }
+
+    async fn graph_apps(&self, project: &str) -> Result<Vec<GraphApp>> {
+        let rows: Vec<AppRow> = sqlx::query_as(
+            "select a.id, p.name as project, a.name, a.tag_id, a.automatic, h.id as held, a.spec, a.observed, r.digest \
+             from apps a join projects p on p.id = a.project_id left join holds h on h.app_id = a.id and h.ended_at is null \
+             left join rollouts r on r.app_id = a.id and r.number = a.last_number \
+             where a.deleted_at is null and ($1 = '' or p.name = $1) order by p.name, a.name",
+        )
+        .bind(project)
+        .fetch_all(self.pool())
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let spec: serde_json::Value = serde_json::from_str(&row.spec)?;
+                let observed: serde_json::Value =
+                    row.observed.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
+                let replicas = observed["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let ready = replicas.iter().filter(|replica| replica["ready"] == true).count();
+                Ok(GraphApp {
+                    id: row.id,
+                    project: row.project,
+                    name: row.name,
+                    tag: row.tag_id,
+                    automatic: row.automatic == 1,
+                    held: row.held.is_some(),
+                    replicas: spec["replicas"].as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
+                    ready: u32::try_from(ready).unwrap_or(u32::MAX),
+                    digest: row.digest,
+                })
+            })
+            .collect()
+    }
+}
