@@ -48,17 +48,30 @@ pub fn pin(
     strategy_from: Option<&PinnedInput>,
     env: &[(String, String)],
 ) -> Result<String, DockerfileError> {
+    let pull_spec =
+        |reference: &str| pinned.iter().find(|input| input.reference == reference).map(|input| input.pull_spec.clone());
+    pin_with(dockerfile, build_args, &pull_spec, strategy_from, env)
+}
+
+/// [`pin`], with `pull_spec` saying what takes the place of a reference, if anything does.
+pub fn pin_with(
+    dockerfile: &str,
+    build_args: &[(String, String)],
+    pull_spec: &dyn Fn(&str) -> Option<String>,
+    strategy_from: Option<&PinnedInput>,
+    env: &[(String, String)],
+) -> Result<String, DockerfileError> {
     let reading = Reading::of(dockerfile, build_args, strategy_from.map(|from| from.reference.as_str()))?;
     let mut edits = Vec::new();
     for mention in &reading.mentions {
-        let pull_spec = match (mention.kind, strategy_from) {
+        let replacement = match (mention.kind, strategy_from) {
             // A frontend image steers BuildKit alone; buildah reads the line as a comment.
             (InputKind::Syntax, _) => continue,
-            (InputKind::Strategy, Some(from)) => Some(from.pull_spec.as_str()),
-            _ => pinned.iter().find(|input| input.reference == mention.reference).map(|i| i.pull_spec.as_str()),
+            (InputKind::Strategy, Some(from)) => Some(from.pull_spec.clone()),
+            _ => pull_spec(&mention.reference),
         };
-        if let Some(pull_spec) = pull_spec {
-            edits.push((mention.span.clone(), mention.written_as(pull_spec)));
+        if let Some(replacement) = replacement {
+            edits.push((mention.span.clone(), mention.written_as(&replacement)));
         }
     }
     if !env.is_empty() {
@@ -67,18 +80,35 @@ pub fn pin(
         edits.extend(reading.from_ends.iter().map(|&end| (end..end, format!("\n{instruction}"))));
     }
     edits.sort_by_key(|(span, _)| (span.start, span.end));
-    let mut result = reading.text.clone();
+    let mut result = reading.text;
     for (span, replacement) in edits.into_iter().rev() {
         result.replace_range(span, &replacement);
     }
     Ok(result)
 }
 
+/// The reference that the image as a whole is built on: what the last stage's `FROM` leads to; `None` for `scratch`.
+pub fn base(
+    dockerfile: &str,
+    build_args: &[(String, String)],
+    strategy_from: Option<&str>,
+) -> Result<Option<String>, DockerfileError> {
+    Ok(Reading::of(dockerfile, build_args, strategy_from)?.base)
+}
+
+/// `dockerfile` with `instruction` as its last.
+pub fn append(dockerfile: &str, instruction: &str) -> String {
+    let escape = escape_of(dockerfile);
+    // A continuation that leads nowhere would swallow it.
+    let text = dockerfile.trim_end();
+    format!("{}\n{instruction}\n", text.strip_suffix(escape).unwrap_or(text))
+}
+
 /// One `ENV` instruction that sets `env`, each value quoted so that the builder reads it as it is.
 pub fn env_instruction(env: &[(String, String)], escape: char) -> Result<String, String> {
-    let mut instruction = String::from("ENV");
+    let odd = |c: char| c.is_whitespace() || c.is_control() || "=\"'\\$`".contains(c);
     for (name, value) in env {
-        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || "=\"'\\$`".contains(c)) {
+        if name.is_empty() || name.contains(odd) {
             return Err(format!("\"{name}\" is no name for an environment variable: use letters, digits and _"));
         }
         if value.contains(['\n', '\r', '\0']) {
@@ -86,16 +116,28 @@ pub fn env_instruction(env: &[(String, String)], escape: char) -> Result<String,
                 "the environment variable {name} has a line break, which a Dockerfile cannot carry: put it in a file"
             ));
         }
-        instruction.push_str(&format!(" {name}=\""));
-        for c in value.chars() {
-            if c == '"' || c == '$' || c == escape {
-                instruction.push(escape);
-            }
-            instruction.push(c);
-        }
-        instruction.push('"');
     }
-    Ok(instruction)
+    let pairs: Vec<String> = env.iter().map(|(name, value)| format!("{name}={}", quoted(value, escape))).collect();
+    Ok(format!("ENV {}", pairs.join(" ")))
+}
+
+/// One `LABEL` instruction that sets `labels`. A line break, which a Dockerfile cannot carry, becomes a space.
+pub fn label_instruction(labels: &[(String, String)], escape: char) -> String {
+    let flat = |text: &str| quoted(&text.replace(char::is_control, " "), escape);
+    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{}={}", flat(name), flat(value))).collect();
+    format!("LABEL {}", pairs.join(" "))
+}
+
+/// `value` in double quotes, so that a builder reads exactly it.
+fn quoted(value: &str, escape: char) -> String {
+    let mut quoted = String::from("\"");
+    for c in value.chars() {
+        if c == '"' || c == '$' || c == escape {
+            quoted.push(escape);
+        }
+        quoted.push(c);
+    }
+    quoted + "\""
 }
 
 /// The escape character a Dockerfile chose by its `# escape=` line, `\` otherwise.

@@ -18,7 +18,7 @@ use crate::model::GitSource;
 
 use super::process::{self, Ended, Limits, Stopped};
 use super::{BuildFailure, GitCredentials, Revision};
-use address::{Address, Transport};
+use address::Address;
 
 /// What the operator says about sources.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,12 @@
 //! What runs builds: a contract, its real back ends, and a fake one for tests that need no containers.
 
+pub mod buildah;
+#[cfg(test)]
+mod conformance;
 pub mod dockerfile;
-
+pub mod fake;
 pub mod git;
+mod prepare;
 mod process;
 
 use async_trait::async_trait;
@@ -55,6 +59,9 @@ pub struct BuildJob {
     /// A commit to build instead of the source's `ref`.
     pub commit: Option<String>,
     pub inputs: Vec<PinnedInput>,
+    /// References that are no stream's and may be pulled from where they say; anything else the Dockerfile names and
+    /// `inputs` does not pin ends the build as [`BuildFailure::Unresolved`].
+    pub external: Vec<String>,
     /// Replaces the image of the last `FROM`, already pinned.
     pub strategy_from: Option<PinnedInput>,
     pub build_args: Vec<(String, String)>,
@@ -90,7 +97,7 @@ pub struct Revision {
 /// What a running build tells while it runs, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildEvent {
-    /// A step began: `fetch`, `build`, `push`.
+    /// A step began: `fetch`, `pull`, `build`, `push`.
     Step(&'static str),
     /// The sources are there.
     Fetched(Fetched),
@@ -108,7 +115,7 @@ pub struct BuildOutput {
 /// Why a build did not end well.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildFailure {
-    /// The build's own doing: phase Failed. `reason` is one of OpenShift's (SEMANTICS: `FetchSourceFailed`, …).
+    /// The build's own doing: phase Failed. `reason` is one of the REST door's (`FetchSourceFailed`, …).
     #[error("{message}")]
     Failed { reason: &'static str, message: String },
     /// The system's doing: phase Error.

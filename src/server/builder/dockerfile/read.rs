@@ -40,6 +40,8 @@ pub struct Reading {
     pub mentions: Vec<Mention>,
     /// Where each `FROM` instruction ends.
     pub from_ends: Vec<usize>,
+    /// What the last stage is built on, through stages it names; `None` for `scratch`.
+    pub base: Option<String>,
 }
 
 type Scope = HashMap<String, String>;
@@ -60,6 +62,8 @@ struct Walk<'a> {
     strategy_from: Option<&'a str>,
     mentions: Vec<Mention>,
     from_ends: Vec<usize>,
+    /// The image below each stage so far.
+    bases: Vec<Option<String>>,
 }
 
 impl Reading {
@@ -95,6 +99,7 @@ impl Reading {
             strategy_from,
             mentions: Vec::new(),
             from_ends: Vec::new(),
+            bases: Vec::new(),
         };
         if let Some(reference) = directives.syntax {
             let around = (String::new(), String::new());
@@ -103,8 +108,9 @@ impl Reading {
         for instruction in &instructions {
             walk.instruction(instruction)?;
         }
-        let Walk { mentions, from_ends, escape, .. } = walk;
-        Ok(Self { text: text.to_owned(), escape, mentions, from_ends })
+        let Walk { mentions, from_ends, escape, mut bases, .. } = walk;
+        let base = bases.pop().flatten();
+        Ok(Self { text: text.to_owned(), escape, mentions, from_ends, base })
     }
 }
 
@@ -189,6 +195,7 @@ impl Walk<'_> {
         self.from_ends.push(from.as_.as_ref().map_or(span.end, |(_, name)| name.span.end));
         let plain = (String::new(), String::new());
         if let Some(reference) = self.strategy_from.filter(|_| self.stage + 1 == self.names.len()) {
+            self.bases.push(Some(reference.to_owned()));
             self.mention(InputKind::Strategy, reference.to_owned(), span, plain);
             return Ok(());
         }
@@ -202,8 +209,15 @@ impl Walk<'_> {
                 ),
             ));
         }
-        if reference != "scratch" && !self.names[..self.stage].contains(&reference.to_lowercase()) {
-            self.image(InputKind::From, reference, span, plain)?;
+        // The nearest stage of that name: a later one may take the name of an earlier.
+        let stage = self.names[..self.stage].iter().rposition(|name| *name == reference.to_lowercase());
+        match stage {
+            Some(stage) => self.bases.push(self.bases[stage].clone()),
+            None if reference == "scratch" => self.bases.push(None),
+            None => {
+                self.bases.push(Some(reference.clone()));
+                self.image(InputKind::From, reference, span, plain)?;
+            }
         }
         Ok(())
     }
@@ -214,7 +228,7 @@ impl Walk<'_> {
             let Some(value) = &flag.value else {
                 return Err(self.error(flag.span().start, "--from needs a value: --from=<stage or image>"));
             };
-            self.from_value(kind, &value.value, value.span.clone(), (String::new(), String::new()))?;
+            self.stage_or_image(kind, &value.value, value.span.clone(), (String::new(), String::new()))?;
         }
         Ok(())
     }
@@ -233,7 +247,7 @@ impl Walk<'_> {
                 let begin = at + field.len() - bare.len() + key.len() + 1 + usize::from(bare[5..].starts_with('"'));
                 let image = image.trim_start_matches('"');
                 let around = (raw[..begin].to_owned(), raw[begin + image.len()..].to_owned());
-                self.from_value(InputKind::Mount, image, value.span.clone(), around)?;
+                self.stage_or_image(InputKind::Mount, image, value.span.clone(), around)?;
             }
             at += field.len() + 1;
         }
@@ -241,7 +255,7 @@ impl Walk<'_> {
     }
 
     /// A `from` that may be a stage's number, a stage's name or an image.
-    fn from_value(
+    fn stage_or_image(
         &mut self,
         kind: InputKind,
         word: &str,

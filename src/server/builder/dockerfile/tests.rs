@@ -278,6 +278,29 @@ fn the_strategys_image_replaces_the_last_from() {
 }
 
 #[test]
+fn the_base_is_found_through_stages() {
+    for (dockerfile, expected) in [
+        ("FROM a", Some("a")),
+        ("FROM scratch", None),
+        ("FROM a AS x\nFROM b", Some("b")),
+        ("FROM a AS x\nFROM b\nFROM X", Some("a")),
+        ("FROM scratch AS x\nFROM x AS y\nFROM y", None),
+        ("FROM a AS x\nFROM b AS x\nFROM x", Some("b")),
+    ] {
+        assert_eq!(base(dockerfile, &[], None).unwrap().as_deref(), expected, "{dockerfile}");
+    }
+    assert_eq!(base("FROM a\nFROM b", &[], Some("s")).unwrap().as_deref(), Some("s"));
+}
+
+#[test]
+fn an_instruction_is_appended_to_any_ending() {
+    for ending in ["FROM a", "FROM a\n", "FROM a\r\n", "FROM a\nRUN x \\\n", "FROM a\nRUN x \\"] {
+        let text = append(ending, "COPY --from=t / /");
+        assert_eq!(inputs(&text, &[]).unwrap().len(), 2, "{text:?}");
+    }
+}
+
+#[test]
 fn refuses_an_environment_a_dockerfile_cannot_carry() {
     assert!(env_instruction(&owned(&[("A", "x\ny")]), '\\').is_err());
     assert!(env_instruction(&owned(&[("A B", "x")]), '\\').is_err());
