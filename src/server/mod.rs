@@ -3,9 +3,11 @@
 pub mod auth;
 pub mod blobs;
 pub mod builder;
+pub mod config;
 pub mod controllers;
 pub mod hash;
 pub mod oci;
 pub mod rollout;
+pub mod state;
 pub mod store;
 pub mod wake;

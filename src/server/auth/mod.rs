@@ -18,7 +18,7 @@ use crate::model::User;
 use crate::server::store::{self, Store};
 
 pub use limit::Attempt;
-pub use password::{PasswordError, hash_password};
+pub use password::{PasswordError, check_choice, hash_password};
 pub use principal::{Denied, Principal, PrincipalKind, ProjectAccess};
 pub use roles::Right;
 pub use ticket::Access;

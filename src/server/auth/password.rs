@@ -17,7 +17,9 @@ const AT_ONCE: usize = 2;
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// How many are remembered at most.
 const REMEMBERED_AT_MOST: usize = 1000;
-/// The shortest password people may choose.
+/// The longest password there is, in bytes.
+const LONGEST: usize = 1024;
+/// The shortest password people may choose, in characters.
 const SHORTEST: usize = 8;
 
 /// Hash of a random password that nobody knows: what unknown users' passwords are compared with.
@@ -31,18 +33,23 @@ static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
 pub enum PasswordError {
     #[error("a password needs at least {SHORTEST} characters")]
     TooShort,
-    #[error("a password has at most 1024 bytes")]
+    #[error("a password has at most {LONGEST} bytes")]
     TooLong,
     #[error("the password could not be hashed")]
     Failed,
 }
 
-/// The hash of a new password, in PHC form, for the users table.
+/// Whether people may choose this password. An operator who sets one on the command line is not asked.
+pub fn check_choice(password: &SecretString) -> Result<(), PasswordError> {
+    if password.expose_secret().chars().count() < SHORTEST { Err(PasswordError::TooShort) } else { Ok(()) }
+}
+
+/// The hash of a password, in PHC form, for the users table.
 pub async fn hash_password(password: &SecretString) -> Result<String, PasswordError> {
-    match password.expose_secret() {
-        text if text.chars().count() < SHORTEST => return Err(PasswordError::TooShort),
-        text if text.len() > 1024 => return Err(PasswordError::TooLong),
-        _ => {}
+    match password.expose_secret().len() {
+        0 => return Err(PasswordError::TooShort),
+        1..=LONGEST => {}
+        _ => return Err(PasswordError::TooLong),
     }
     let password = password.clone();
     let hash = in_turn(move || {
@@ -77,7 +84,7 @@ impl Passwords {
         let (secret, stored) = (password.clone(), hash.unwrap_or(NOBODY).to_owned());
         let right = in_turn(move || {
             let text = secret.expose_secret().as_bytes();
-            text.len() <= 1024
+            text.len() <= LONGEST
                 && PasswordHash::new(&stored).is_ok_and(|hash| Argon2::default().verify_password(text, &hash).is_ok())
         });
         let right = right.await.unwrap_or(false);
@@ -128,8 +135,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn short_passwords_are_refused() {
-        assert!(matches!(hash_password(&"1234567".into()).await, Err(PasswordError::TooShort)));
+    async fn short_and_endless_passwords_are_refused() {
+        assert!(matches!(check_choice(&"1234567".into()), Err(PasswordError::TooShort)));
+        assert!(matches!(hash_password(&"".into()).await, Err(PasswordError::TooShort)));
         assert!(matches!(hash_password(&"x".repeat(2000).into()).await, Err(PasswordError::TooLong)));
     }
 }

@@ -5,12 +5,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
+use sha2::{Digest as _, Sha256};
+
 use super::Store;
 
 /// Bytes of a nonce, which stands before the sealed text.
 const NONCE: usize = 24;
 
 impl Store {
+    /// Tells this Weir from others that use the same engines; the same for all servers that share a key.
+    pub fn instance(&self) -> String {
+        let digest = Sha256::new_with_prefix("weir instance").chain_update(self.key()).finalize();
+        hex::encode(&digest[..6])
+    }
+
     /// The text encrypted and authenticated; safe in URLs and headers. `None` only for texts of absurd length.
     pub fn seal(&self, purpose: &str, text: &[u8]) -> Option<String> {
         let nonce: [u8; NONCE] = rand::random();

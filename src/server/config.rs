@@ -1,0 +1,310 @@
+//! The command line and the environment: every flag has a variable, every default works on a laptop, nothing else is read.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
+
+use crate::model::Role;
+
+/// Weir: image streams for any team.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server: console, registry, REST, imports, builds and rollouts
+    Serve(Box<Config>),
+    /// Make tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Make users
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Check the ledger's chain, every blob's digest, and that every image has its blobs; exit code 1 when something is wrong
+    Verify(StorageArgs),
+    /// Copy database, key and blobs into a new directory, also while the server runs (SQLite only)
+    Backup(BackupArgs),
+    /// Fill an empty data directory from a backup
+    Restore(RestoreArgs),
+    /// List the blobs that nothing needs any more
+    Gc(GcArgs),
+}
+
+/// Where everything is kept.
+#[derive(Debug, Clone, Args)]
+pub struct StorageArgs {
+    /// Directory for the database, the blobs and what builds need while they run
+    #[arg(long, env = "WEIR_DATA_DIR", default_value = "./data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Database: sqlite:///path/to/file.db or postgres://user:password@host/database [default: SQLite in the data directory]
+    #[arg(long, env = "WEIR_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Where blobs are kept, file:///path [default: a directory in the data directory]
+    #[arg(long, env = "WEIR_BLOB_STORE", value_name = "URL", value_parser = parse_blob_store)]
+    pub blob_store: Option<PathBuf>,
+    /// Key that seals secrets, 32 bytes; made at the first start. Servers that share a database share it [default: "key" in the data directory]
+    #[arg(long, env = "WEIR_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// What the server needs to know.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    /// Address and port of console, registry and REST
+    #[arg(long, env = "WEIR_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// Address and port of the metrics for Prometheus, or none [default: 127.0.0.1:9464 if that is free]
+    #[arg(long, env = "WEIR_METRICS_LISTEN", value_name = "ADDRESS:PORT|none", value_parser = parse_optional_address)]
+    pub metrics_listen: Option<OptionalAddress>,
+    /// Address at which people and registry clients reach this server, http://… or https://… [default: from --listen]
+    #[arg(long, env = "WEIR_PUBLIC_URL", value_name = "URL", value_parser = parse_public_url)]
+    pub public_url: Option<String>,
+    /// Password of the user admin, who is made at the first start [default: a random one, printed once]
+    #[arg(long, env = "WEIR_ADMIN_PASSWORD", value_name = "PASSWORD", hide_env_values = true, conflicts_with = "admin_password_file", value_parser = parse_secret)]
+    pub admin_password: Option<SecretString>,
+    /// File with that password
+    #[arg(long, env = "WEIR_ADMIN_PASSWORD_FILE", value_name = "FILE")]
+    pub admin_password_file: Option<PathBuf>,
+    /// Time between two checks of a tag that follows an external image, where the tag says nothing else
+    #[arg(long, env = "WEIR_IMPORT_INTERVAL", default_value = "15m", value_name = "DURATION", value_parser = parse_duration)]
+    pub import_interval: Duration,
+    /// What runs builds
+    #[arg(long, env = "WEIR_BUILDER", value_enum, default_value = "buildah")]
+    pub builder: BuilderChoice,
+    /// How many builds run at once
+    #[arg(long, env = "WEIR_BUILD_CONCURRENCY", default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub build_concurrency: u16,
+    /// Directory below which builds may read file:// repositories; may be given several times, or separated by colons
+    #[arg(long = "git-file-root", env = "WEIR_GIT_FILE_ROOT", value_name = "DIR", value_delimiter = ':')]
+    pub git_file_roots: Vec<PathBuf>,
+    /// What runs apps
+    #[arg(long, env = "WEIR_ROLLOUT", value_enum, default_value = "docker")]
+    pub rollout: RolloutChoice,
+    /// Docker Engine that runs apps; it has to be a manager of a swarm
+    #[arg(long, env = "WEIR_DOCKER_HOST", default_value = "unix:///var/run/docker.sock", value_name = "URL")]
+    pub docker_host: String,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// Form of the log on standard error
+    #[arg(long, env = "WEIR_LOG_FORMAT", value_enum, default_value = "text", global = true)]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or targets with levels as in info,weir=debug
+    #[arg(long, env = "WEIR_LOG", default_value = "info", value_name = "FILTER", global = true)]
+    pub log: String,
+}
+
+/// An address, or none on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptionalAddress(pub Option<SocketAddr>);
+
+/// What runs builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BuilderChoice {
+    /// buildah on this machine
+    Buildah,
+    /// nothing: builds are refused, everything else works
+    None,
+}
+
+/// What runs apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RolloutChoice {
+    /// Docker Engine in swarm mode
+    Docker,
+    /// nothing: apps are kept but not run
+    None,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// `weir token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token for a user and print it; nobody can read it again
+    Create(TokenCreate),
+}
+
+/// What the new token is for.
+#[derive(Debug, Args)]
+pub struct TokenCreate {
+    /// The user it speaks for
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// Limits it to one project
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
+    /// Limits it to what this role may do: viewer, editor or admin
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<Role>,
+    /// What it is called in lists
+    #[arg(long, default_value = "command line", value_name = "NAME")]
+    pub name: String,
+    /// How long it is good, for instance 30d [default: until it is revoked]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub expires_in: Option<Duration>,
+    #[command(flatten)]
+    pub storage: StorageArgs,
+}
+
+/// `weir user …`
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make a user; without a password they can only use tokens
+    Add(UserAdd),
+}
+
+/// Who the new user is.
+#[derive(Debug, Args)]
+pub struct UserAdd {
+    /// Lower-case letters, digits, '.', '_', '-' and '@'
+    pub name: String,
+    /// Their password; other users of this machine may see it while this runs, so prefer a file
+    #[arg(long, env = "WEIR_USER_PASSWORD", hide_env_values = true, value_name = "PASSWORD", conflicts_with = "password_file", value_parser = parse_secret)]
+    pub password: Option<SecretString>,
+    /// File with their password
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// They may do everything, everywhere
+    #[arg(long)]
+    pub site_admin: bool,
+    #[command(flatten)]
+    pub storage: StorageArgs,
+}
+
+/// `weir backup …`
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Directory to make; it must not exist
+    pub directory: PathBuf,
+    #[command(flatten)]
+    pub storage: StorageArgs,
+}
+
+/// `weir restore …`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Directory that `weir backup` made
+    pub directory: PathBuf,
+    #[command(flatten)]
+    pub storage: StorageArgs,
+}
+
+/// `weir gc …`
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// List only. There is no other mode yet: nothing is ever deleted
+    #[arg(long, required = true)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub storage: StorageArgs,
+}
+
+impl StorageArgs {
+    /// The database's URL.
+    pub fn database_url(&self) -> String {
+        self.database_url.clone().unwrap_or_else(|| format!("sqlite://{}", self.data_dir.join("weir.db").display()))
+    }
+
+    /// Where blobs are kept.
+    pub fn blobs(&self) -> PathBuf {
+        self.blob_store.clone().unwrap_or_else(|| self.data_dir.join("blobs"))
+    }
+
+    /// The key that seals secrets.
+    pub fn key_file(&self) -> PathBuf {
+        self.key_file.clone().unwrap_or_else(|| self.data_dir.join("key"))
+    }
+}
+
+fn parse_secret(text: &str) -> Result<SecretString, String> {
+    if text.is_empty() { Err("a password cannot be empty".to_owned()) } else { Ok(text.into()) }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let advice = || "write a duration like 90s, 15m, 12h or 30d".to_owned();
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
+    let duration = match days {
+        Some(days) => days.checked_mul(24 * 60 * 60).map(Duration::from_secs),
+        None => text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok()),
+    };
+    duration.filter(|duration| !duration.is_zero()).ok_or_else(advice)
+}
+
+fn parse_optional_address(text: &str) -> Result<OptionalAddress, String> {
+    match text {
+        "none" => Ok(OptionalAddress(None)),
+        _ => text
+            .parse()
+            .map(|address| OptionalAddress(Some(address)))
+            .map_err(|_| "write an address and a port, for instance 127.0.0.1:9090, or none".to_owned()),
+    }
+}
+
+fn parse_blob_store(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("file://") {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => Err("blobs can be kept in a directory, file:///path; there is nothing else yet".to_owned()),
+    }
+}
+
+fn parse_public_url(text: &str) -> Result<String, String> {
+    let advice = "write scheme and host as people type them, for instance https://weir.example.com";
+    let url = text.trim_end_matches('/');
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).ok_or(advice)?;
+    if rest.is_empty() || rest.contains(['/', '?', '#', '@', ' ']) {
+        return Err(format!("{advice}; Weir cannot live below a path"));
+    }
+    Ok(url.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        let seconds = |text| parse_duration(text).map(|duration| duration.as_secs());
+        assert_eq!(seconds("15m"), Ok(900));
+        assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("30d"), Ok(30 * 86_400));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        for bad in ["", "15", "0s", "-5m", "soon"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn public_urls_have_no_path() {
+        assert_eq!(parse_public_url("https://weir.example.com/").as_deref(), Ok("https://weir.example.com"));
+        for bad in ["weir.example.com", "https://", "https://a/b", "ftp://a"] {
+            assert!(parse_public_url(bad).is_err(), "{bad}");
+        }
+    }
+}
