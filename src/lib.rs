@@ -9,3 +9,11 @@
 pub mod model;
 #[cfg(feature = "ssr")]
 pub mod server;
+pub mod ui;
+
+/// Wakes the islands: the loader calls it once, before it hands over the page's islands one by one.
+#[cfg(feature = "hydrate")]
+#[leptos::wasm_bindgen::prelude::wasm_bindgen(wasm_bindgen = leptos::wasm_bindgen)]
+pub fn hydrate() {
+    leptos::mount::hydrate_islands();
+}
