@@ -7,6 +7,7 @@ pub mod builder;
 pub mod config;
 pub mod controllers;
 pub mod hash;
+pub mod importer;
 pub mod oci;
 pub mod rollout;
 pub mod state;

@@ -4,6 +4,7 @@
 //! They take nothing from the signal, never run twice at once in one process, and may run in several processes: what they work on
 //! they claim by a lease in its row, under [`Store::owner`](crate::server::store::Store::owner).
 
+mod imports;
 mod triggers;
 
 use std::future::pending;
@@ -18,6 +19,7 @@ use tracing::{Instrument as _, error, info_span};
 
 use crate::server::wake::{self, Wake};
 
+pub use imports::Imports;
 pub use triggers::Triggers;
 
 /// How long a controller waits after its first failure; each further one doubles it.

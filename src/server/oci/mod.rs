@@ -3,6 +3,7 @@
 mod auth;
 mod client;
 mod error;
+mod image;
 mod limits;
 pub mod manifest;
 mod transport;

@@ -1,0 +1,239 @@
+//! Brings images of other registries here: asks with a HEAD, fetches only what changed, keeps indexes and all their platforms.
+//!
+//! Everything of an image is stored before the tag moves, so pulls go on working when the other registry does not.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use tracing::debug;
+
+use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, TagName};
+use crate::server::blobs::{self, Blobs, UploadId};
+use crate::server::oci::{Access, Client, Credentials, Descriptor, Error as OciError, Manifest};
+use crate::server::store::{self, CheckEnd, DueImport, Moved, Store, TagMove};
+
+/// Blobs fetched side by side for one image.
+const PARALLEL_BLOBS: usize = 3;
+
+/// Imports images.
+#[derive(Clone)]
+pub struct Importer {
+    store: Store,
+    blobs: Arc<dyn Blobs>,
+    client: Arc<Client>,
+}
+
+/// Why an import failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The other registry's doing, or the reference's.
+    #[error(transparent)]
+    Upstream(#[from] OciError),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("the image could not be stored: {0}")]
+    Blobs(#[from] blobs::Error),
+    #[error("the image cannot be taken: {0}")]
+    Manifest(#[from] crate::server::oci::ManifestError),
+    #[error("\"{reference}\" is not an image reference: {cause}")]
+    Reference { reference: String, cause: crate::model::ReferenceError },
+}
+
+impl ImportError {
+    /// One word for rows and filters.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Upstream(error) => error.reason(),
+            Self::Store(_) | Self::Blobs(_) => "storage",
+            Self::Manifest(_) => "integrity",
+            Self::Reference { .. } => "invalid-reference",
+        }
+    }
+
+    /// How long the other registry asked to be left alone.
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Upstream(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+/// Where an image comes from, and as whom to ask.
+struct Source {
+    reference: ImageReference,
+    access: Access,
+}
+
+/// An image as the other registry has it, before anything is stored.
+pub struct Fetched {
+    pub image: NewImage,
+    /// Manifests of an index, all its platforms.
+    pub children: Vec<NewImage>,
+    blobs: Vec<Descriptor>,
+}
+
+impl Importer {
+    /// Over these parts.
+    pub fn new(store: Store, blobs: Arc<dyn Blobs>, client: Arc<Client>) -> Self {
+        Self { store, blobs, client }
+    }
+
+    /// Checks a tag's source once, imports what changed, and records how it went with the time of the next check.
+    pub async fn check(
+        &self,
+        due: &DueImport,
+        next_at: impl FnOnce(Option<&ImportError>) -> Option<i64>,
+    ) -> Result<(), store::Error> {
+        match self.check_source(due).await {
+            Ok((digest, None)) => {
+                let end = CheckEnd::Unchanged { digest: digest.as_str() };
+                self.store.record_check(due, &end, next_at(None)).await
+            }
+            Ok((digest, Some(_))) => {
+                let end = CheckEnd::Fetched { digest: digest.as_str() };
+                self.store.record_check(due, &end, next_at(None)).await
+            }
+            Err(error) => {
+                let message = error.to_string();
+                let end = CheckEnd::Failed { reason: error.reason(), message: &message };
+                self.store.record_check(due, &end, next_at(Some(&error))).await
+            }
+        }
+    }
+
+    /// The digest the source has, and the move that it made when it was not the one seen before.
+    async fn check_source(&self, due: &DueImport) -> Result<(Digest, Option<Moved>), ImportError> {
+        let tag = &due.tag;
+        let source = self.source(&tag.project, tag.source.as_deref().unwrap_or_default(), tag.insecure == 1).await?;
+        // Another source, mode or platform means a new look even at a known digest.
+        let seen = due.import.upstream_digest.as_deref().filter(|_| due.import.generation == tag.generation);
+        if let Some(seen) = seen
+            && let Some(head) = self.client.head_manifest(&source.reference, &source.access).await?
+            && head.digest.as_str() == seen
+        {
+            return Ok((head.digest, None));
+        }
+        let (upstream, fetched) = self.fetch_from(&source, tag.import_mode == "Legacy").await?;
+        let stream = self.store.stream(&tag.project, &tag.stream).await?;
+        let name: TagName = tag.name.parse().map_err(|error| store::Error::invalid("tag", format!("{error}")))?;
+        let actor = match &due.import.requested_by {
+            Some(person) if due.import.requested_at.is_some() => Actor::person(person.clone()),
+            _ => Actor::schedule(),
+        };
+        let moved = self.store_fetched(&source, &stream, &name, &fetched, &actor).await?;
+        Ok((upstream, moved))
+    }
+
+    /// What a reference means now, without storing anything.
+    pub async fn look(
+        &self,
+        project: &str,
+        reference: &str,
+        insecure: bool,
+        legacy: bool,
+    ) -> Result<Fetched, ImportError> {
+        let source = self.source(project, reference, insecure).await?;
+        Ok(self.fetch_from(&source, legacy).await?.1)
+    }
+
+    async fn source(&self, project: &str, reference: &str, insecure: bool) -> Result<Source, ImportError> {
+        let parsed: ImageReference =
+            reference.parse().map_err(|cause| ImportError::Reference { reference: reference.to_owned(), cause })?;
+        let hub = parsed.docker_client_defaults();
+        let credentials = self.store.registry_credentials(project, &hub.registry, &hub.repository_path()).await?;
+        let credentials = credentials.map(|found| Credentials { username: found.username, password: found.password });
+        Ok(Source { reference: parsed, access: Access { credentials, insecure } })
+    }
+
+    /// The digest the reference has there, and the image to record: the index itself, or one child of it in legacy mode.
+    async fn fetch_from(&self, source: &Source, legacy: bool) -> Result<(Digest, Fetched), ImportError> {
+        let top = self.client.get_manifest(&source.reference, &source.access).await?.manifest;
+        let upstream = top.digest.clone();
+        let top = match choose_child(&top).filter(|_| legacy && top.is_index()) {
+            Some(child) => self.manifest(source, &child.digest).await?,
+            None => top,
+        };
+        let mut blobs = Vec::new();
+        let mut children = Vec::new();
+        for child in top.children().iter().filter(|child| child.is_manifest()) {
+            let manifest = self.manifest(source, &child.digest).await?;
+            children.push(self.describe(source, &manifest).await?);
+            blobs.extend(manifest.blobs().cloned());
+        }
+        let image = self.describe(source, &top).await?;
+        blobs.extend(top.blobs().cloned());
+        blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
+        blobs.dedup_by(|a, b| a.digest == b.digest);
+        Ok((upstream, Fetched { image, children, blobs }))
+    }
+
+    async fn manifest(&self, source: &Source, digest: &Digest) -> Result<Manifest, ImportError> {
+        Ok(self.client.get_manifest(&source.reference.at_digest(digest), &source.access).await?.manifest)
+    }
+
+    async fn describe(&self, source: &Source, manifest: &Manifest) -> Result<NewImage, ImportError> {
+        let config = match manifest.blobs().next().filter(|config| config.is_image_config()) {
+            Some(config) => Some(self.client.get_small_blob(&source.reference, &config.digest, &source.access).await?),
+            None => None,
+        };
+        Ok(manifest.to_image(config.as_deref())?)
+    }
+
+    /// Stores the blobs, then the manifests, then moves the tag.
+    async fn store_fetched(
+        &self,
+        source: &Source,
+        stream: &Stream,
+        tag: &TagName,
+        fetched: &Fetched,
+        actor: &Actor,
+    ) -> Result<Option<Moved>, ImportError> {
+        let downloads = fetched.blobs.iter().filter(|blob| !blob.is_foreign());
+        let downloads: Vec<_> = downloads.map(|blob| self.store_blob(source, stream, blob).boxed()).collect();
+        stream::iter(downloads).buffer_unordered(PARALLEL_BLOBS).try_collect::<()>().await?;
+        for child in &fetched.children {
+            self.store.put_manifest(stream, child, None, actor).await?;
+        }
+        let reference = format!("{}@{}", source.reference.as_repository().exact(), fetched.image.digest);
+        let to = TagMove { tag, kind: EventKind::Import, reference: Some(&reference), cause: None, build_id: None };
+        Ok(self.store.put_manifest(stream, &fetched.image, Some(to), actor).await?)
+    }
+
+    async fn store_blob(&self, source: &Source, stream: &Stream, blob: &Descriptor) -> Result<(), ImportError> {
+        let digest = blob.digest.as_str();
+        if let Some(size) = self.blobs.size(&blob.digest).await? {
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            return Ok(self.store.link_blob(&stream.id, digest, size, None).await?);
+        }
+        debug!("Fetching blob {digest} of {}", source.reference.exact());
+        let download = self.client.get_blob(&source.reference, &blob.digest, &source.access).await?;
+        let upload = UploadId::random();
+        self.blobs.begin(&upload).await?;
+        let stored = self.receive(&upload, download, &blob.digest).await;
+        if stored.is_err() {
+            self.blobs.abort(&upload).await?;
+        }
+        let size = i64::try_from(stored?).unwrap_or(i64::MAX);
+        Ok(self.store.link_blob(&stream.id, digest, size, None).await?)
+    }
+
+    async fn receive(
+        &self,
+        upload: &UploadId,
+        download: crate::server::oci::BlobDownload,
+        digest: &Digest,
+    ) -> Result<u64, blobs::Error> {
+        let body = download.stream.map_err(std::io::Error::other).boxed();
+        self.blobs.append(upload, 0, body).await?;
+        self.blobs.finish(upload, digest).await
+    }
+}
+
+/// Legacy imports record one platform: linux/amd64, or else the first (SEMANTICS: manifest selection).
+fn choose_child(index: &Manifest) -> Option<&Descriptor> {
+    let amd64 = |child: &&Descriptor| {
+        child.platform.as_ref().is_some_and(|platform| platform.os == "linux" && platform.architecture == "amd64")
+    };
+    index.children().iter().find(amd64).or_else(|| index.children().first())
+}

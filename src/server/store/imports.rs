@@ -1,0 +1,192 @@
+//! The schedule by which tags follow other registries, and what became of each check.
+
+use super::tags::select_tag;
+use super::{Entry, Error, Result, Store};
+use crate::model::{Actor, Tag, TagImport, now};
+use crate::server::wake::Controller;
+
+macro_rules! select_import {
+    ($rest:literal) => {
+        concat!(
+            "select i.tag_id, i.next_at, i.requested_at, i.requested_by, i.last_try_at, i.last_ok_at, i.outcome, i.reason, i.message, \
+             i.failing_since, i.failures, i.upstream_digest, i.generation from tag_imports i ",
+            $rest
+        )
+    };
+}
+
+/// A tag whose source is to be checked now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueImport {
+    pub tag: Tag,
+    pub import: TagImport,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckEnd<'a> {
+    /// The registry still has this digest under that reference.
+    Unchanged {
+        digest: &'a str,
+    },
+    /// A digest that was not seen before arrived; whether the tag moved its history tells.
+    Fetched {
+        digest: &'a str,
+    },
+    Failed {
+        reason: &'a str,
+        message: &'a str,
+    },
+}
+
+impl Store {
+    /// Takes up to `limit` tags whose check is due, those that somebody asked for first.
+    pub async fn claim_due_imports(&self, owner: &str, lease_ms: i64, limit: i64) -> Result<Vec<DueImport>> {
+        let due = "(i.requested_at is not null or i.next_at <= $1) and (i.lease_until is null or i.lease_until < $1)";
+        let any: Option<(i64,)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(format!("select 1 from tag_imports i where {due} limit 1")))
+                .bind(now())
+                .fetch_optional(self.pool())
+                .await?;
+        if any.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.write_tx().await?;
+        let imports: Vec<TagImport> = sqlx::query_as(select_import!(
+            "where (i.requested_at is not null or i.next_at <= $1) and (i.lease_until is null or i.lease_until < $1) \
+             order by case when i.requested_at is null then 1 else 0 end, i.next_at, i.tag_id limit $2"
+        ))
+        .bind(now())
+        .bind(limit)
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut claimed = Vec::with_capacity(imports.len());
+        for import in imports {
+            sqlx::query("update tag_imports set lease_owner = $2, lease_until = $3 where tag_id = $1")
+                .bind(&import.tag_id)
+                .bind(owner)
+                .bind(now() + lease_ms)
+                .execute(&mut *tx)
+                .await?;
+            claimed.push(DueImport { tag: tx.tag_by_id(&import.tag_id).await?, import });
+        }
+        tx.commit().await?;
+        Ok(claimed)
+    }
+
+    /// When the next check is due, in milliseconds since the epoch.
+    pub async fn next_import_at(&self) -> Result<Option<i64>> {
+        let (next,): (Option<i64>,) = sqlx::query_as(
+            "select min(case when lease_until is not null and lease_until > next_at then lease_until else next_at end) from tag_imports",
+        )
+        .fetch_one(self.pool())
+        .await?;
+        Ok(next)
+    }
+
+    /// Records how a check ended and when the next one is due (`None`: only when asked). The tag's history is not touched here.
+    pub async fn record_check(&self, due: &DueImport, end: &CheckEnd<'_>, next_at: Option<i64>) -> Result<()> {
+        let (outcome, digest, reason, message) = match end {
+            CheckEnd::Unchanged { digest } => ("unchanged", Some(*digest), None, None),
+            CheckEnd::Fetched { digest } => ("ok", Some(*digest), None, None),
+            CheckEnd::Failed { reason, message } => ("failed", None, Some(*reason), Some(*message)),
+        };
+        let failed = outcome == "failed";
+        let mut tx = self.write_tx().await?;
+        let tried = now();
+        sqlx::query(
+            "update tag_imports set outcome = $2, reason = $3, message = $4, last_try_at = $5, \
+             last_ok_at = case when $6 = 1 then last_ok_at else $5 end, \
+             failing_since = case when $6 = 1 then coalesce(failing_since, $5) else null end, \
+             failures = case when $6 = 1 then failures + 1 else 0 end, upstream_digest = coalesce($7, upstream_digest), \
+             next_at = $8, generation = $9, lease_owner = null, lease_until = null, \
+             requested_at = case when requested_at > $10 then requested_at else null end where tag_id = $1",
+        )
+        .bind(&due.tag.id)
+        .bind(outcome)
+        .bind(reason)
+        .bind(message)
+        .bind(tried)
+        .bind(i64::from(failed))
+        .bind(digest)
+        .bind(next_at)
+        .bind(due.tag.generation)
+        .bind(due.import.requested_at.unwrap_or(tried))
+        .execute(&mut *tx)
+        .await?;
+        // Only a change of state is news: the ledger is no log of checks.
+        if failed != (due.import.outcome == "failed") {
+            let entry = Entry {
+                action: if failed { "import.fail" } else { "import.recover" },
+                project: Some(&due.tag.project),
+                object: &due.tag.title(),
+                from: due.tag.source.as_deref(),
+                reason: message,
+                ..Entry::default()
+            };
+            if failed || due.import.failures > 0 {
+                tx.record(&Actor::schedule(), entry).await?;
+            }
+        }
+        tx.touch(&due.tag.project);
+        tx.commit().await
+    }
+
+    /// Somebody wants the tag's source checked now.
+    pub async fn request_check(&self, project: &str, stream: &str, tag: &str, actor: &Actor) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        let tag = tx.live_tag(project, stream, tag).await?;
+        let asked = sqlx::query("update tag_imports set requested_at = $2, requested_by = $3 where tag_id = $1")
+            .bind(&tag.id)
+            .bind(now())
+            .bind(&actor.name)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+        if asked == 0 {
+            return Err(Error::Conflict(format!(
+                "{} does not follow an image in another registry: there is nothing to check",
+                tag.title()
+            )));
+        }
+        let entry =
+            Entry { action: "import.request", project: Some(project), object: &tag.title(), ..Entry::default() };
+        tx.record(actor, entry).await?;
+        tx.wake(Controller::Imports);
+        tx.commit().await
+    }
+
+    /// How the checks of a tag go; `None` when it follows no other registry.
+    pub async fn find_import(&self, tag_id: &str) -> Result<Option<TagImport>> {
+        let import =
+            sqlx::query_as(select_import!("where i.tag_id = $1")).bind(tag_id).fetch_optional(self.pool()).await?;
+        Ok(import)
+    }
+
+    /// Tags of a project that follow other registries, by id after `after`; failed ones only when asked.
+    pub async fn list_imports(
+        &self,
+        project: &str,
+        failed_only: bool,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<DueImport>> {
+        let imports: Vec<TagImport> = sqlx::query_as(select_import!(
+            "join tags t on t.id = i.tag_id join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
+             where p.name = $1 and ($2 = 0 or i.outcome = 'failed') and i.tag_id > $3 order by i.tag_id limit $4"
+        ))
+        .bind(project)
+        .bind(i64::from(failed_only))
+        .bind(after)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        let mut listed = Vec::with_capacity(imports.len());
+        for import in imports {
+            let tag =
+                sqlx::query_as(select_tag!("where t.id = $1")).bind(&import.tag_id).fetch_one(self.pool()).await?;
+            listed.push(DueImport { tag, import });
+        }
+        Ok(listed)
+    }
+}
