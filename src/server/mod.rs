@@ -1,7 +1,7 @@
 //! The server's parts and their assembly.
 
-pub mod auth;
 pub mod assets;
+pub mod auth;
 pub mod blobs;
 pub mod builder;
 pub mod config;

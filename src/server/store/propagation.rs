@@ -272,3 +272,6 @@ impl WriteTx {
         self.record(actor, entry).await
     }
 }
+
+#[cfg(test)]
+mod tests;
