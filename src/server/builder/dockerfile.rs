@@ -8,7 +8,7 @@ mod expand;
 mod read;
 mod text;
 
-use crate::model::{BuildInput, InputKind};
+use crate::model::{BuildConfigSpec, BuildInput, InputKind, StrategyFrom};
 
 use super::PinnedInput;
 use read::{Mention, Reading};
@@ -36,6 +36,19 @@ pub fn inputs_with_strategy(
 ) -> Result<Vec<BuildInput>, DockerfileError> {
     let reading = Reading::of(dockerfile, build_args, Some(strategy_from))?;
     Ok(reading.mentions.into_iter().map(Mention::into_input).collect())
+}
+
+/// The images that a build of `spec` finds in its Dockerfile, in the form [`config_inputs`](crate::model::config_inputs) takes: with a
+/// strategy's `from`, the last entry of kind `FROM` is the place that it replaces, whatever stands there.
+pub fn inputs_of_spec(dockerfile: &str, spec: &BuildConfigSpec) -> Result<Vec<BuildInput>, DockerfileError> {
+    let build_args: Vec<_> = spec.build_args.iter().map(|arg| (arg.name.clone(), arg.value.clone())).collect();
+    let Some(from) = &spec.strategy_from else { return inputs(dockerfile, &build_args) };
+    let (StrategyFrom::ImageStreamTag(reference) | StrategyFrom::DockerImage(reference)) = from;
+    let mut found = inputs_with_strategy(dockerfile, &build_args, reference)?;
+    for input in found.iter_mut().filter(|input| input.kind == InputKind::Strategy) {
+        input.kind = InputKind::From;
+    }
+    Ok(found)
 }
 
 /// The Dockerfile as it is built: each mention of an image in `pinned` replaced by its pull spec, `strategy_from` in

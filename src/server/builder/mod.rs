@@ -2,7 +2,7 @@
 
 pub mod buildah;
 #[cfg(test)]
-mod conformance;
+pub(in crate::server) mod conformance;
 pub mod dockerfile;
 pub mod fake;
 pub mod git;
@@ -43,7 +43,8 @@ pub struct PinnedInput {
     pub reference: String,
     /// What buildah is given instead, by digest: `host/project/stream@sha256:…`.
     pub pull_spec: String,
-    pub digest: Digest,
+    /// Absent for an external `from` of the strategy, which is taken as its author wrote it.
+    pub digest: Option<Digest>,
 }
 
 /// One build, with everything resolved that can be.
@@ -124,7 +125,7 @@ pub enum BuildFailure {
     /// It was asked to stop.
     #[error("The build was cancelled.")]
     Cancelled,
-    /// A base the Dockerfile names was not among the job's inputs: resolve these and run again.
+    /// Bases the Dockerfile names were not among the job's inputs: resolve these and run again.
     #[error("the Dockerfile names images that were not resolved: {}", .0.join(", "))]
     Unresolved(Vec<String>),
 }

@@ -131,7 +131,8 @@ impl Workshop {
             None => dockerfile::inputs(&text, &job.build_args),
         };
         let resolve = |reference: &str| resolve(job, reference);
-        let mut pulls: Vec<(String, bool)> = strategy.map(|from| (from.pull_spec.clone(), true)).into_iter().collect();
+        let mut pulls: Vec<(String, bool)> =
+            strategy.map(|from| (from.pull_spec.clone(), from.digest.is_some())).into_iter().collect();
         let mut unresolved = Vec::new();
         for input in inputs.map_err(unreadable)? {
             match (input.kind, resolve(&input.reference)) {
@@ -169,7 +170,7 @@ impl Workshop {
 /// What takes the place of `reference`, and whether that is exact.
 fn resolve(job: &BuildJob, reference: &str) -> Option<(String, bool)> {
     if let Some(input) = job.inputs.iter().find(|input| input.reference == reference) {
-        return Some((input.pull_spec.clone(), true));
+        return Some((input.pull_spec.clone(), input.digest.is_some()));
     }
     let external = job.external.iter().find(|external| *external == reference)?;
     // Written out in full: what a short name means must not depend on the host's configuration.
@@ -198,7 +199,9 @@ fn annotations(job: &BuildJob, revision: Option<&Revision>, base: Option<&str>) 
     match (pinned, base) {
         (Some(input), _) => {
             add("base.name", full_name(input));
-            add("base.digest", input.digest.to_string());
+            if let Some(digest) = &input.digest {
+                add("base.digest", digest.to_string());
+            }
         }
         (None, Some(base)) => add("base.name", base.parse::<Reference>().map_or(base.to_owned(), |full| full.whole())),
         (None, None) => {}

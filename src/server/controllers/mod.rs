@@ -5,6 +5,8 @@
 //! they claim by a lease in its row, under [`Store::owner`](crate::server::store::Store::owner).
 
 mod imports;
+mod builds;
+mod inspect;
 mod triggers;
 
 use std::future::pending;
@@ -20,6 +22,8 @@ use tracing::{Instrument as _, error, info_span};
 use crate::server::wake::{self, Wake};
 
 pub use imports::Imports;
+pub use builds::{BuildSettings, Builds};
+pub use inspect::Inspect;
 pub use triggers::Triggers;
 
 /// How long a controller waits after its first failure; each further one doubles it.

@@ -182,7 +182,7 @@ fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 fn pinned(reference: &str) -> PinnedInput {
     let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
     let pull_spec = format!("weir:5000/p/{}@{digest}", reference.split([':', '/']).next().unwrap());
-    PinnedInput { reference: reference.into(), pull_spec, digest }
+    PinnedInput { reference: reference.into(), pull_spec, digest: Some(digest) }
 }
 
 #[test]
