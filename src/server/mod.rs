@@ -6,6 +6,7 @@ pub mod blobs;
 pub mod builder;
 pub mod config;
 pub mod controllers;
+pub mod demo;
 pub mod hash;
 pub mod importer;
 pub mod oci;
