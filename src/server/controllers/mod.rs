@@ -7,6 +7,7 @@
 mod imports;
 mod builds;
 mod inspect;
+mod rollouts;
 mod triggers;
 
 use std::future::pending;
@@ -24,6 +25,7 @@ use crate::server::wake::{self, Wake};
 pub use imports::Imports;
 pub use builds::{BuildSettings, Builds};
 pub use inspect::Inspect;
+pub use rollouts::Rollouts;
 pub use triggers::Triggers;
 
 /// How long a controller waits after its first failure; each further one doubles it.

@@ -8,6 +8,7 @@ use crate::model::{AppSpec, Digest};
 #[cfg(test)]
 mod conformance;
 pub mod fake;
+pub mod none;
 pub mod swarm;
 
 /// The wanted state of one app on its engine.

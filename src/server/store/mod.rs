@@ -16,6 +16,7 @@ mod moves;
 mod open;
 mod projects;
 mod propagation;
+mod pull_tokens;
 mod registry;
 mod rollback;
 mod seal;
