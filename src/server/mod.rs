@@ -1,16 +1,21 @@
 //! The server's parts and their assembly.
 
+pub mod assembly;
 pub mod assets;
 pub mod auth;
 pub mod blobs;
 pub mod builder;
+pub mod commands;
 pub mod config;
 pub mod controllers;
 pub mod demo;
 pub mod hash;
 pub mod importer;
+mod health;
+mod listen;
 pub mod oci;
 pub mod rollout;
 pub mod state;
 pub mod store;
+pub mod telemetry;
 pub mod wake;

@@ -8,6 +8,7 @@ mod imports;
 mod builds;
 mod inspect;
 mod rollouts;
+mod housekeeping;
 mod triggers;
 
 use std::future::pending;
@@ -26,6 +27,7 @@ pub use imports::Imports;
 pub use builds::{BuildSettings, Builds};
 pub use inspect::Inspect;
 pub use rollouts::Rollouts;
+pub use housekeeping::Housekeeping;
 pub use triggers::Triggers;
 
 /// How long a controller waits after its first failure; each further one doubles it.

@@ -6,12 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Executor as _;
 use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyConnection, Connection as _, Executor as _};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::{Backend, Store, new_id};
 use crate::server::wake::Wake;
+
+/// How long a connection may take to come about.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why the database cannot be used; the text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +49,15 @@ impl Store {
             Backend::Sqlite if !url.contains('?') => format!("{url}?mode=rwc"),
             _ => url.to_owned(),
         };
+        // A pool tries again until it times out and then says only that; one connection says what is wrong.
+        let refused = |cause| OpenError::Connect { url: without_password(url), cause };
+        match timeout(CONNECT_WITHIN, AnyConnection::connect(&connect)).await {
+            Ok(connection) => connection.map_err(refused)?.close().await.map_err(refused)?,
+            Err(_) => return Err(refused(sqlx::Error::PoolTimedOut)),
+        }
         let pool = AnyPoolOptions::new()
             .max_connections(16)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(CONNECT_WITHIN)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     if backend == Backend::Sqlite {
@@ -64,7 +74,7 @@ impl Store {
             })
             .connect(&connect)
             .await
-            .map_err(|cause| OpenError::Connect { url: without_password(url), cause })?;
+            .map_err(refused)?;
         sqlx::migrate!().run(&pool).await?;
         let key = Arc::new(load_or_make_key(key_file)?);
         Ok(Self { pool, wake, backend, writer: Arc::new(Mutex::new(())), key, owner: new_id().into() })
