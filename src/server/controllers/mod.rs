@@ -4,8 +4,8 @@
 //! They take nothing from the signal, never run twice at once in one process, and may run in several processes: what they work on
 //! they claim by a lease in its row, under [`Store::owner`](crate::server::store::Store::owner).
 
-mod imports;
 mod builds;
+mod imports;
 mod inspect;
 mod rollouts;
 mod housekeeping;
@@ -23,8 +23,8 @@ use tracing::{Instrument as _, error, info_span};
 
 use crate::server::wake::{self, Wake};
 
-pub use imports::Imports;
 pub use builds::{BuildSettings, Builds};
+pub use imports::Imports;
 pub use inspect::Inspect;
 pub use rollouts::Rollouts;
 pub use housekeeping::Housekeeping;
