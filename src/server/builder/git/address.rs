@@ -115,7 +115,7 @@ impl Address {
         };
         let Some(path) = allowed.as_deref().and_then(Path::to_str) else {
             return Err("file:// repositories are read only below directories that the operator allows \
-                (weir serve --allow-file-sources DIR): use another address"
+                (weir serve --git-file-root DIR): use another address"
                 .to_owned());
         };
         Ok(Self { uri: format!("file://{path}"), transport: Transport::File, credentials: None })
