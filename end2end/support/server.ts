@@ -1,0 +1,88 @@
+// Starts `weir demo` in a fresh directory on a free port, waits for the demo, and takes everything down afterwards.
+import { ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export interface Running {
+  url: string;
+  dataDir: string;
+  user: string;
+  password: string;
+  token: string;
+  apps: Record<string, string>;
+}
+
+const STARTUP_MS = 240_000;
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => (typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port'))));
+    });
+  });
+}
+
+/** Resolves with what the server printed once the demo is ready. */
+function ready(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let output = '';
+    const timer = setTimeout(() => reject(new Error(`the demo is not ready in time:\n${output}`)), STARTUP_MS);
+    const read = (chunk: Buffer) => {
+      output += chunk.toString();
+      if (output.includes('Three things to click')) {
+        clearTimeout(timer);
+        resolve(output);
+      }
+    };
+    child.stdout?.on('data', read);
+    child.stderr?.on('data', read);
+    child.on('exit', (code) => {
+      clearTimeout(timer);
+      reject(new Error(`weir demo ended with ${code}:\n${output}`));
+    });
+  });
+}
+
+export default async function start(): Promise<() => Promise<void>> {
+  const binary = process.env.WEIR_BIN;
+  if (!binary) throw new Error('WEIR_BIN must name the weir program; end2end/run sets it');
+  const dataDir = mkdtempSync(join(tmpdir(), 'weir-end2end-'));
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const listen = url.replace('http://', '');
+  const child = spawn(binary, ['demo', '--data-dir', dataDir, '--listen', listen, '--metrics-listen', 'none'], {
+    env: { ...process.env, WEIR_LOG: process.env.WEIR_LOG ?? 'warn' },
+  });
+  const output = await ready(child);
+  const password = /with the password (\S+)/.exec(output)?.[1];
+  const user = /Sign in as (\S+) with/.exec(output)?.[1];
+  if (!password || !user) throw new Error(`the demo names no sign-in:\n${output}`);
+  const token = execFileSync(binary, ['token', 'create', '--data-dir', dataDir, '--user', user], { encoding: 'utf8' }).trim();
+  const apps = Object.fromEntries([...output.matchAll(/(app-[ab]) at (http:\S+?)[,\s]/g)].map((match) => [match[1], match[2]]));
+  const running: Running = { url, dataDir, user, password, token, apps };
+  process.env.WEIR_E2E = JSON.stringify(running);
+  writeFileSync(join(dataDir, 'end2end.json'), JSON.stringify(running));
+  return () => stop(child, running);
+}
+
+async function stop(child: ChildProcess, running: Running): Promise<void> {
+  // Deleting the apps makes the engine forget their containers.
+  const headers = { authorization: `Bearer ${running.token}` };
+  for (const app of Object.keys(running.apps)) {
+    const path = `${running.url}/apis/apps/v1/namespaces/demo/deployments/${app}`;
+    await fetch(path, { method: 'DELETE', headers }).catch(() => undefined);
+  }
+  const gone = async () => {
+    const answers = await Promise.all(Object.values(running.apps).map((app) => fetch(app).then(() => true, () => false)));
+    return answers.every((answered) => !answered);
+  };
+  for (let tries = 0; tries < 60 && !(await gone()); tries += 1) await new Promise((next) => setTimeout(next, 500));
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGTERM');
+  await ended;
+  rmSync(running.dataDir, { recursive: true, force: true });
+}
