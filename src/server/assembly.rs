@@ -26,12 +26,16 @@ use super::blobs::{Blobs, Filesystem};
 use super::builder::Builder;
 use super::builder::buildah::{Buildah, BuildahConfig};
 use super::config::{BuilderChoice, Config, RolloutChoice, StorageArgs};
-use super::controllers::{Controller, Housekeeping, Runner, Triggers};
+use super::controllers::{
+    BuildSettings, Builds, Controller, Housekeeping, Imports, Inspect, Rollouts, Runner, Triggers,
+};
+use super::importer::Importer;
 use super::rollout::Rollout;
 use super::rollout::swarm::Swarm;
 use super::state::{AppState, Settings};
 use super::store::{self, Backend, Store};
 use super::wake::Wake;
+use super::{demo, oci};
 use super::{health, listen, telemetry};
 use crate::model::Actor;
 
@@ -66,6 +70,8 @@ impl Backends {
             BuilderChoice::Buildah => {
                 let mut buildah = BuildahConfig::below(absolute(&config.storage.data_dir)?.join("builder"));
                 buildah.git.file_roots.clone_from(&config.git_file_roots);
+                // The demo's sources are nobody's secret.
+                buildah.git.file_roots.push(absolute(&config.storage.data_dir)?.join(demo::SOURCES));
                 Some(Arc::new(Buildah::new(buildah)) as Arc<dyn Builder>)
             }
             BuilderChoice::None => None,
@@ -179,10 +185,31 @@ impl Weir {
     }
 }
 
-/// The automations, in the order in which changes flow through them.
-fn controllers(state: &AppState, _runner: &Runner) -> Vec<Arc<dyn Controller>> {
+/// The automations, in the order in which changes flow through them. Without a back end there is nothing for its controller to do.
+fn controllers(state: &AppState, runner: &Runner) -> Vec<Arc<dyn Controller>> {
     let store = || state.store.clone();
-    vec![Arc::new(Triggers::new(store())), Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() })]
+    let importer = Importer::new(store(), state.blobs.clone(), Arc::new(oci::Client::default()));
+    let registry = state.settings.registry_host().to_owned();
+    let mut controllers: Vec<Arc<dyn Controller>> = vec![
+        Arc::new(Imports::new(store(), importer, state.settings.import_interval)),
+        Arc::new(Triggers::new(store())),
+        Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
+    ];
+    if let Some(builder) = &state.builder {
+        let own_hosts = vec![registry.clone()];
+        controllers.push(Arc::new(Inspect::new(store(), builder.clone(), own_hosts.clone(), runner.clone())));
+        let settings = BuildSettings {
+            concurrency: state.settings.build_concurrency,
+            registry_host: registry.clone(),
+            registry_insecure: !state.settings.is_secure(),
+            own_hosts,
+        };
+        controllers.push(Arc::new(Builds::new(store(), builder.clone(), settings, runner.clone())));
+    }
+    if let Some(engine) = &state.rollout {
+        controllers.push(Arc::new(Rollouts::new(store(), engine.clone(), registry)));
+    }
+    controllers
 }
 
 /// What console and REST have in common, and the registry has not: sessions, small bodies, compressed answers.

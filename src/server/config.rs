@@ -24,6 +24,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the server: console, registry, REST, imports, builds and rollouts
     Serve(Box<Config>),
+    /// Make the demo, offline, on the server that runs already at that address or on one of its own, and tell what to click
+    Demo(Box<Config>),
     /// Make tokens
     #[command(subcommand)]
     Token(TokenCommand),

@@ -1,6 +1,7 @@
 //! What the command line can do. Each command answers on standard output and fails with one line that says what to do.
 
 mod backup;
+mod demo;
 mod serve;
 mod verify;
 
@@ -20,6 +21,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     super::telemetry::start_logging(&cli.log)?;
     match cli.command {
         Command::Serve(config) => serve::serve(*config).await,
+        Command::Demo(config) => demo::demo(*config).await,
         Command::Token(TokenCommand::Create(args)) => create_token(args).await,
         Command::User(UserCommand::Add(args)) => add_user(args).await,
         Command::Verify(storage) => verify::verify(&storage).await,

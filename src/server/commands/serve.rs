@@ -19,24 +19,37 @@ const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 946
 
 pub(super) async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
+    let Started { weir, listener, .. } = start(&config, &stop).await?;
+    weir.serve(listener, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A server that is about to answer.
+pub(super) struct Started {
+    pub weir: Weir,
+    pub listener: TcpListener,
+    pub url: String,
+}
+
+/// Binds, opens everything, makes the first user, and starts the controllers.
+pub(super) async fn start(config: &Config, stop: &CancellationToken) -> anyhow::Result<Started> {
     let listener = bind(config.listen, "--listen").await?;
     let url = match &config.public_url {
         Some(url) => url.clone(),
         None => format!("http://{}", reachable(listener.local_addr()?)),
     };
-    let weir = Weir::open(&config, url.clone(), None).await?;
-    serve_metrics(&config, stop.clone()).await?;
-    if let Some(password) = make_first_user(&config, &weir.state.store).await? {
+    let weir = Weir::open(config, url.clone(), None).await?;
+    serve_metrics(config, stop.clone()).await?;
+    if let Some(password) = make_first_user(config, &weir.state.store).await? {
         println!("Sign in as admin with the password {} (it is shown only this once)", password.expose_secret());
     }
     weir.spawn_controllers();
     println!("Weir is ready at {url}");
-    weir.serve(listener, stop).await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Started { weir, listener, url })
 }
 
 /// Cancelled by SIGTERM and SIGINT.
-fn stop_signal() -> anyhow::Result<CancellationToken> {
+pub(super) fn stop_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;

@@ -5,10 +5,10 @@
 //! they claim by a lease in its row, under [`Store::owner`](crate::server::store::Store::owner).
 
 mod builds;
+mod housekeeping;
 mod imports;
 mod inspect;
 mod rollouts;
-mod housekeeping;
 mod triggers;
 
 use std::future::pending;
@@ -24,10 +24,10 @@ use tracing::{Instrument as _, error, info_span};
 use crate::server::wake::{self, Wake};
 
 pub use builds::{BuildSettings, Builds};
+pub use housekeeping::Housekeeping;
 pub use imports::Imports;
 pub use inspect::Inspect;
 pub use rollouts::Rollouts;
-pub use housekeeping::Housekeeping;
 pub use triggers::Triggers;
 
 /// How long a controller waits after its first failure; each further one doubles it.
