@@ -7,6 +7,8 @@ use crate::server::rollout::fake::{Fake, Pace};
 use crate::server::store::testing::{TestStore, each_store, project};
 use crate::server::store::{AppFields, TagMove};
 
+mod real;
+
 /// A project with one app of two replicas, an engine, and the controller between them.
 struct World {
     store: TestStore,
@@ -30,28 +32,13 @@ impl World {
     }
 
     async fn create_app(&self) {
-        let image = StreamTag { project: "demo".to_owned(), stream: "web".to_owned(), tag: "latest".to_owned() };
-        let spec = AppSpec { replicas: 2, ..AppSpec::default() };
-        let (labels, annotations) = ("{}".to_owned(), "{}".to_owned());
-        let fields = AppFields { labels, annotations, spec, image, automatic: true };
+        let fields = fields("web", AppSpec { replicas: 2, ..AppSpec::default() });
         self.store.create_app("demo", &"web".parse().unwrap(), &fields, &actor()).await.unwrap();
     }
 
-    /// Moves the tag to an image, as a push does, and lets the trigger see it.
     async fn push(&self, letter: char) {
-        let stream = self.store.ensure_stream("demo", &"web".parse().unwrap(), &actor()).await.unwrap();
-        let image = NewImage {
-            digest: digest(letter).to_string(),
-            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
-            manifest: "{}".to_owned(),
-            annotations: "{}".to_owned(),
-            ..NewImage::default()
-        };
-        let tag = "latest".parse().unwrap();
-        let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
-        self.store.put_manifest(&stream, &image, Some(to), &actor()).await.unwrap();
+        push(&self.store, "web", &digest(letter)).await;
     }
-
     async fn request(&self) -> RolloutRow {
         self.store.request_ready_rollouts().await.unwrap().pop().expect("a rollout is due")
     }
@@ -74,6 +61,28 @@ impl World {
     fn restarted(&self) -> Rollouts {
         Rollouts::new(self.store.clone(), self.engine.clone(), "127.0.0.1:5000")
     }
+}
+
+/// Moves `<stream>:latest` to an image, as a push does.
+async fn push(store: &Store, stream: &str, digest: &Digest) {
+    let stream = store.ensure_stream("demo", &stream.parse().unwrap(), &actor()).await.unwrap();
+    let image = NewImage {
+        digest: digest.to_string(),
+        media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+        manifest: "{}".to_owned(),
+        annotations: "{}".to_owned(),
+        ..NewImage::default()
+    };
+    let tag = "latest".parse().unwrap();
+    let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+    store.put_manifest(&stream, &image, Some(to), &actor()).await.unwrap();
+}
+
+/// An app that runs `<stream>:latest`.
+fn fields(stream: &str, spec: AppSpec) -> AppFields {
+    let image = StreamTag { project: "demo".to_owned(), stream: stream.to_owned(), tag: "latest".to_owned() };
+    let (labels, annotations) = ("{}".to_owned(), "{}".to_owned());
+    AppFields { labels, annotations, spec, image, automatic: true }
 }
 
 fn actor() -> Actor {
@@ -296,15 +305,8 @@ async fn what_changed_behind_weirs_back_is_seen_and_a_lost_service_is_put_back()
 #[tokio::test]
 async fn two_hundred_rollouts_of_the_same_moment_are_worked_off() {
     let world = World::all(Pace::Immediate).await.remove(0);
-    let image = StreamTag { project: "demo".to_owned(), stream: "web".to_owned(), tag: "latest".to_owned() };
     for number in 0..200 {
-        let fields = AppFields {
-            labels: "{}".to_owned(),
-            annotations: "{}".to_owned(),
-            spec: AppSpec::default(),
-            image: image.clone(),
-            automatic: true,
-        };
+        let fields = fields("web", AppSpec::default());
         let name = format!("app-{number}").parse().unwrap();
         world.store.create_app("demo", &name, &fields, &actor()).await.unwrap();
     }

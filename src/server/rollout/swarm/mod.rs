@@ -26,7 +26,7 @@ mod ipvs;
 mod observe;
 mod spec;
 #[cfg(test)]
-mod tests;
+pub(in crate::server) mod tests;
 
 /// For one call; Docker answers these from memory.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -28,19 +28,21 @@ fn run(program: &str, args: &[&str]) -> String {
     text
 }
 
-/// A registry with two versions of a web server, and a name for everything a test makes on the engine.
-struct Fixture {
+/// A registry with two versions of a web server (repository `demo/app`), and a name for everything a test makes on the engine.
+pub(in crate::server) struct Fixture {
     images: Images,
     instance: String,
+    pub(in crate::server) host: String,
     registry: Child,
     _scratch: TempDir,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    /// With `locked` the registry asks for a password, else it takes any.
+    pub(in crate::server) fn new(locked: bool) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let registry = start_registry(scratch.path(), port);
+        let registry = start_registry(scratch.path(), port, locked);
         let repository = format!("127.0.0.1:{port}/demo/app");
         let instance = format!("test-{}", uuid::Uuid::now_v7());
         let missing: Digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
@@ -52,6 +54,7 @@ impl Fixture {
                 registry: Some((USER.to_owned(), PASSWORD.into())),
             },
             instance,
+            host: format!("127.0.0.1:{port}"),
             registry,
             _scratch: scratch,
         };
@@ -65,8 +68,13 @@ impl Fixture {
         fixture
     }
 
-    fn engine(&self) -> Swarm {
+    pub(in crate::server) fn engine(&self) -> Swarm {
         Swarm::new(HOST, self.instance.clone()).unwrap()
+    }
+
+    /// The images that answer `one` and `two`.
+    pub(in crate::server) fn digests(&self) -> [&Digest; 2] {
+        [&self.images.first.1, &self.images.second.1]
     }
 }
 
@@ -102,15 +110,15 @@ fn other(instance: &str) -> String {
     format!("{instance}-other")
 }
 
-fn start_registry(scratch: &Path, port: u16) -> Child {
+fn start_registry(scratch: &Path, port: u16, locked: bool) -> Child {
     let password = scratch.join("htpasswd");
     std::fs::write(&password, format!("{USER}:{PASSWORD_HASH}\n")).unwrap();
     let config = scratch.join("registry.yml");
+    let auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", password.display());
     let text = format!(
-        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n\
-         auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
+        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{}",
         scratch.join("registry").display(),
-        password.display()
+        if locked { auth.as_str() } else { "" }
     );
     std::fs::write(&config, text).unwrap();
     let mut command = Command::new("docker-registry");
@@ -149,7 +157,7 @@ fn push_image(scratch: &Path, repository: &str, version: &str) -> Digest {
 }
 
 /// What the web server at a port says.
-fn ask(port: u16) -> String {
+pub(in crate::server) fn ask(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").unwrap();
@@ -160,7 +168,7 @@ fn ask(port: u16) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swarm_does_all_an_engine_must_do() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new(true);
     let engine = fixture.engine();
     conformance::suite(&engine, &fixture.images).await;
 
