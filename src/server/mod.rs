@@ -14,6 +14,7 @@ mod health;
 pub mod importer;
 mod listen;
 pub mod oci;
+pub mod registry;
 pub mod rollout;
 pub mod state;
 pub mod store;

@@ -1,0 +1,144 @@
+//! Blobs on their way out.
+
+use std::ops::Range;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tracing::error;
+
+use super::Registry;
+use super::enter::Caller;
+use super::error::{Error, Result};
+use crate::model::Digest;
+use crate::server::auth::Right;
+use crate::server::blobs;
+
+/// `Docker-Content-Digest`
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// `GET` and `HEAD /v2/<name>/blobs/<digest>`
+pub(super) async fn get(
+    State(registry): State<Registry>,
+    Path((project, stream, digest)): Path<(String, String, String)>,
+    caller: Caller,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let digest = parse_digest(&digest)?;
+    let entered = caller.enter(&registry, &project, &stream, Right::Pull).await?;
+    let stream = entered.stream(&registry).await?;
+    let size = registry.store.find_blob(&stream.id, digest.as_str()).await?;
+    let size = size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| Error::blob_unknown(digest.as_str()))?;
+    if is_known(&headers, &digest) {
+        return Ok((StatusCode::NOT_MODIFIED, about(&digest)).into_response());
+    }
+    let range = match headers.get(RANGE).and_then(|value| value.to_str().ok()) {
+        Some(text) => parse_range(text, size)?,
+        None => None,
+    };
+    let length = range.as_ref().map_or(size, |range| range.end - range.start);
+    let mut response = about(&digest).into_response();
+    if let Some(range) = &range {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+        response.headers_mut().insert(CONTENT_RANGE, header(&content_range));
+    }
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if method != Method::HEAD {
+        let blob = registry.blobs.read(&digest, range).await.map_err(|cause| match cause {
+            blobs::Error::NotFound => {
+                error!(blob.digest = %digest, "Blob {digest} is in the database but not in the blob store");
+                Error::blob_unknown(digest.as_str())
+            }
+            other => other.into(),
+        })?;
+        *response.body_mut() = Body::from_stream(blob.stream);
+    }
+    Ok(response)
+}
+
+/// `DELETE /v2/<name>/blobs/<digest>`: blobs go when nothing needs them any more, not before.
+pub(super) async fn delete(
+    State(registry): State<Registry>,
+    Path((project, stream, _)): Path<(String, String, String)>,
+    caller: Caller,
+) -> Result<Response> {
+    caller.enter(&registry, &project, &stream, Right::Edit).await?;
+    Err(Error::unsupported("blobs are not deleted one by one: delete tags, and what nothing needs goes by itself"))
+}
+
+/// The headers that say which content this is. It never changes, but only those with the right may see it.
+pub(super) fn about(digest: &Digest) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_DIGEST, header(digest.as_str()));
+    headers.insert(ETAG, header(&format!("\"{digest}\"")));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable"));
+    headers
+}
+
+/// Whether the client has this content already (`If-None-Match`).
+pub(super) fn is_known(headers: &HeaderMap, digest: &Digest) -> bool {
+    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    known.split(',').map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"')).any(|tag| tag == digest.as_str())
+}
+
+/// A header value of ASCII that is ours.
+pub(super) fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+pub(super) fn parse_digest(text: &str) -> Result<Digest> {
+    text.parse().map_err(|e: crate::model::DigestError| Error::digest_invalid(e.to_string()))
+}
+
+/// One range of bytes (RFC 9110, 14.2). Several at once, or another unit, are passed over: the whole is an answer, too.
+fn parse_range(text: &str, size: u64) -> Result<Option<Range<u64>>> {
+    let Some(spec) = text.strip_prefix("bytes=").filter(|spec| !spec.contains(',')) else { return Ok(None) };
+    let Some((first, last)) = spec.trim().split_once('-') else { return Ok(None) };
+    let range = match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
+        (Ok(first), Err(_)) if last.is_empty() => first..size,
+        (Err(_), Ok(count)) if first.is_empty() => size.saturating_sub(count)..size,
+        _ => return Ok(None),
+    };
+    if range.is_empty() { Err(Error::range(size)) } else { Ok(Some(range)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_rfc_9110_has_them() {
+        let range = |text| parse_range(text, 100).map_err(|_| ());
+        assert_eq!(range("bytes=0-0"), Ok(Some(0..1)));
+        assert_eq!(range("bytes=10-19"), Ok(Some(10..20)));
+        assert_eq!(range("bytes=90-"), Ok(Some(90..100)));
+        assert_eq!(range("bytes=90-500"), Ok(Some(90..100)));
+        assert_eq!(range("bytes=-10"), Ok(Some(90..100)));
+        assert_eq!(range("bytes=-500"), Ok(Some(0..100)));
+        for outside in ["bytes=100-", "bytes=100-200", "bytes=-0"] {
+            assert_eq!(range(outside), Err(()), "{outside}");
+        }
+        for passed_over in ["bytes=5-2", "bytes=a-b", "bytes=0-1,5-6", "items=0-1", "bytes", "bytes=-"] {
+            assert_eq!(range(passed_over), Ok(None), "{passed_over}");
+        }
+        assert!(parse_range("bytes=0-", 0).is_err());
+    }
+
+    #[test]
+    fn known_content_is_recognised() {
+        let digest = crate::server::hash::sha256(b"x");
+        let known = |text: String| is_known(&HeaderMap::from_iter([(IF_NONE_MATCH, header(&text))]), &digest);
+        assert!(known(format!("\"{digest}\"")));
+        assert!(known(format!("\"a\", W/\"{digest}\"")));
+        assert!(!known("\"a\"".to_owned()));
+    }
+}

@@ -1,0 +1,209 @@
+//! The registry's errors on the wire: codes of the OCI distribution-spec, statuses, and texts that say what to do.
+//! The only place where the door chooses statuses.
+
+use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tracing::error;
+
+use crate::server::auth::{AuthError, Denied};
+use crate::server::oci::ManifestError;
+use crate::server::{blobs, store};
+
+/// The result of every handler.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An answer that is a refusal.
+#[derive(Debug)]
+pub struct Error {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    detail: Value,
+    headers: Vec<(HeaderName, String)>,
+}
+
+impl Error {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), detail: Value::Null, headers: Vec::new() }
+    }
+
+    pub(super) fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn with_detail(mut self, detail: Value) -> Self {
+        self.detail = detail;
+        self
+    }
+
+    pub(super) fn blob_unknown(digest: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "this repository has no such blob")
+            .with_detail(json!({ "digest": digest }))
+    }
+
+    pub(super) fn upload_unknown() -> Self {
+        let message =
+            "there is no such upload in this repository: it was finished, cancelled, or forgotten; begin anew";
+        Self::new(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", message)
+    }
+
+    pub(super) fn upload_invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message)
+    }
+
+    /// What comes next does not start where the upload ends.
+    pub(super) fn out_of_order(offset: u64) -> Self {
+        let message = format!("the upload has {offset} bytes: the next chunk must start there");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID", message)
+    }
+
+    pub(super) fn range(size: u64) -> Self {
+        let message = format!("the range lies outside of the blob's {size} bytes");
+        let range = HeaderName::from_static("content-range");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", message)
+            .with_header(range, format!("bytes */{size}"))
+    }
+
+    pub(super) fn digest_invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", message)
+    }
+
+    pub(super) fn size_invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message)
+    }
+
+    pub(super) fn manifest_unknown(reference: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "this repository has no such manifest")
+            .with_detail(json!({ "reference": reference }))
+    }
+
+    pub(super) fn manifest_invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message)
+    }
+
+    /// A manifest that names what this repository does not have.
+    pub(super) fn manifest_blob_unknown(digests: &[String]) -> Self {
+        let message = format!("the manifest names what this repository does not have: {}", digests.join(", "));
+        Self::new(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", message).with_detail(json!({ "digests": digests }))
+    }
+
+    pub(super) fn name_invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "NAME_INVALID", message)
+    }
+
+    pub(super) fn name_unknown(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message)
+    }
+
+    pub(super) fn denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "DENIED", message)
+    }
+
+    pub(super) fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message)
+    }
+
+    /// Nobody, or somebody whose ticket does not reach this far; `challenge` says where to get one that does.
+    pub(super) fn unauthorized(message: impl Into<String>, challenge: String) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message).with_header(WWW_AUTHENTICATE, challenge)
+    }
+
+    /// Credentials that are missing, wrong, or tried too often.
+    pub(super) fn from_auth(cause: AuthError, challenge: String) -> Self {
+        match cause {
+            AuthError::Missing => Self::unauthorized("authentication required: log in first", challenge),
+            AuthError::Wrong => Self::unauthorized(cause.to_string(), challenge),
+            AuthError::Limited { retry_after_seconds } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", cause.to_string())
+                    .with_header(RETRY_AFTER, retry_after_seconds.to_string())
+            }
+            AuthError::Store(cause) => cause.into(),
+        }
+    }
+
+    fn internal(cause: &dyn std::fmt::Display) -> Self {
+        error!("The registry cannot answer: {cause}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the server failed; its log says why")
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(cause: store::Error) -> Self {
+        match &cause {
+            store::Error::NotFound { kind: "imagestreams" | "projects", .. } => Self::name_unknown(cause.to_string()),
+            store::Error::NotFound { .. } => Self::manifest_unknown("").with_message(cause.to_string()),
+            store::Error::Conflict(_) | store::Error::Exists { .. } => {
+                Self { status: StatusCode::CONFLICT, ..Self::denied(cause.to_string()) }
+            }
+            store::Error::Invalid { .. } => Self::manifest_invalid(cause.to_string()),
+            store::Error::Db(_) | store::Error::Json(_) => Self::internal(&cause),
+        }
+    }
+}
+
+impl From<blobs::Error> for Error {
+    fn from(cause: blobs::Error) -> Self {
+        match &cause {
+            blobs::Error::NotFound => Self::upload_unknown(),
+            blobs::Error::DigestMismatch { .. } => Self::digest_invalid(cause.to_string()),
+            blobs::Error::RangeNotSatisfiable { size } => Self::range(*size),
+            blobs::Error::OffsetMismatch { expected } => Self::out_of_order(*expected),
+            blobs::Error::Body(_) => Self::upload_invalid(cause.to_string()),
+            blobs::Error::NoSpace => {
+                error!("The registry cannot store: {cause}");
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "UNKNOWN", cause.to_string())
+            }
+            blobs::Error::Io { .. } => Self::internal(&cause),
+        }
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(cause: Denied) -> Self {
+        match cause {
+            Denied::NotFound(_) => Self::name_unknown(cause.to_string()),
+            Denied::Forbidden { .. } | Denied::NotSiteAdmin => Self::denied(cause.to_string()),
+            Denied::Store(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<ManifestError> for Error {
+    fn from(cause: ManifestError) -> Self {
+        match cause {
+            ManifestError::TooLarge => {
+                Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..Self::manifest_invalid(cause.to_string()) }
+            }
+            other => Self::manifest_invalid(other.to_string()),
+        }
+    }
+}
+
+impl Error {
+    fn with_message(mut self, message: String) -> Self {
+        self.message = message;
+        self.detail = Value::Null;
+        self
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if !self.detail.is_null() {
+            error["detail"] = self.detail;
+        }
+        let body = json!({ "errors": [error] }).to_string();
+        let mut response = (self.status, [(CONTENT_TYPE, "application/json")], body).into_response();
+        for (name, value) in self.headers {
+            // What cannot be a header value came from the client's own names; the body has it all the same.
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}

@@ -1,0 +1,100 @@
+//! The door `/v2/`: OCI distribution-spec 1.1 and the Docker Registry API it grew from. A repository is a stream,
+//! `<project>/<stream>`; its tags are the stream's.
+//!
+//! Must be mounted outside of anything that compresses, buffers or times out bodies, and without sessions: this door
+//! takes `Authorization` only.
+
+mod blobs;
+mod enter;
+mod error;
+mod manifests;
+mod tags;
+mod token;
+mod uploads;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderValue, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use serde_json::json;
+
+use crate::server::auth::Auth;
+use crate::server::blobs::Blobs;
+use crate::server::store::Store;
+use enter::Caller;
+use error::Error;
+
+/// What the door needs.
+#[derive(Clone)]
+pub struct Registry {
+    pub store: Store,
+    pub auth: Auth,
+    pub blobs: Arc<dyn Blobs>,
+    /// Where people reach the server, for instance `https://weir.example.com`.
+    pub public_url: Arc<str>,
+}
+
+/// Every route below `/v2`.
+pub fn router(registry: Registry) -> Router {
+    let repository = Router::new()
+        .route("/tags/list", get(tags::list))
+        .route(
+            "/manifests/{reference}",
+            // `get` answers HEAD too, without the body.
+            get(manifests::get).put(manifests::put).delete(manifests::delete),
+        )
+        .route("/blobs/{digest}", get(blobs::get).delete(blobs::delete))
+        .route("/blobs/uploads", post(uploads::begin))
+        .route("/blobs/uploads/", post(uploads::begin))
+        .route(
+            "/blobs/uploads/{id}",
+            get(uploads::status).patch(uploads::append).put(uploads::finish).delete(uploads::cancel),
+        )
+        .method_not_allowed_fallback(not_allowed);
+    Router::new()
+        .route("/v2", get(version))
+        .route("/v2/", get(version))
+        .route("/v2/token", get(token::get).post(token::post))
+        .nest("/v2/{project}/{stream}", repository)
+        .route("/v2/{*path}", axum::routing::any(unknown))
+        .method_not_allowed_fallback(not_allowed)
+        // Layers are as large as they are; manifests and forms limit themselves.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::map_response(say_version))
+        .with_state(registry)
+}
+
+/// `GET /v2/`: whether one is let in at all. Clients begin here.
+async fn version(_caller: Caller) -> Response {
+    Json(json!({})).into_response()
+}
+
+async fn say_version(mut response: Response) -> Response {
+    const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    // The router's own refusals have no body and no type; ours have both.
+    if response.status().is_client_error() && !response.headers().contains_key(CONTENT_TYPE) {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    response
+}
+
+async fn not_allowed() -> Error {
+    Error::unsupported("this cannot be done here")
+}
+
+/// Everything else below `/v2/`: names that are not `<project>/<stream>`, and parts of the API that are not there.
+async fn unknown(_caller: Caller, uri: Uri) -> Error {
+    let path = uri.path().trim_start_matches("/v2/");
+    let name = ["/manifests/", "/blobs/", "/tags/", "/referrers/"].iter().find_map(|part| path.split_once(part));
+    match name {
+        Some((name, _)) if name.split('/').count() != 2 => Error::name_invalid(format!(
+            "the repository \"{name}\" cannot be: a repository here is <project>/<stream>, for instance demo/base"
+        )),
+        _ => Error::name_unknown("there is nothing here"),
+    }
+}

@@ -1,0 +1,289 @@
+//! Blobs on their way in.
+//!
+//! ```text
+//!  POST uploads/ ──mount=, and it is there──────────────────────────▶ 201  the blob
+//!       │  └─digest=, with the bytes──────────────────────────────────▶ 201
+//!       ▼ 202
+//!   an upload ──PATCH bytes (again and again)──▶ 202 ──PUT digest=, maybe with the last bytes──▶ 201
+//!       └──DELETE──▶ 204
+//! ```
+//!
+//! Whose upload it is stands in the database, its bytes and its offset in the blob store.
+
+use std::io;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use tracing::info;
+
+use super::Registry;
+use super::blobs::{CONTENT_DIGEST, header, parse_digest};
+use super::enter::{Caller, Entered, repository};
+use super::error::{Error, Result};
+use crate::model::{Digest, Stream};
+use crate::server::auth::Right;
+use crate::server::blobs::{self, Incoming, UploadId};
+
+/// `Docker-Upload-UUID`
+const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+/// A sender silent for so long has gone; what it sent stays.
+const SILENCE: Duration = Duration::from_secs(90);
+
+#[derive(Deserialize)]
+pub(super) struct Begin {
+    digest: Option<String>,
+    mount: Option<String>,
+    from: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Finish {
+    digest: Option<String>,
+}
+
+/// `POST /v2/<name>/blobs/uploads/`: an upload begins, or is all done at once.
+pub(super) async fn begin(
+    State(registry): State<Registry>,
+    Path((project, name)): Path<(String, String)>,
+    Query(query): Query<Begin>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
+    let entered = caller.enter(&registry, &project, &name, Right::Push).await?;
+    let digest = query.digest.as_deref().map(parse_digest).transpose()?;
+    let stream = entered.stream_to_push(&registry).await?;
+    if let (Some(digest), Some(from)) = (&query.mount, &query.from)
+        && let Some(digest) = mount(&registry, &entered, &stream, digest, from).await?
+    {
+        return Ok(stored(&entered, &digest));
+    }
+    let id = registry.store.begin_upload(&stream.id, &entered.actor()).await?;
+    let upload = Upload { registry, entered, stream, id: id.parse()? };
+    upload.registry.blobs.begin(&upload.id).await?;
+    match digest {
+        Some(digest) => {
+            if let Err(cause) = upload.append(&headers, body, Some(0)).await {
+                upload.forget().await;
+                return Err(cause);
+            }
+            upload.finish(&digest).await
+        }
+        None => Ok(upload.accepted(0)),
+    }
+}
+
+/// Takes a blob from another repository, if the caller may pull there. Anything against that is no error: the client
+/// then uploads.
+async fn mount(
+    registry: &Registry,
+    entered: &Entered,
+    stream: &Stream,
+    digest: &str,
+    from: &str,
+) -> Result<Option<Digest>> {
+    let digest = parse_digest(digest)?;
+    let Some((project, name)) = from.split_once('/') else { return Ok(None) };
+    let Ok((project, name)) = repository(project, name) else { return Ok(None) };
+    let may = entered.principal.require_repository(&registry.store, project.as_str(), name.as_str(), Right::Pull).await;
+    if may.is_err() {
+        return Ok(None);
+    }
+    let Some(source) = registry.store.find_stream(project.as_str(), name.as_str()).await? else { return Ok(None) };
+    let mounted = registry.store.mount_blob(&source.id, &stream.id, digest.as_str()).await?;
+    Ok(mounted.then_some(digest))
+}
+
+/// `GET /v2/<name>/blobs/uploads/<id>`: how far it is.
+pub(super) async fn status(
+    State(registry): State<Registry>,
+    Path(path): Path<(String, String, String)>,
+    caller: Caller,
+) -> Result<Response> {
+    let upload = Upload::find(registry, path, caller).await?;
+    let offset = upload.registry.blobs.offset(&upload.id).await?;
+    let mut response = upload.accepted(offset);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+/// `PATCH /v2/<name>/blobs/uploads/<id>`: more bytes.
+pub(super) async fn append(
+    State(registry): State<Registry>,
+    Path(path): Path<(String, String, String)>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
+    let upload = Upload::find(registry, path, caller).await?;
+    let offset = upload.append(&headers, body, None).await?;
+    upload.registry.store.touch_upload(upload.id.as_str()).await?;
+    Ok(upload.accepted(offset))
+}
+
+/// `PUT /v2/<name>/blobs/uploads/<id>?digest=`: the last bytes, if any, and then it is a blob.
+pub(super) async fn finish(
+    State(registry): State<Registry>,
+    Path(path): Path<(String, String, String)>,
+    Query(query): Query<Finish>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
+    let upload = Upload::find(registry, path, caller).await?;
+    let digest = query.digest.ok_or_else(|| Error::digest_invalid("the digest is missing: add ?digest=sha256:…"))?;
+    let digest = parse_digest(&digest)?;
+    upload.append(&headers, body, None).await?;
+    upload.finish(&digest).await
+}
+
+/// `DELETE /v2/<name>/blobs/uploads/<id>`: never mind.
+pub(super) async fn cancel(
+    State(registry): State<Registry>,
+    Path(path): Path<(String, String, String)>,
+    caller: Caller,
+) -> Result<Response> {
+    let upload = Upload::find(registry, path, caller).await?;
+    upload.registry.store.end_upload(upload.id.as_str()).await?;
+    upload.registry.blobs.abort(&upload.id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// An upload of a repository the caller may push to.
+struct Upload {
+    registry: Registry,
+    entered: Entered,
+    stream: Stream,
+    id: UploadId,
+}
+
+impl Upload {
+    async fn find(registry: Registry, (project, name, id): (String, String, String), caller: Caller) -> Result<Self> {
+        let entered = caller.enter(&registry, &project, &name, Right::Push).await?;
+        let stream = entered.stream(&registry).await?;
+        let found = registry.store.find_upload(&stream.id, &id).await?.ok_or_else(Error::upload_unknown)?;
+        Ok(Self { registry, entered, stream, id: found.id.parse()? })
+    }
+
+    /// Appends a request's body, where `Content-Range` says or, without one, at the end.
+    async fn append(&self, headers: &HeaderMap, body: Body, offset: Option<u64>) -> Result<u64> {
+        let length = number(headers, &CONTENT_LENGTH);
+        let chunk =
+            headers.get(CONTENT_RANGE).map(|value| parse_chunk(value.to_str().unwrap_or_default())).transpose()?;
+        let offset = match (&chunk, offset) {
+            (Some((first, last)), _) => {
+                if length.is_some_and(|length| length != last - first + 1) {
+                    return Err(Error::size_invalid("Content-Range and Content-Length contradict each other"));
+                }
+                *first
+            }
+            (None, Some(offset)) => offset,
+            (None, None) => self.registry.blobs.offset(&self.id).await?,
+        };
+        if length == Some(0) && chunk.is_none() {
+            return Ok(offset);
+        }
+        let appended = self.registry.blobs.append(&self.id, offset, incoming(body)).await;
+        appended.map_err(|cause| match cause {
+            blobs::Error::OffsetMismatch { expected } => Error::out_of_order(expected)
+                .with_header(LOCATION, self.location())
+                .with_header(RANGE, shown_range(expected)),
+            other => other.into(),
+        })
+    }
+
+    async fn finish(&self, digest: &Digest) -> Result<Response> {
+        let finished = self.registry.blobs.finish(&self.id, digest).await;
+        if matches!(finished, Err(blobs::Error::DigestMismatch { .. })) {
+            // The bytes are not what they should be, and no further ones make them so.
+            self.forget().await;
+        }
+        let size = i64::try_from(finished?).unwrap_or(i64::MAX);
+        self.registry.store.link_blob(&self.stream.id, digest.as_str(), size, Some(self.id.as_str())).await?;
+        info!(blob.digest = %digest, size_bytes = size, "Stored blob {digest} for {}", self.stream.repository());
+        Ok(stored(&self.entered, digest))
+    }
+
+    /// Best effort: what stays is found by the collector.
+    async fn forget(&self) {
+        let _ = self.registry.store.end_upload(self.id.as_str()).await;
+        let _ = self.registry.blobs.abort(&self.id).await;
+    }
+
+    fn location(&self) -> String {
+        format!("{}/blobs/uploads/{}", self.entered.path(), self.id)
+    }
+
+    fn accepted(&self, offset: u64) -> Response {
+        let headers = [
+            (LOCATION, header(&self.location())),
+            (RANGE, header(&shown_range(offset))),
+            (UPLOAD_ID, header(self.id.as_str())),
+            (CONTENT_LENGTH, header("0")),
+        ];
+        (StatusCode::ACCEPTED, headers).into_response()
+    }
+}
+
+/// A blob that is there for good.
+fn stored(entered: &Entered, digest: &Digest) -> Response {
+    let headers = [
+        (LOCATION, header(&format!("{}/blobs/{digest}", entered.path()))),
+        (CONTENT_DIGEST, header(digest.as_str())),
+        (CONTENT_LENGTH, header("0")),
+    ];
+    (StatusCode::CREATED, headers).into_response()
+}
+
+/// `0-<last byte>`; for nothing at all `0-0`, as Docker's registry has it.
+fn shown_range(offset: u64) -> String {
+    format!("0-{}", offset.saturating_sub(1))
+}
+
+/// `<first>-<last>`, as the specification has it; `bytes` before it and `/<total>` behind it do no harm.
+fn parse_chunk(text: &str) -> Result<(u64, u64)> {
+    let range = text.trim().trim_start_matches("bytes").trim_start_matches(['=', ' ']);
+    let range = range.split('/').next().unwrap_or_default();
+    let parsed = range.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    parsed.filter(|(first, last)| first <= last && *last < u64::MAX).ok_or_else(|| {
+        Error::upload_invalid(format!("Content-Range \"{text}\" does not read: expected <first>-<last>"))
+    })
+}
+
+fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
+}
+
+/// The body's bytes, ended when the sender falls silent.
+fn incoming(body: Body) -> Incoming {
+    let bytes = body.into_data_stream().map_err(io::Error::other).boxed();
+    let timed = stream::try_unfold(bytes, |mut bytes| async move {
+        match tokio::time::timeout(SILENCE, bytes.try_next()).await {
+            Ok(next) => Ok(next?.map(|next| (next, bytes))),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the sender fell silent")),
+        }
+    });
+    timed.boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_say_where_they_belong() {
+        let chunk = |text| parse_chunk(text).map_err(|_| ());
+        assert_eq!(chunk("0-9"), Ok((0, 9)));
+        assert_eq!(chunk("bytes 10-19/*"), Ok((10, 19)));
+        for bad in ["", "9-0", "-5", "5-", "a-b", "0-18446744073709551615"] {
+            assert_eq!(chunk(bad), Err(()), "{bad}");
+        }
+        assert_eq!((shown_range(0), shown_range(10)), ("0-0".to_owned(), "0-9".to_owned()));
+    }
+}
