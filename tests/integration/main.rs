@@ -1,4 +1,5 @@
 //! Weir from the outside: one binary, real listeners, real programs.
 
 mod oci;
+mod registry;
 mod upstreams;

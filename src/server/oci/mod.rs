@@ -6,7 +6,6 @@ mod error;
 mod image;
 mod limits;
 pub mod manifest;
-mod record;
 mod transport;
 
 pub use auth::Credentials;

@@ -25,7 +25,7 @@ impl FromRequestParts<Registry> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, registry: &Registry) -> Result<Self> {
-        let base = base_url(parts, &registry.public_url);
+        let base = base_url(parts, &registry.settings.public_url);
         let principal = principal(parts, registry)
             .await
             .map_err(|cause| Error::from_auth(cause, challenge(&base, scope_of(parts).as_deref(), None)))?;

@@ -127,15 +127,15 @@ async fn check_parts(registry: &Registry, stream: &Stream, manifest: &Manifest) 
     if missing.is_empty() { Ok(()) } else { Err(Error::manifest_blob_unknown(&missing)) }
 }
 
-/// The text of an image's configuration. One that is too large or no text is kept as a blob and not looked into.
-async fn read_config(registry: &Registry, manifest: &Manifest) -> Result<Option<String>> {
+/// The bytes of an image's configuration. One that is too large is kept as a blob and not looked into.
+async fn read_config(registry: &Registry, manifest: &Manifest) -> Result<Option<Vec<u8>>> {
     let Some(config) = manifest.blobs().next().filter(|config| config.is_image_config()) else { return Ok(None) };
     let blob = registry.blobs.read(&config.digest, None).await?;
     if blob.size > MAX_SIZE as u64 {
         return Ok(None);
     }
     let parts: Vec<_> = blob.stream.try_collect().await?;
-    Ok(String::from_utf8(parts.concat()).ok())
+    Ok(Some(parts.concat()))
 }
 
 async fn store(
@@ -143,14 +143,14 @@ async fn store(
     entered: &Entered,
     stream: &Stream,
     manifest: &Manifest,
-    config: Option<&str>,
+    config: Option<&[u8]>,
     tag: Option<&TagName>,
 ) -> Result<Option<Moved>> {
     let build_id = entered.principal.build_id();
     let kind = if build_id.is_some() { EventKind::Build } else { EventKind::Push };
     let to = tag.map(|tag| TagMove { tag, kind, reference: None, cause: None, build_id });
     let actor = entered.actor();
-    let moved = registry.store.put_manifest(stream, &manifest.record(config), to, &actor).await?;
+    let moved = registry.store.put_manifest(stream, &manifest.to_image(config)?, to, &actor).await?;
     let (repository, digest) = (stream.repository(), &manifest.digest);
     match (tag, &moved) {
         (Some(tag), Some(moved)) if moved.outcome == Outcome::Moved => {

@@ -14,9 +14,9 @@ mod uploads;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
-use axum::http::header::{CONTENT_TYPE, HeaderName};
-use axum::http::{HeaderValue, Uri};
+use axum::extract::{DefaultBodyLimit, OriginalUri};
+use axum::http::HeaderValue;
+use axum::http::header::HeaderName;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
@@ -24,22 +24,23 @@ use serde_json::json;
 
 use crate::server::auth::Auth;
 use crate::server::blobs::Blobs;
+use crate::server::state::{AppState, Settings};
 use crate::server::store::Store;
 use enter::Caller;
 use error::Error;
 
-/// What the door needs.
+/// What the door needs of the server.
 #[derive(Clone)]
-pub struct Registry {
-    pub store: Store,
-    pub auth: Auth,
-    pub blobs: Arc<dyn Blobs>,
-    /// Where people reach the server, for instance `https://weir.example.com`.
-    pub public_url: Arc<str>,
+struct Registry {
+    store: Store,
+    auth: Auth,
+    blobs: Arc<dyn Blobs>,
+    settings: Arc<Settings>,
 }
 
 /// Every route below `/v2`.
-pub fn router(registry: Registry) -> Router {
+pub fn router(state: &AppState) -> Router {
+    let AppState { store, auth, blobs, settings, .. } = state.clone();
     let repository = Router::new()
         .route("/tags/list", get(tags::list))
         .route(
@@ -53,19 +54,20 @@ pub fn router(registry: Registry) -> Router {
         .route(
             "/blobs/uploads/{id}",
             get(uploads::status).patch(uploads::append).put(uploads::finish).delete(uploads::cancel),
-        )
+        );
+    let api = Router::new()
+        .route("/", get(version))
+        .route("/token", get(token::get).post(token::post))
+        .nest("/{project}/{stream}", repository)
+        .fallback(unknown)
         .method_not_allowed_fallback(not_allowed);
     Router::new()
-        .route("/v2", get(version))
+        .nest("/v2", api)
         .route("/v2/", get(version))
-        .route("/v2/token", get(token::get).post(token::post))
-        .nest("/v2/{project}/{stream}", repository)
-        .route("/v2/{*path}", axum::routing::any(unknown))
-        .method_not_allowed_fallback(not_allowed)
         // Layers are as large as they are; manifests and forms limit themselves.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::map_response(say_version))
-        .with_state(registry)
+        .with_state(Registry { store, auth, blobs, settings })
 }
 
 /// `GET /v2/`: whether one is let in at all. Clients begin here.
@@ -76,10 +78,6 @@ async fn version(_caller: Caller) -> Response {
 async fn say_version(mut response: Response) -> Response {
     const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    // The router's own refusals have no body and no type; ours have both.
-    if response.status().is_client_error() && !response.headers().contains_key(CONTENT_TYPE) {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
     response
 }
 
@@ -88,7 +86,7 @@ async fn not_allowed() -> Error {
 }
 
 /// Everything else below `/v2/`: names that are not `<project>/<stream>`, and parts of the API that are not there.
-async fn unknown(_caller: Caller, uri: Uri) -> Error {
+async fn unknown(_caller: Caller, OriginalUri(uri): OriginalUri) -> Error {
     let path = uri.path().trim_start_matches("/v2/");
     let name = ["/manifests/", "/blobs/", "/tags/", "/referrers/"].iter().find_map(|part| path.split_once(part));
     match name {
