@@ -140,11 +140,10 @@ impl Weir {
     /// Every door in one router.
     pub fn router(&self) -> Router {
         let state = &self.state;
-        let pages = limited(Router::new(), state);
+        let pages = limited(crate::ui::router(state.clone()), state);
         Router::new()
             .merge(health::router(state.clone()))
             .merge(pages)
-            .fallback(not_found)
             .layer(from_fn(head_of_root))
             .layer(header_unless_set("x-content-type-options", "nosniff"))
             .layer(header_unless_set("referrer-policy", "same-origin"))
@@ -245,10 +244,6 @@ async fn head_of_root(request: Request, next: Next) -> Response {
         return StatusCode::OK.into_response();
     }
     next.run(request).await
-}
-
-async fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, "there is nothing here\n").into_response()
 }
 
 fn header_unless_set(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

@@ -6,6 +6,7 @@
 mod apps;
 mod builds;
 mod cascades;
+mod catalog;
 mod checks;
 mod configs;
 mod graph;
@@ -43,6 +44,7 @@ use crate::server::wake::{Controller, Wake};
 pub use apps::AppFields;
 pub use builds::{BuildEnd, BuildRequest};
 pub use cascades::CascadeSummary;
+pub use catalog::{CatalogStream, CatalogTag, StreamFilter};
 pub use checks::NeededBlob;
 pub use configs::ConfigFields;
 pub use imports::{CheckEnd, DueImport};

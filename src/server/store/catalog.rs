@@ -1,0 +1,276 @@
+//! The console's lists of streams and tags: paged by key, so that a page costs the same however long the list is.
+
+use super::{Result, Store};
+use crate::model::{ActorKind, EventKind};
+
+/// A stream as the catalog lists it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct CatalogStream {
+    pub id: String,
+    pub name: String,
+    pub description: String,
+    /// Live tags.
+    pub tags: i64,
+    /// The tag that moved last, and to what.
+    pub newest_tag: Option<String>,
+    pub digest: Option<String>,
+    pub moved_at: Option<i64>,
+    pub size: Option<i64>,
+    /// How that tag came to move: one of [`EventKind`]'s words.
+    pub newest_kind: Option<String>,
+    /// What some tag imports.
+    pub imports: Option<String>,
+    /// Tags whose last check failed, tags that are held, tags that never got an image.
+    pub failing: i64,
+    pub held: i64,
+    pub never: i64,
+    /// What takes images out of it.
+    pub builds: i64,
+    pub apps: i64,
+}
+
+/// What narrows the catalog. Empty texts narrow nothing.
+#[derive(Debug, Clone, Default)]
+pub struct StreamFilter<'a> {
+    /// Part of a name, a description, a tag, an upstream reference; or 7 or more digits of a digest.
+    pub text: &'a str,
+    /// `failing`, `held`, `never` or `ok`
+    pub health: &'a str,
+    /// `pushed`, `imported` or `built`
+    pub source: &'a str,
+    /// Names in falling order.
+    pub falling: bool,
+}
+
+/// A tag as its stream's page lists it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct CatalogTag {
+    pub id: String,
+    pub name: String,
+    pub digest: Option<String>,
+    pub event_sequence: Option<i64>,
+    pub moved_at: Option<i64>,
+    pub source_kind: Option<String>,
+    pub source: Option<String>,
+    pub scheduled: i64,
+    pub size: Option<i64>,
+    pub os: Option<String>,
+    pub architecture: Option<String>,
+    /// Images in the index, when it is one.
+    pub platforms: i64,
+    /// How it came to point there.
+    pub kind: Option<String>,
+    pub actor_kind: Option<String>,
+    pub actor: Option<String>,
+    pub build: Option<String>,
+    pub next_at: Option<i64>,
+    pub last_ok_at: Option<i64>,
+    pub failing_since: Option<i64>,
+    pub reason: Option<String>,
+    pub held_by: Option<String>,
+    pub held_since: Option<i64>,
+    /// The row that one click goes back to.
+    pub back_to: Option<i64>,
+    pub builds: i64,
+    pub apps: i64,
+}
+
+impl CatalogTag {
+    /// How it came to point where it points.
+    pub fn kind(&self) -> Option<EventKind> {
+        self.kind.as_deref().and_then(|word| word.parse().ok())
+    }
+
+    /// Who moved it last.
+    pub fn actor(&self) -> Option<(ActorKind, &str)> {
+        Some((self.actor_kind.as_deref()?.parse().ok()?, self.actor.as_deref()?))
+    }
+}
+
+/// The texts of a search as `like` wants them: what people type is matched literally.
+pub(super) fn contains(text: &str) -> String {
+    let text = text.trim().to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");
+    format!("%{text}%")
+}
+
+/// The pattern of a digest when the text may be the beginning of one (7 digits or more), else a pattern that matches none.
+pub(super) fn digest_prefix(text: &str) -> String {
+    let hex = text.trim().trim_start_matches("sha256:").to_ascii_lowercase();
+    if hex.len() >= 7 && hex.bytes().all(|b| b.is_ascii_hexdigit()) { format!("sha256:{hex}%") } else { "-".to_owned() }
+}
+
+/// A page of the catalog in one order; the two orders differ in how names compare.
+macro_rules! catalog_page {
+    ($beyond:literal, $order:literal) => {
+        concat!(
+            "select s.id, s.name, s.description, n.name as newest_tag, n.digest, n.moved_at, i.size, e.kind as newest_kind, \
+             (select count(*) from tags t where t.stream_id = s.id and t.deleted_at is null) as tags, \
+             (select min(t.source) from tags t where t.stream_id = s.id and t.source_kind = 'DockerImage') as imports, \
+             (select count(*) from tag_imports m join tags t on t.id = m.tag_id where t.stream_id = s.id and m.outcome = 'failed') as failing, \
+             (select count(*) from holds h join tags t on t.id = h.tag_id where t.stream_id = s.id and h.ended_at is null) as held, \
+             (select count(*) from tags t where t.stream_id = s.id and t.moved_at is null and t.has_spec = 1 and t.deleted_at is null) as never, \
+             (select count(distinct b.config_id) from build_inputs b where b.input_project = s.project and b.input_stream = s.name) as builds, \
+             (select count(*) from apps a join tags t on t.id = a.tag_id where t.stream_id = s.id and a.deleted_at is null) as apps \
+             from (select s.id, s.name, s.description, p.name as project from streams s join projects p on p.id = s.project_id \
+               where p.id = $1 and ($2 = '' or s.name ", $beyond, " $2) \
+               and ($4 = '%%' or lower(s.name) like $4 escape '!' or lower(s.description) like $4 escape '!' or exists \
+                 (select 1 from tags t where t.stream_id = s.id and t.deleted_at is null and (lower(t.name) like $4 escape '!' \
+                   or lower(t.source) like $4 escape '!' or t.digest like $5))) \
+               and ($6 <> 'failing' and $6 <> 'ok' or exists (select 1 from tag_imports m join tags t on t.id = m.tag_id \
+                 where t.stream_id = s.id and m.outcome = 'failed') = ($6 = 'failing')) \
+               and ($6 <> 'held' or exists (select 1 from holds h join tags t on t.id = h.tag_id \
+                 where t.stream_id = s.id and h.ended_at is null)) \
+               and ($6 <> 'never' or exists (select 1 from tags t where t.stream_id = s.id and t.moved_at is null \
+                 and t.has_spec = 1 and t.deleted_at is null)) \
+               and ($7 = '' or exists (select 1 from tags t join tag_events e on e.sequence = t.event_sequence \
+                 where t.stream_id = s.id and t.deleted_at is null and e.kind = $7)) \
+               order by s.name ", $order, " limit $3) s \
+             left join tags n on n.id = (select t.id from tags t where t.stream_id = s.id and t.moved_at is not null and t.deleted_at is null \
+               order by t.moved_at desc limit 1) \
+             left join tag_events e on e.sequence = n.event_sequence left join images i on i.digest = n.digest order by s.name ", $order
+        )
+    };
+}
+
+macro_rules! select_catalog_tag {
+    ($rest:literal) => {
+        concat!(
+            "select t.id, t.name, t.digest, t.event_sequence, t.moved_at, t.source_kind, t.source, t.scheduled, i.size, i.os, i.architecture, \
+             (select count(*) from image_children k where k.digest = t.digest and k.architecture <> 'unknown') as platforms, \
+             e.kind, e.actor_kind, e.actor, case when b.id is null then null else c.name || '-' || cast(b.number as text) end as build, \
+             m.next_at, m.last_ok_at, m.failing_since, m.reason, h.actor as held_by, h.since as held_since, \
+             (select x.sequence from tag_events x where x.tag_id = t.id and x.outcome = 'moved' and x.digest <> t.digest \
+               order by x.number desc limit 1) as back_to, \
+             (select count(distinct k.config_id) from build_inputs k join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
+               where k.input_project = p.name and k.input_stream = s.name and k.input_tag = t.name) as builds, \
+             (select count(*) from apps a where a.tag_id = t.id and a.deleted_at is null) as apps \
+             from tags t left join images i on i.digest = t.digest left join tag_events e on e.sequence = t.event_sequence \
+             left join builds b on b.id = e.build_id left join build_configs c on c.id = b.config_id \
+             left join tag_imports m on m.tag_id = t.id left join holds h on h.tag_id = t.id and h.ended_at is null ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// A page of a project's streams by name, beyond `after`.
+    pub async fn list_catalog(
+        &self,
+        project_id: &str,
+        filter: &StreamFilter<'_>,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<CatalogStream>> {
+        let source = match filter.source {
+            "pushed" => "push",
+            "imported" => "import",
+            "built" => "build",
+            _ => "",
+        };
+        let page = if filter.falling { catalog_page!("<", "desc") } else { catalog_page!(">", "asc") };
+        let streams = sqlx::query_as(page)
+            .bind(project_id)
+            .bind(after)
+            .bind(limit)
+            .bind(contains(filter.text))
+            .bind(digest_prefix(filter.text))
+            .bind(filter.health)
+            .bind(source)
+            .fetch_all(self.pool())
+            .await?;
+        Ok(streams)
+    }
+
+    /// How many streams a project has.
+    pub async fn count_streams(&self, project_id: &str) -> Result<i64> {
+        let (count,) = sqlx::query_as("select count(*) from streams where project_id = $1")
+            .bind(project_id)
+            .fetch_one(self.pool())
+            .await?;
+        Ok(count)
+    }
+
+    /// A page of a stream's live tags by name, beyond `after`; of those whose name contains `text`.
+    pub async fn list_catalog_tags(
+        &self,
+        stream_id: &str,
+        text: &str,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<CatalogTag>> {
+        let tags = sqlx::query_as(select_catalog_tag!(
+            "where t.stream_id = $1 and t.deleted_at is null and t.name > $2 and ($4 = '%%' or lower(t.name) like $4 escape '!') \
+             order by t.name limit $3"
+        ))
+        .bind(stream_id)
+        .bind(after)
+        .bind(limit)
+        .bind(contains(text))
+        .fetch_all(self.pool())
+        .await?;
+        Ok(tags)
+    }
+
+    /// A page of a stream's tags, those that moved last first; `after` is the moment and the id of the row before the page. Tags that
+    /// never moved come first: they want attention.
+    pub async fn list_newest_tags(
+        &self,
+        stream_id: &str,
+        after: Option<(i64, &str)>,
+        limit: i64,
+    ) -> Result<Vec<CatalogTag>> {
+        let (moment, id) = after.unwrap_or((i64::MAX, ""));
+        let tags = sqlx::query_as(select_catalog_tag!(
+            "where t.stream_id = $1 and t.deleted_at is null and (t.moved_at < $2 or (t.moved_at = $2 and t.id > $3) \
+               or (t.moved_at is null and $2 = 9223372036854775807)) \
+             order by case when t.moved_at is null then 0 else 1 end, t.moved_at desc, t.id limit $4"
+        ))
+        .bind(stream_id)
+        .bind(moment)
+        .bind(id)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(tags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Actor, TagName};
+    use crate::server::store::testing::{each_store, project};
+    use crate::server::store::{StreamFields, TagSpec};
+
+    #[tokio::test]
+    async fn lists_streams_and_finds_them_by_what_they_hold() {
+        for store in each_store().await {
+            let id = project(&store, "demo").await;
+            let actor = Actor::person("ada");
+            for name in ["base", "httpd", "web"] {
+                let name = name.parse().unwrap();
+                store.create_stream("demo", &name, &StreamFields::default(), &actor).await.unwrap();
+            }
+            let tag: TagName = "3.6".parse().unwrap();
+            let spec = TagSpec::import("docker.io/library/python:3.6");
+            store.set_tag("demo", &"base".parse().unwrap(), &tag, &spec, None, &actor).await.unwrap();
+            let names = async |filter: &StreamFilter<'_>, after: &str| {
+                let page = store.list_catalog(&id, filter, after, 10).await.unwrap();
+                page.into_iter().map(|stream| stream.name).collect::<Vec<_>>()
+            };
+            let all = StreamFilter::default();
+            assert_eq!(names(&all, "").await, ["base", "httpd", "web"]);
+            assert_eq!(names(&all, "base").await, ["httpd", "web"]);
+            assert_eq!(names(&StreamFilter { falling: true, ..all.clone() }, "web").await, ["httpd", "base"]);
+            assert_eq!(names(&StreamFilter { text: "PYTHON", ..all.clone() }, "").await, ["base"]);
+            assert_eq!(names(&StreamFilter { text: "_", ..all.clone() }, "").await, Vec::<String>::new());
+            assert_eq!(names(&StreamFilter { health: "never", ..all.clone() }, "").await, ["base"]);
+            assert_eq!(names(&StreamFilter { health: "held", ..all.clone() }, "").await, Vec::<String>::new());
+            assert_eq!(names(&StreamFilter { health: "ok", ..all.clone() }, "").await, ["base", "httpd", "web"]);
+            let stream = store.stream("demo", "base").await.unwrap();
+            let tags = store.list_catalog_tags(&stream.id, "", "", 10).await.unwrap();
+            assert_eq!((tags.len(), tags[0].name.as_str(), tags[0].digest.as_deref()), (1, "3.6", None));
+            assert_eq!(store.list_newest_tags(&stream.id, None, 10).await.unwrap(), tags);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Pieces that pages share. Rendered on the server only; each works without script.
+
+mod action;
+mod digest;
+mod fields;
+mod icon;
+mod look_menu;
+mod pager;
+mod status;
+mod time;
+mod who;
+
+pub use action::{Act, Empty, More};
+pub use digest::{CopyText, DigestText, short_digest};
+pub use fields::{AreaField, CheckField, PasswordField, SelectField, TextField};
+pub use icon::Icon;
+pub use look_menu::LookMenu;
+pub use pager::{PageSize, Pager};
+pub use status::{Badge, Tone};
+pub use time::{Ago, duration_words, size_words};
+pub use who::Who;

@@ -1,0 +1,46 @@
+//! The console's door: its pages, what their forms post to, and the event stream.
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use leptos::config::LeptosOptions;
+use leptos::prelude::provide_context;
+use leptos_axum::{LeptosRoutes as _, generate_route_list};
+
+use super::app::{self, App};
+use super::context::UiState;
+use super::{live, pages};
+use crate::server::auth::{AuthError, Principal};
+use crate::server::state::AppState;
+
+/// Everything under `/` that is the console's. Needs the session layer and the same-origin layer around it.
+pub fn router(app: AppState) -> Router {
+    let leptos = LeptosOptions::builder().output_name("weir").build();
+    let state = UiState { app, leptos };
+    let pages_state = state.clone();
+    Router::new()
+        .leptos_routes_with_context(&state, generate_route_list(App), move || provide_context(pages_state.clone()), App)
+        .merge(pages::look::router())
+        .merge(pages::projects::router())
+        .merge(pages::sign_in::router())
+        .route("/events", get(live::events))
+        .fallback(not_found)
+        .layer(from_fn_with_state(state.clone(), identify))
+        .with_state(state)
+}
+
+async fn not_found(State(state): State<UiState>, request: Request) -> Response {
+    app::render(&state, request).await
+}
+
+/// Finds out once who asks; pages and handlers look into the request's extensions. Credentials that are not right count as none: the
+/// answer is the sign-in page.
+async fn identify(State(state): State<UiState>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match <Option<Principal> as FromRequestParts<UiState>>::from_request_parts(&mut parts, &state).await {
+        Ok(_) | Err(AuthError::Missing | AuthError::Wrong) => next.run(Request::from_parts(parts, body)).await,
+        Err(error) => error.into_response(),
+    }
+}
