@@ -31,11 +31,12 @@ use super::controllers::{
 };
 use super::importer::Importer;
 use super::rollout::Rollout;
+use super::rollout::none::NoEngine;
 use super::rollout::swarm::Swarm;
 use super::state::{AppState, Settings};
 use super::store::{self, Backend, Store};
 use super::wake::Wake;
-use super::{demo, oci};
+use super::{assets, demo, oci, registry};
 use super::{health, listen, telemetry};
 use crate::model::Actor;
 
@@ -143,6 +144,8 @@ impl Weir {
         let pages = limited(crate::ui::router(state.clone()), state);
         Router::new()
             .merge(health::router(state.clone()))
+            .merge(assets::router())
+            .merge(registry::router(state))
             .merge(pages)
             .layer(from_fn(head_of_root))
             .layer(header_unless_set("x-content-type-options", "nosniff"))
@@ -205,9 +208,9 @@ fn controllers(state: &AppState, runner: &Runner) -> Vec<Arc<dyn Controller>> {
         };
         controllers.push(Arc::new(Builds::new(store(), builder.clone(), settings, runner.clone())));
     }
-    if let Some(engine) = &state.rollout {
-        controllers.push(Arc::new(Rollouts::new(store(), engine.clone(), registry)));
-    }
+    // With rollouts switched off, apps still say why they do not run.
+    let engine = state.rollout.clone().unwrap_or_else(|| Arc::new(NoEngine));
+    controllers.push(Arc::new(Rollouts::new(store(), engine, registry)));
     controllers
 }
 

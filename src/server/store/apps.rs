@@ -66,6 +66,7 @@ pub(super) struct RolloutRequest<'a> {
 impl Store {
     /// Makes an app. Its first rollout starts as soon as its tag points to an image.
     pub async fn create_app(&self, project: &str, name: &AppName, fields: &AppFields, actor: &Actor) -> Result<App> {
+        check_spec(&fields.spec)?;
         let mut tx = self.write_tx().await?;
         let owner = tx.project(project).await?;
         match tx.find_app(project, name.as_str()).await? {
@@ -113,6 +114,7 @@ impl Store {
         version: Option<i64>,
         actor: &Actor,
     ) -> Result<App> {
+        check_spec(&fields.spec)?;
         let mut tx = self.write_tx().await?;
         let app = tx.app(project, name).await?;
         if let Some(version) = version
@@ -428,6 +430,10 @@ impl Store {
         tx.commit().await?;
         Ok(true)
     }
+}
+
+fn check_spec(spec: &AppSpec) -> Result<()> {
+    spec.check().map_err(|error| Error::invalid("spec", error.to_string()))
 }
 
 pub(super) fn held(app: &App) -> Held<'_> {
