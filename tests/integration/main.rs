@@ -2,4 +2,7 @@
 
 mod oci;
 mod registry;
+mod serving;
+#[allow(dead_code, reason = "no test uses all of it")]
+mod support;
 mod upstreams;

@@ -1,0 +1,112 @@
+//! The program itself, as an operator runs it.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs `weir` with these arguments to its end, in an environment without any of its variables.
+pub fn run_weir<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Finished {
+    let output = command(arguments).output().expect("the program runs");
+    Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("text"),
+        stderr: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+fn command<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// `weir serve` on a free port, killed when it is dropped.
+pub struct RunningWeir {
+    child: Child,
+    lines: Receiver<String>,
+    /// Where it says it is.
+    pub url: String,
+    /// What it printed before it was ready.
+    pub greeting: Vec<String>,
+}
+
+impl RunningWeir {
+    /// Starts it on a data directory and waits until it says that it is ready. Nothing builds or runs apps.
+    pub fn start(data: &Path, more: &[&str]) -> Self {
+        let data = data.to_str().expect("a path in UTF-8");
+        let fixed = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "none", "--data-dir", data];
+        let without = ["--builder", "none", "--rollout", "none"];
+        let arguments = fixed.iter().chain(&without).chain(more).copied();
+        let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let stdout = child.stdout.take().expect("its standard output");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut weir = Self { child, lines, url: String::new(), greeting: Vec::new() };
+        weir.wait_until_ready();
+        weir
+    }
+
+    fn wait_until_ready(&mut self) {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => match line.strip_prefix("Weir is ready at ") {
+                    Some(url) => {
+                        self.url = url.to_owned();
+                        return;
+                    }
+                    None => self.greeting.push(line),
+                },
+                Err(RecvTimeoutError::Timeout) => panic!("it is not ready after {} s", PATIENCE.as_secs()),
+                Err(RecvTimeoutError::Disconnected) => panic!("it ended: {}", self.errors()),
+            }
+        }
+    }
+
+    fn errors(&mut self) -> String {
+        let mut text = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            let _ = stderr.read_to_string(&mut text);
+        }
+        text
+    }
+
+    /// Asks it to stop as an init system does; gives its exit code and how long it took.
+    pub fn terminate(mut self) -> (Option<i32>, Duration) {
+        let began = Instant::now();
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        assert!(told.success());
+        (self.child.wait().expect("it ends").code(), began.elapsed())
+    }
+
+    /// Ends it without any warning.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for RunningWeir {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
