@@ -1,0 +1,86 @@
+// Every page, at two widths and in two themes: a picture for people, and checks that no page may fail.
+import AxeBuilder from '@axe-core/playwright';
+import { api, buildsEnd, expect, signIn, test, weir } from '../support';
+
+const SIZES = [{ width: 1280, height: 900 }, { width: 390, height: 844 }];
+const THEMES = ['light', 'dark'] as const;
+
+async function routes(): Promise<Record<string, string>> {
+  const history = await api('GET', '/weir/v1/projects/demo/streams/httpd-base/tags/latest/history');
+  const digest = history.items[0].digest;
+  const oldest = history.items[history.items.length - 1].sequence;
+  return {
+    projects: '/',
+    'new-project': '/projects/new',
+    overview: '/p/demo',
+    streams: '/p/demo/streams',
+    'streams-none': '/p/demo/streams?q=nothing-of-that-name',
+    'streams-new': '/p/demo/streams/new',
+    stream: '/p/demo/streams/httpd-base',
+    'stream-history': '/p/demo/streams/httpd-base/history',
+    'stream-used-by': '/p/demo/streams/httpd-base/used-by',
+    tag: '/p/demo/streams/httpd-base/tags/latest',
+    'tag-imported': '/p/demo/streams/busybox/tags/latest',
+    rollback: `/p/demo/streams/httpd-base/tags/latest/rollback?to=${oldest}`,
+    image: `/p/demo/streams/httpd-base/images/${digest}`,
+    builds: '/p/demo/builds',
+    'builds-new': '/p/demo/builds/new',
+    build: '/p/demo/builds/httpd-base',
+    run: '/p/demo/builds/httpd-base/runs/1',
+    apps: '/p/demo/apps',
+    'apps-new': '/p/demo/apps/new',
+    app: '/p/demo/apps/app-a',
+    graph: '/p/demo/graph',
+    cascades: '/p/demo/cascades',
+    cascade: '/p/demo/cascades/1',
+    imports: '/p/demo/imports',
+    activity: '/p/demo/activity',
+    settings: '/p/demo/settings',
+    tokens: '/tokens',
+    search: '/search?q=httpd',
+  };
+}
+
+test('every page reads well at both widths and in both themes', async ({ page }) => {
+  test.setTimeout(600_000);
+  await signIn(page);
+  await buildsEnd();
+  const failures: string[] = [];
+  for (const [name, route] of Object.entries(await routes())) {
+    for (const size of SIZES) {
+      await page.setViewportSize(size);
+      for (const theme of THEMES) {
+        await page.emulateMedia({ colorScheme: theme });
+        const answer = await page.goto(`${weir().url}${route}`);
+        const where = `${name} ${size.width} ${theme}`;
+        if (answer?.status() !== 200) failures.push(`${where}: ${answer?.status()}`);
+        await page.screenshot({ path: `screenshots/${name}-${size.width}-${theme}.png`, fullPage: true });
+        const text = await page.locator('body').innerText();
+        for (const slip of ['undefined', '{{', '&&', '[object']) {
+          if (text.includes(slip)) failures.push(`${where}: the text has "${slip}"`);
+        }
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        if (wide > 1) failures.push(`${where}: ${wide} px too wide`);
+        const found = await new AxeBuilder({ page }).analyze();
+        for (const violation of found.violations) {
+          if (['serious', 'critical'].includes(violation.impact ?? '')) {
+            failures.push(`${where}: ${violation.id} at ${violation.nodes[0].target.join(' ')}`);
+          }
+        }
+      }
+    }
+  }
+  expect(failures).toEqual([]);
+});
+
+test('a first visit is small and asks nobody else', async ({ page }) => {
+  const urls: string[] = [];
+  let bytes = 0;
+  const session = await page.context().newCDPSession(page);
+  await session.send('Network.enable');
+  session.on('Network.loadingFinished', (event) => (bytes += event.encodedDataLength));
+  page.on('request', (request) => urls.push(request.url()));
+  await page.goto(`${weir().url}/login`, { waitUntil: 'networkidle' });
+  expect(urls.filter((url) => !url.startsWith(weir().url) && !url.startsWith('data:'))).toEqual([]);
+  expect(bytes).toBeLessThanOrEqual(300_000);
+});
