@@ -148,11 +148,12 @@ impl Weir {
             .merge(registry::router(state))
             .merge(pages)
             .layer(from_fn(head_of_root))
+            .layer(from_fn(telemetry::observe))
+            // Outside of what answers panics, so that those answers carry them, too.
             .layer(header_unless_set("x-content-type-options", "nosniff"))
             .layer(header_unless_set("referrer-policy", "same-origin"))
             .layer(header_unless_set("x-frame-options", "DENY"))
             .layer(header_unless_set("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
-            .layer(from_fn(telemetry::observe))
     }
 
     /// Starts the controllers' loops.
