@@ -11,7 +11,7 @@ use axum::http::header::COOKIE;
 use axum::http::request::Parts;
 use leptos::config::LeptosOptions;
 use leptos::prelude::*;
-use leptos_router::hooks::use_params_map;
+use leptos_router::params::ParamsMap;
 
 use super::error::UiError;
 use super::form::FormState;
@@ -138,12 +138,9 @@ impl Cx {
     /// The request that is being rendered. `None` only while the routes are listed at start.
     pub fn of_page() -> Option<Self> {
         let (state, parts) = (use_context::<UiState>()?, use_context::<Parts>()?);
-        let params = use_params_map()
-            .read_untracked()
-            .clone()
-            .into_iter()
-            .map(|(name, value)| (name.into_owned(), value))
-            .collect();
+        // A path that no route knows has no parameters at all.
+        let params = use_context::<ArcMemo<ParamsMap>>().map(|params| params.read_untracked().clone());
+        let params = params.into_iter().flatten().map(|(name, value)| (name.into_owned(), value)).collect();
         Some(Self::new(state, parts, params))
     }
 
