@@ -5,6 +5,7 @@
 
 mod apps;
 mod builds;
+mod bulk;
 mod cascades;
 mod catalog;
 mod checks;
@@ -33,6 +34,7 @@ mod tags;
 pub(in crate::server) mod testing;
 mod tokens;
 mod users;
+mod whole_streams;
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -45,6 +47,7 @@ use crate::server::wake::{Controller, Wake};
 
 pub use apps::AppFields;
 pub use builds::{BuildEnd, BuildRequest};
+pub use bulk::{FailingImport, ShownMove, StreamParts};
 pub use cascades::CascadeSummary;
 pub use catalog::{CatalogStream, CatalogTag, StreamFilter};
 pub use checks::NeededBlob;
@@ -63,6 +66,7 @@ pub use sessions::Sessions;
 pub use streams::StreamFields;
 pub use tags::{TagSet, TagSpec};
 pub use tokens::{NewToken, looks_like_token};
+pub use whole_streams::WantedTag;
 
 /// The database, and the signals that a commit sends. Clones share both.
 #[derive(Clone)]
