@@ -3,6 +3,7 @@
 mod oci;
 mod registry;
 mod serving;
+mod stories;
 #[allow(dead_code, reason = "no test uses all of it")]
 mod support;
 mod upstreams;

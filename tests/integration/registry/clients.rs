@@ -11,7 +11,7 @@ async fn run(program: &'static str, arguments: Vec<String>, home: &Path) -> Outp
     let work = move || {
         let mut command = Command::new(program);
         command.args(&arguments).env("HOME", &home).env("XDG_RUNTIME_DIR", &home).env("TMPDIR", &home);
-        command.output().unwrap_or_else(|e| panic!("{program} cannot be started ({e}): run tools/setup"))
+        command.output().unwrap_or_else(|e| panic!("{program} runs: {e}"))
     };
     tokio::task::spawn_blocking(work).await.expect("joined")
 }
@@ -101,6 +101,11 @@ async fn skopeo_is_refused_with_words() {
 async fn docker() {
     let (door, home) = (Door::open().await, tempfile::tempdir().expect("a directory"));
     let (home, address) = (home.path(), door.address.clone());
+    if !run("docker", words("version"), home).await.status.success() {
+        assert!(std::env::var_os("CI").is_none(), "the docker daemon must run where tests are to be believed");
+        eprintln!("the docker daemon does not run: its part of the tests is not run either");
+        return;
+    }
     push_real_image(&door, home).await;
     succeeds("docker", words(&format!("login -u ada -p {} {address}", door.token)), home).await;
     let (from, to) = (format!("{address}/demo/real:1"), format!("{address}/demo/by-docker:2"));

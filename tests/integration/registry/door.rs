@@ -9,7 +9,6 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use weir::model::{Actor, Role, TagEvent};
 use weir::server::auth::{Auth, hash_password};
@@ -47,11 +46,9 @@ impl Door {
             let name = name.parse().expect("a name");
             store.create_project(&name, "", "", None, &actor).await.expect("a project");
         }
-        // Hashing is slow on purpose; once is enough for all tests.
-        static HASH: OnceCell<String> = OnceCell::const_new();
-        let hash = HASH.get_or_init(|| async { hash_password(&PASSWORD.into()).await.expect("a hash") }).await;
+        let hash = hash_password(&PASSWORD.into()).await.expect("a hash");
         for (user, role) in [("ada", Role::Editor), ("vic", Role::Viewer)] {
-            store.create_user(user, "", Some(hash), false, &actor).await.expect("a user");
+            store.create_user(user, "", Some(&hash), false, &actor).await.expect("a user");
             store.grant_role("demo", user, role, &actor).await.expect("a role");
         }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

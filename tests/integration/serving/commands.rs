@@ -18,7 +18,7 @@ fn assert_refused(finished: &Finished, code: i32, words: &[&str]) {
 }
 
 fn text(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
+    path.to_str().unwrap()
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn users_and_tokens_are_made_beside_a_running_server() {
 /// A blob on disk as the server keeps it, under the name of `digest`.
 fn put_blob(data: &Path, hex: &str, content: &str) {
     let directory = data.join("blobs/blobs/sha256").join(&hex[..2]);
-    std::fs::create_dir_all(&directory).expect("a directory");
-    std::fs::write(directory.join(hex), content).expect("a file");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join(hex), content).unwrap();
 }
 
 /// sha256 of "hello\n".

@@ -26,7 +26,6 @@ pub fn run_weir<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Finished {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the program needs its PATH")]
 fn command<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());

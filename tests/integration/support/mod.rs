@@ -171,7 +171,6 @@ pub fn config(directory: &Path) -> Config {
 }
 
 /// A new database on the PostgreSQL of this test run, if there is one.
-#[expect(clippy::disallowed_methods, reason = "the setting is that of the test run")]
 async fn fresh_postgres() -> Option<String> {
     let server = std::env::var("WEIR_TEST_POSTGRES_URL").ok()?;
     sqlx::any::install_default_drivers();

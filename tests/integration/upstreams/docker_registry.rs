@@ -10,10 +10,16 @@ use tempfile::TempDir;
 pub struct DockerRegistry {
     process: Child,
     address: String,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
+/// bcrypt of the password in [`DockerRegistry::CREDENTIALS`].
+const HTPASSWD: &str = "importer:$2b$04$XP7TnmfA5l49L8hkTMH6zumRUBeuJNoCSGdvOoEfO0qie8.VfYcVS\n";
+
 impl DockerRegistry {
+    /// User name and password of one that wants them.
+    pub const CREDENTIALS: (&str, &str) = ("importer", "open sesame");
+
     /// Starts one that speaks plain HTTP and lets everybody do everything.
     pub fn start() -> Self {
         Self::start_with("")
@@ -27,35 +33,27 @@ impl DockerRegistry {
         Self::start_in(directory, &tls)
     }
 
+    /// Starts one that speaks plain HTTP and wants [`DockerRegistry::CREDENTIALS`].
+    pub fn start_with_password() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("htpasswd");
+        std::fs::write(&file, HTPASSWD).expect("the passwords are written");
+        let auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", file.display());
+        Self::start_in(directory, &auth)
+    }
+
     fn start_with(http: &str) -> Self {
         Self::start_in(tempfile::tempdir().expect("a directory"), http)
     }
 
-    fn start_in(directory: TempDir, http: &str) -> Self {
-        let config = directory.path().join("config.yml");
+    fn start_in(directory: TempDir, more: &str) -> Self {
         let text = format!(
-            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:0\n{http}",
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:0\n{more}",
             directory.path().join("data").display()
         );
-        std::fs::write(&config, text).expect("the configuration is written");
-        let mut process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("docker-registry starts (Debian's package docker-registry)");
-        let mut log = BufReader::new(process.stderr.take().expect("its log")).lines();
-        let address = log
-            .find_map(|line| {
-                let line = line.ok()?;
-                let (_, address) = line.split_once("listening on ")?;
-                Some(address.split(['"', ',', ' ']).next()?.to_owned())
-            })
-            .expect("docker-registry says where it listens");
-        // Nobody reads on, and a full pipe would stop it.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { process, address, _directory: directory }
+        std::fs::write(directory.path().join("config.yml"), text).expect("the configuration is written");
+        let (process, address) = launch(directory.path());
+        Self { process, address, directory }
     }
 
     /// `127.0.0.1:port`
@@ -73,6 +71,32 @@ impl DockerRegistry {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+
+    /// Starts it again after an outage, with what it had, on another port.
+    pub fn start_again(&mut self) {
+        (self.process, self.address) = launch(self.directory.path());
+    }
+}
+
+fn launch(directory: &Path) -> (Child, String) {
+    let mut process = Command::new("docker-registry")
+        .arg("serve")
+        .arg(directory.join("config.yml"))
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("docker-registry starts (Debian's package docker-registry)");
+    let mut log = BufReader::new(process.stderr.take().expect("its log")).lines();
+    let address = log
+        .find_map(|line| {
+            let line = line.ok()?;
+            let (_, address) = line.split_once("listening on ")?;
+            Some(address.split(['"', ',', ' ']).next()?.to_owned())
+        })
+        .expect("docker-registry says where it listens");
+    // Nobody reads on, and a full pipe would stop it.
+    std::thread::spawn(move || log.for_each(drop));
+    (process, address)
 }
 
 impl Drop for DockerRegistry {

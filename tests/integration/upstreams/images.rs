@@ -1,6 +1,7 @@
 //! Small images, made and pushed by plain HTTP calls.
 
 use bytes::Bytes;
+use reqwest::RequestBuilder;
 use weir::model::Digest;
 use weir::server::hash::sha256;
 
@@ -40,18 +41,29 @@ impl TestImage {
 
     /// Pushes the image to `http://{registry}/v2/{repository}`, under a tag or its digest.
     pub async fn push(&self, registry: &str, repository: &str, tag: &str) {
+        self.push_as(None, registry, repository, tag).await;
+    }
+
+    /// Pushes it as somebody, with user name and password.
+    pub async fn push_as(&self, who: Option<(&str, &str)>, registry: &str, repository: &str, tag: &str) {
         let client = client();
+        let signed = |request: RequestBuilder| match who {
+            Some((user, password)) => request.basic_auth(user, Some(password)),
+            None => request,
+        };
         for blob in [&self.config, &self.layer] {
             let start = format!("http://{registry}/v2/{repository}/blobs/uploads/");
-            let begun = client.post(start).send().await.expect("an upload");
+            let begun = signed(client.post(start)).send().await.expect("an upload");
             assert_eq!(begun.status(), 202);
             let location = begun.headers()["location"].to_str().expect("an address").to_owned();
             let location = begun.url().join(&location).expect("an address");
             let digest = sha256(blob).to_string();
-            let stored = client.put(location).query(&[("digest", &digest)]).body(blob.clone()).send().await;
-            assert_eq!(stored.expect("stored").status(), 201);
+            let stored = client.put(location).query(&[("digest", &digest)]).body(blob.clone());
+            assert_eq!(signed(stored).send().await.expect("stored").status(), 201);
         }
-        push_manifest(registry, repository, tag, self.media_type, self.manifest.clone()).await;
+        let put = client.put(format!("http://{registry}/v2/{repository}/manifests/{tag}"));
+        let put = signed(put).header("content-type", self.media_type).body(self.manifest.clone());
+        assert_eq!(put.send().await.expect("pushed").status(), 201);
     }
 }
 

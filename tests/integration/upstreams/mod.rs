@@ -3,6 +3,8 @@
 pub mod docker_registry;
 pub mod images;
 pub mod programmable;
+pub mod proxy;
 
 pub use docker_registry::DockerRegistry;
 pub use programmable::{Seen, Upstream};
+pub use proxy::Proxy;
