@@ -34,5 +34,4 @@ lint: ## format, clippy on both halves, dependencies, documentation
 bench: ## sizes and speeds, beside their targets
 	tools/setup test
 	tools/build-islands
-	cargo build --release --locked
-	benches/run
+	cargo bench --locked

@@ -1,6 +1,5 @@
 //! The server's parts and their assembly.
 
-pub mod api;
 pub mod assembly;
 pub mod assets;
 pub mod auth;
@@ -15,7 +14,6 @@ mod health;
 pub mod importer;
 mod listen;
 pub mod oci;
-pub mod openshift;
 pub mod registry;
 pub mod rollout;
 pub mod state;
