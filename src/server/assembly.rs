@@ -36,7 +36,7 @@ use super::rollout::swarm::Swarm;
 use super::state::{AppState, Settings};
 use super::store::{self, Backend, Store};
 use super::wake::Wake;
-use super::{assets, demo, oci, registry};
+use super::{api, assets, demo, oci, registry};
 use super::{health, listen, telemetry};
 use crate::model::Actor;
 
@@ -141,12 +141,14 @@ impl Weir {
     /// Every door in one router.
     pub fn router(&self) -> Router {
         let state = &self.state;
-        let pages = limited(crate::ui::router(state.clone()), state);
+        let pages_and_rest = limited(crate::ui::router(state.clone()).merge(api::rest(state)), state);
+        let rest = limited(api::rest(state), state);
         Router::new()
             .merge(health::router(state.clone()))
             .merge(assets::router())
             .merge(registry::router(state))
-            .merge(pages)
+            .merge(rest)
+            .merge(pages_and_rest)
             .layer(from_fn(head_of_root))
             .layer(from_fn(telemetry::observe))
             // Outside of what answers panics, so that those answers carry them, too.

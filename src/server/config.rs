@@ -44,6 +44,7 @@ pub enum Command {
 
 /// Where everything is kept.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::doc_markdown, reason = "the comments are the help text, which knows no markup")]
 pub struct StorageArgs {
     /// Directory for the database, the blobs and what builds need while they run
     #[arg(long, env = "WEIR_DATA_DIR", default_value = "./data", value_name = "DIR")]

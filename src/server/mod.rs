@@ -1,5 +1,6 @@
 //! The server's parts and their assembly.
 
+pub mod api;
 pub mod assembly;
 pub mod assets;
 pub mod auth;
@@ -14,6 +15,7 @@ mod health;
 pub mod importer;
 mod listen;
 pub mod oci;
+pub mod openshift;
 pub mod registry;
 pub mod rollout;
 pub mod state;

@@ -52,6 +52,28 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/login") view=|| page(pages::sign_in::page) ssr=SsrMode::Async />
                         <Route path=path!("/") view=|| page(pages::projects::page) ssr=SsrMode::Async />
                         <Route path=path!("/projects/new") view=|| page(pages::projects::new_page) ssr=SsrMode::Async />
+                        <Route path=path!("/tokens") view=|| page(pages::tokens::page) ssr=SsrMode::Async />
+                        <Route path=path!("/search") view=|| page(pages::search::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project") view=|| page(pages::overview::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams") view=|| page(pages::streams::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/new") view=|| page(pages::streams_new::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream") view=|| page(pages::stream::tags_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/tags") view=|| page(pages::stream::tags_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/history") view=|| page(pages::stream::history_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/imports") view=|| page(pages::stream::imports_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/used-by") view=|| page(pages::stream::used_by_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/settings") view=|| page(pages::stream::settings_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/add-tag") view=|| page(pages::tag_add::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/tags/:tag") view=|| page(pages::tag::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/tags/:tag/history") view=|| page(pages::tag::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/tags/:tag/used-by") view=|| page(pages::tag::used_by_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/tags/:tag/rollback") view=|| page(pages::tag_rollback::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/tags/:tag/edit") view=|| page(pages::tag_add::edit_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/tags/:tag/delete") view=|| page(pages::tag::delete_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/images/:digest") view=|| page(pages::image::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/imports") view=|| page(pages::imports::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/activity") view=|| page(pages::activity::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/settings") view=|| page(pages::settings::page) ssr=SsrMode::Async />
                     </Routes>
                 </Router>
             </body>

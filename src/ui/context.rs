@@ -197,6 +197,13 @@ impl Cx {
         Ok(self.viewer()?.actor())
     }
 
+    /// The same request with something more for the page that answers it.
+    pub fn with_extension<T: Clone + Send + Sync + 'static>(&self, extension: T) -> Self {
+        let mut parts = self.parts.clone();
+        parts.extensions.insert(extension);
+        Self::new(self.state.clone(), parts, self.params.clone())
+    }
+
     /// The project of the path, when the viewer has the right in it. A project the viewer may not see is not there.
     pub async fn project(&self, right: Right) -> Result<InProject, UiError> {
         self.project_named(self.param("project"), right).await

@@ -166,3 +166,16 @@ fn survives_being_written_and_read() {
         assert_eq!(serde_json::from_str::<ImageReference>(&json).unwrap(), reference);
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn anything_is_read_or_refused(text in "[a-zA-Z0-9._:/@-]{0,60}|\\PC{0,40}") {
+        if let Ok(reference) = text.parse::<ImageReference>() {
+            proptest::prop_assert_eq!(String::from(reference.clone()), text);
+            // No form of what was read may fail to be made.
+            for form in [reference.docker_client_defaults(), reference.daemon_minimal(), reference.as_v2(), reference.most_specific()] {
+                proptest::prop_assert_eq!(form.exact().is_empty(), reference.name.is_empty());
+            }
+        }
+    }
+}

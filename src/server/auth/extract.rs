@@ -32,7 +32,7 @@ where
         }
         let auth = Auth::from_ref(state);
         let principal = match credentials(&parts.headers)? {
-            Some(credentials) => auth.from_credentials(&credentials, &address(parts)).await?,
+            Some(credentials) => auth.sign_in_with(&credentials, &address(parts)).await?,
             None => {
                 let Ok(MaybeSession(session)) = MaybeSession::from_request_parts(parts, state).await;
                 auth.session_principal(&session.ok_or(AuthError::Missing)?).await?
@@ -87,14 +87,14 @@ pub fn credentials(headers: &HeaderMap) -> Result<Option<Credentials>, AuthError
 impl Auth {
     /// Whom these credentials speak for. With Basic a token may stand in the password's place; then the user name does not matter,
     /// as many clients send a made-up one.
-    pub async fn from_credentials(&self, credentials: &Credentials, address: &str) -> Result<Principal, AuthError> {
+    pub async fn sign_in_with(&self, credentials: &Credentials, address: &str) -> Result<Principal, AuthError> {
         match credentials {
             Credentials::Bearer(text) if looks_like_ticket(text.expose_secret()) => {
                 self.open_ticket(text.expose_secret()).await?.ok_or(AuthError::Wrong)
             }
-            Credentials::Bearer(text) => self.from_token_text(text).await,
+            Credentials::Bearer(text) => self.token_principal(text).await,
             Credentials::Basic { password, .. } if looks_like_token(password.expose_secret()) => {
-                self.from_token_text(password).await
+                self.token_principal(password).await
             }
             Credentials::Basic { user, password } => {
                 self.check_password(user, password, address).await.map(Principal::session)
@@ -102,7 +102,7 @@ impl Auth {
         }
     }
 
-    async fn from_token_text(&self, text: &SecretString) -> Result<Principal, AuthError> {
+    async fn token_principal(&self, text: &SecretString) -> Result<Principal, AuthError> {
         let token = self.store().find_token(text.expose_secret()).await?.ok_or(AuthError::Wrong)?;
         Principal::from_token(self.store(), &token).await?.ok_or(AuthError::Wrong)
     }

@@ -130,8 +130,13 @@ impl Principal {
 
     /// Whether it may do everything, everywhere. A limited token of a site admin may not.
     pub fn is_site_admin(&self) -> bool {
-        let unlimited = self.project_limit.is_none() && self.role_limit.is_none() && self.access_limit.is_none();
-        unlimited && self.acts_for_site_admin()
+        self.is_unlimited() && self.acts_for_site_admin()
+    }
+
+    /// Whether it is a user with all their rights: no limited token, no build, no engine.
+    pub fn is_unlimited(&self) -> bool {
+        let limited = self.project_limit.is_some() || self.role_limit.is_some() || self.access_limit.is_some();
+        self.user.is_some() && !limited
     }
 
     fn acts_for_site_admin(&self) -> bool {

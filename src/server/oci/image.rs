@@ -39,7 +39,7 @@ impl Manifest {
     /// Bytes of the distinct blobs; of the listed manifests for an index.
     fn size(&self) -> i64 {
         let parts: BTreeMap<_, _> = self.blobs().chain(self.children()).map(|part| (&part.digest, part.size)).collect();
-        i64::try_from(parts.into_values().sum::<u64>()).unwrap_or(i64::MAX)
+        i64::try_from(parts.into_values().fold(0, u64::saturating_add)).unwrap_or(i64::MAX)
     }
 }
 

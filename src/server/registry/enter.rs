@@ -37,7 +37,7 @@ impl FromRequestParts<Registry> for Caller {
 /// Whom the `Authorization` header speaks for. Cookies do not count here.
 pub(super) async fn principal(parts: &Parts, registry: &Registry) -> std::result::Result<Principal, AuthError> {
     let credentials = credentials(&parts.headers)?.ok_or(AuthError::Missing)?;
-    registry.auth.from_credentials(&credentials, &address(parts)).await
+    registry.auth.sign_in_with(&credentials, &address(parts)).await
 }
 
 /// A repository somebody has entered.

@@ -82,7 +82,7 @@ pub(super) async fn post(State(registry): State<Registry>, request: Request) -> 
 async fn password_grant(registry: &Registry, parts: &Parts, form: &Form) -> std::result::Result<Principal, AuthError> {
     let password = form.password.clone().filter(|_| form.grant_type == "password").ok_or(AuthError::Missing)?;
     let credentials = Credentials::Basic { user: form.username.clone(), password };
-    registry.auth.from_credentials(&credentials, &address(parts)).await
+    registry.auth.sign_in_with(&credentials, &address(parts)).await
 }
 
 async fn answer(registry: &Registry, principal: &Principal, scope: String) -> Result<Response> {

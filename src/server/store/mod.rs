@@ -5,6 +5,7 @@
 
 mod apps;
 mod builds;
+mod bulk;
 mod cascades;
 mod catalog;
 mod checks;
@@ -14,9 +15,11 @@ mod holds;
 mod imports;
 mod leases;
 mod ledger;
+mod lookup;
 mod members;
 mod moves;
 mod open;
+mod overview;
 mod projects;
 mod propagation;
 mod pull_tokens;
@@ -31,6 +34,7 @@ mod tags;
 pub(in crate::server) mod testing;
 mod tokens;
 mod users;
+mod whole_streams;
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -43,15 +47,18 @@ use crate::server::wake::{Controller, Wake};
 
 pub use apps::AppFields;
 pub use builds::{BuildEnd, BuildRequest};
+pub use bulk::{FailingImport, ShownMove, StreamParts};
 pub use cascades::CascadeSummary;
 pub use catalog::{CatalogStream, CatalogTag, StreamFilter};
 pub use checks::NeededBlob;
 pub use configs::ConfigFields;
 pub use imports::{CheckEnd, DueImport};
 pub use ledger::{Entry, LedgerFault};
+pub use lookup::{Found, ImageTag, LedgerFilter, StreamUser};
 pub use members::Membership;
 pub use moves::{Move, Moved};
 pub use open::OpenError;
+pub use overview::{FailedBuild, HeldThing, RecentMove};
 pub use registry::{TagMove, Upload};
 pub use rollback::{TagRollback, Undone};
 pub use secrets::{RegistryCredentials, SecretData};
@@ -59,6 +66,7 @@ pub use sessions::Sessions;
 pub use streams::StreamFields;
 pub use tags::{TagSet, TagSpec};
 pub use tokens::{NewToken, looks_like_token};
+pub use whole_streams::WantedTag;
 
 /// The database, and the signals that a commit sends. Clones share both.
 #[derive(Clone)]

@@ -38,6 +38,7 @@ async fn open(url: &str, directory: tempfile::TempDir) -> TestStore {
     TestStore { store, _directory: directory }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the setting is that of the test run")]
 async fn fresh_postgres() -> Option<String> {
     let server = std::env::var("WEIR_TEST_POSTGRES_URL").ok()?;
     sqlx::any::install_default_drivers();

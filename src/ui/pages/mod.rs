@@ -1,8 +1,22 @@
 //! One file per page: the function that reads the store and lays the page out, and beside it what its forms post to.
 
+pub mod activity;
+mod history;
+pub mod image;
+pub mod imports;
 pub mod look;
+pub mod overview;
 pub mod projects;
+pub mod search;
+pub mod settings;
 pub mod sign_in;
+pub mod stream;
+pub mod streams;
+pub mod streams_new;
+pub mod tag;
+pub mod tag_add;
+pub mod tag_rollback;
+pub mod tokens;
 
 use super::app::PageResult;
 use super::context::Cx;

@@ -1,0 +1,136 @@
+//! Apps: their rollouts, going back, holding, resuming, and running the newest image now.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde_json::{Value, json};
+
+use super::plans::{dry, rollout_step};
+use super::tags::{read_reason, show_hold};
+use super::{DryRun, PageQuery};
+use crate::model::{App, RolloutRow, rfc3339};
+use crate::server::openshift::Door;
+use crate::server::openshift::body::{Body, Warnings};
+use crate::server::openshift::caller::Caller;
+use crate::server::openshift::kind::{DEPLOYMENTS, ROLLOUTS};
+use crate::server::openshift::status::Status;
+
+/// Project and app of a URL.
+type Names = Path<(String, String)>;
+
+/// An app's rollouts, newest first; `before` takes a rollout's number.
+pub async fn rollouts(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Names,
+    query: PageQuery,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "get", &DEPLOYMENTS, &project, &name).await?;
+    let app = door.store.app(&project, &name).await?;
+    let rows = door.store.list_rollouts(&app.id, query.before, query.rows()).await?;
+    Ok(Json(query.envelope(rows, |rollout| rollout.number, show_rollout)))
+}
+
+/// Rolls an app back to the image of an earlier rollout, and holds it.
+pub async fn roll_back(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Names,
+    DryRun(dry_run): DryRun,
+    body: Body,
+) -> Result<(Warnings, Json<Value>), Status> {
+    caller.may(&door, "update", &DEPLOYMENTS, &project, &name).await?;
+    let app = door.store.app(&project, &name).await?;
+    let ((to, reason), warnings) = body.read(|root| {
+        let to = root.get("to");
+        let number: i64 = to.number()?.ok_or_else(|| to.missing("the number of the rollout to go back to"))?;
+        Ok((number, read_reason(&root)?))
+    })?;
+    if dry_run {
+        let found = door.store.find_rollout(&app.id, to).await?;
+        let target = found.ok_or_else(|| Status::not_found(&ROLLOUTS, &format!("{name} #{to}")))?;
+        let steps = vec![rollout_step(&app)?];
+        return Ok((warnings, Json(dry(app.wanted_digest.as_deref(), Some(&target.digest), steps))));
+    }
+    let done = door.store.roll_back_app(&project, &name, to, reason.as_deref(), &caller.actor()).await?;
+    Ok((warnings, Json(show_rollout(&done))))
+}
+
+/// Rolls an app out to what its tag points to now.
+pub async fn deploy(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Names,
+    DryRun(dry_run): DryRun,
+    body: Body,
+) -> Result<(Warnings, Json<Value>), Status> {
+    caller.may(&door, "update", &DEPLOYMENTS, &project, &name).await?;
+    let (_, warnings) = body.read(|_| Ok(()))?;
+    if dry_run {
+        let app = door.store.app(&project, &name).await?;
+        return Ok((warnings, Json(catching_up(&app)?)));
+    }
+    let rollout = door.store.deploy_newest(&project, &name, &caller.actor()).await?;
+    Ok((warnings, Json(show_rollout(&rollout))))
+}
+
+/// Keeps automation from rolling an app out.
+pub async fn hold(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Names,
+    body: Body,
+) -> Result<(Warnings, Json<Value>), Status> {
+    caller.may(&door, "update", &DEPLOYMENTS, &project, &name).await?;
+    let (reason, warnings) = body.read(|root| read_reason(&root))?;
+    door.store.hold_app(&project, &name, reason.as_deref(), &caller.actor()).await?;
+    let app = door.store.app(&project, &name).await?;
+    let hold = door.store.app_hold(&app.id).await?;
+    Ok((warnings, Json(json!({"app": app.name, "hold": hold.as_ref().map(show_hold)}))))
+}
+
+/// Lets automation roll an app out again.
+pub async fn resume(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Names,
+    DryRun(dry_run): DryRun,
+    body: Body,
+) -> Result<(Warnings, Json<Value>), Status> {
+    caller.may(&door, "update", &DEPLOYMENTS, &project, &name).await?;
+    let (_, warnings) = body.read(|_| Ok(()))?;
+    if dry_run {
+        let app = door.store.app(&project, &name).await?;
+        return Ok((warnings, Json(catching_up(&app)?)));
+    }
+    door.store.resume_app(&project, &name, &caller.actor()).await?;
+    Ok((warnings, Json(json!({"app": name, "hold": null}))))
+}
+
+/// What rolling out the tag's image would do.
+fn catching_up(app: &App) -> Result<Value, Status> {
+    let steps = if app.is_behind() { vec![rollout_step(app)?] } else { Vec::new() };
+    Ok(dry(app.wanted_digest.as_deref(), app.tag_digest.as_deref(), steps))
+}
+
+/// A rollout.
+pub fn show_rollout(rollout: &RolloutRow) -> Value {
+    json!({
+        "number": rollout.number,
+        "sequence": rollout.sequence,
+        "app": rollout.app,
+        "digest": rollout.digest,
+        "repository": rollout.repository,
+        "kind": rollout.kind,
+        "toNumber": rollout.to_number,
+        "actor": rollout.actor,
+        "actorKind": rollout.actor_kind,
+        "reason": rollout.reason,
+        "cause": rollout.cause,
+        "cascade": rollout.cascade_number,
+        "phase": rollout.phase,
+        "message": rollout.message,
+        "at": rfc3339(rollout.created_at),
+        "startedAt": rollout.started_at.map(rfc3339),
+        "finishedAt": rollout.finished_at.map(rfc3339),
+    })
+}

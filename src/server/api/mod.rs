@@ -1,0 +1,148 @@
+//! Weir's own REST dialect under `/weir/v1`, for what OpenShift has no words for: histories, going back, holds, cascades, the graph.
+//!
+//! It is the same door as [`super::openshift`], with the same callers, bodies and `Status` errors. Lists are newest first and paged:
+//! `limit` says how many, `before` takes the `next` of the page before. `dry_run=1` shows what a change would set off, and changes nothing.
+
+mod activity;
+mod apps;
+mod cascades;
+mod plans;
+mod secrets;
+mod tags;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Query, Request};
+use axum::http::request::Parts;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::openshift::status::Status;
+use super::openshift::{self, Door};
+use super::state::AppState;
+
+const DEFAULT_LIMIT: i64 = 50;
+const MAX_LIMIT: i64 = 500;
+
+/// The whole REST door: OpenShift's groups and Weir's own dialect.
+pub fn rest(state: &AppState) -> Router {
+    let door = Door::new(state);
+    openshift::router(door.clone()).merge(router(door))
+}
+
+/// All routes of the dialect.
+fn router(door: Door) -> Router {
+    let with_dry_run = Router::new()
+        .route("/streams/{stream}/tags/{tag}/rollback", post(tags::roll_back))
+        .route("/streams/{stream}/tags/{tag}/resume", post(tags::resume))
+        .route("/apps/{app}/rollback", post(apps::roll_back))
+        .route("/apps/{app}/deploy", post(apps::deploy))
+        .route("/apps/{app}/resume", post(apps::resume));
+    let without = Router::new()
+        .route("/streams/{stream}/tags/{tag}", get(tags::get))
+        .route("/streams/{stream}/tags/{tag}/history", get(tags::history))
+        .route("/streams/{stream}/tags/{tag}/hold", post(tags::hold))
+        .route("/streams/{stream}/tags/{tag}/check", post(tags::check))
+        .route("/apps/{app}/rollouts", get(apps::rollouts))
+        .route("/apps/{app}/hold", post(apps::hold))
+        .route("/cascades", get(cascades::list))
+        .route("/cascades/{number}", get(cascades::get))
+        .route("/cascades/{number}/undo", post(cascades::undo))
+        .route("/cascades/{number}/pause", post(cascades::pause))
+        .route("/cascades/{number}/resume", post(cascades::resume))
+        .route("/cascades/{number}/cancel", post(cascades::cancel))
+        .route("/graph", get(plans::graph))
+        .route("/plan", post(plans::plan))
+        .route("/secrets", get(secrets::list).post(secrets::create))
+        .route("/secrets/{name}", delete(secrets::delete))
+        .route("/activity", get(activity::list))
+        .layer(middleware::from_fn(refuse_dry_run));
+    Router::new()
+        .nest("/weir/v1/projects/{project}", with_dry_run.merge(without))
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(door)
+}
+
+async fn method_not_allowed() -> Status {
+    Status::method_not_allowed("the server does not allow this method on the requested resource")
+}
+
+/// Which page of a list.
+#[derive(Debug, Clone, Copy)]
+struct PageQuery {
+    before: Option<i64>,
+    limit: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawPage {
+    before: Option<i64>,
+    limit: Option<i64>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
+    type Rejection = Status;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Status> {
+        let Query(raw) =
+            Query::<RawPage>::try_from_uri(&parts.uri).map_err(|error| Status::bad_request(error.body_text()))?;
+        let limit = raw.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(Status::bad_request(format!("limit is a number from 1 to {MAX_LIMIT}, not {limit}")));
+        }
+        Ok(Self { before: raw.before, limit })
+    }
+}
+
+impl PageQuery {
+    /// One row more than fits, which tells whether there is a next page.
+    fn rows(self) -> i64 {
+        self.limit + 1
+    }
+
+    /// The page as it goes over the wire; `key` is what `before` takes.
+    fn envelope<T>(self, mut rows: Vec<T>, key: impl Fn(&T) -> i64, show: impl Fn(&T) -> Value) -> Value {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(key);
+        json!({"items": rows.iter().map(show).collect::<Vec<_>>(), "next": next})
+    }
+}
+
+/// Whether the caller only wants to know.
+#[derive(Debug, Clone, Copy)]
+struct DryRun(bool);
+
+impl<S: Send + Sync> FromRequestParts<S> for DryRun {
+    type Rejection = Status;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Status> {
+        Ok(Self(asks_dry_run(parts.uri.query())?))
+    }
+}
+
+fn asks_dry_run(query: Option<&str>) -> Result<bool, Status> {
+    for pair in query.unwrap_or_default().split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, "1"));
+        if key == "dry_run" || key == "dryRun" {
+            return match value {
+                "1" | "true" | "All" => Ok(true),
+                "0" | "false" | "" => Ok(false),
+                other => Err(Status::bad_request(format!("{key} is 1 or 0, not {other:?}"))),
+            };
+        }
+    }
+    Ok(false)
+}
+
+/// A dry run promises that nothing is changed: what has no plan to show must refuse it.
+async fn refuse_dry_run(request: Request, next: Next) -> Response {
+    match asks_dry_run(request.uri().query()) {
+        Ok(false) => next.run(request).await,
+        Ok(true) => Status::bad_request("this has no dry run: nothing was changed").into_response(),
+        Err(status) => status.into_response(),
+    }
+}

@@ -1,0 +1,226 @@
+//! `buildconfigs`: how images are built, and the request to build one now. The conversion is in `build_specs`.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::body::{Body, Warnings};
+use super::build_specs::{self, GivenConfig};
+use super::caller::Caller;
+use super::images::typed;
+use super::kind::BUILD_CONFIGS;
+use super::list::{ListQuery, envelope};
+use super::metadata::{ObjectMeta, read_object, texts};
+use super::status::{Cause, Status};
+use super::{Door, builds, deleted};
+use crate::model::{AppName, BuildConfig, StrategyFrom};
+use crate::server::store::BuildRequest;
+
+/// Configs of a project.
+pub async fn list(
+    State(door): State<Door>,
+    caller: Caller,
+    Path(project): Path<String>,
+    query: ListQuery,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "list", &BUILD_CONFIGS, &project, "").await?;
+    query.check_fields(&[])?;
+    let version = door.store.last_sequence().await?;
+    let page = query
+        .page(
+            |after, limit| {
+                let (store, project) = (&door.store, &project);
+                async move { store.list_configs(project, &after, limit).await }
+            },
+            |config| config.name.clone(),
+            |config| query.wants(&config.name, &texts(&config.labels)),
+        )
+        .await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for config in &page.items {
+        items.push(shape(&door, config).await?);
+    }
+    Ok(Json(envelope(&BUILD_CONFIGS, version, page.next.as_deref(), items)))
+}
+
+/// One config.
+pub async fn get(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "get", &BUILD_CONFIGS, &project, &name).await?;
+    show(&door, &door.store.config(&project, &name).await?).await
+}
+
+/// Makes a config, and the stream it builds for when there is none.
+pub async fn create(
+    State(door): State<Door>,
+    caller: Caller,
+    Path(project): Path<String>,
+    body: Body,
+) -> Result<(StatusCode, Warnings, Json<Value>), Status> {
+    caller.may(&door, "create", &BUILD_CONFIGS, &project, "").await?;
+    let (given, warnings) = read_config(&body, &project, "")?;
+    let about = |status: Status| status.about(&BUILD_CONFIGS, &given.meta.name);
+    let name: AppName =
+        given.meta.name.parse().map_err(|error| about(Status::bad_name("metadata.name", &given.meta.name, &error)))?;
+    check_source(&door, &caller, &given).await?;
+    let fields = given.fields(&project, &door.own_hosts).map_err(about)?;
+    let made = door.store.create_config(&project, &name, &fields, &caller.actor()).await;
+    let config = made.map_err(|error| about(error.into()))?;
+    Ok((StatusCode::CREATED, warnings, show(&door, &config).await?))
+}
+
+/// Changes a config. That builds nothing by itself.
+pub async fn update(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Path<(String, String)>,
+    body: Body,
+) -> Result<(Warnings, Json<Value>), Status> {
+    caller.may(&door, "update", &BUILD_CONFIGS, &project, &name).await?;
+    door.store.config(&project, &name).await?;
+    let (given, warnings) = read_config(&body, &project, &name)?;
+    given.meta.check_name(&name)?;
+    let about = |status: Status| status.about(&BUILD_CONFIGS, &name);
+    if given.meta.version.is_none() {
+        let cause = Cause::invalid_value("metadata.resourceVersion", "0x0", "must be specified for an update");
+        return Err(about(Status::invalid(vec![cause])));
+    }
+    check_source(&door, &caller, &given).await?;
+    let fields = given.fields(&project, &door.own_hosts).map_err(about)?;
+    let changed = door.store.update_config(&project, &name, &fields, given.meta.version, &caller.actor()).await;
+    let config = changed.map_err(|error| about(error.into()))?;
+    Ok((warnings, show(&door, &config).await?))
+}
+
+/// Deletes a config with its builds. What it built stays.
+pub async fn delete(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "delete", &BUILD_CONFIGS, &project, &name).await?;
+    let config = door.store.config(&project, &name).await?;
+    door.store.delete_config(&project, &name, &caller.actor()).await?;
+    Ok(Json(deleted(&BUILD_CONFIGS, &name, &config.id)))
+}
+
+/// Starts a build.
+pub async fn instantiate(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Path<(String, String)>,
+    body: Body,
+) -> Result<(StatusCode, Warnings, Json<Value>), Status> {
+    caller.may(&door, "create", &BUILD_CONFIGS, &project, &name).await?;
+    let config = door.store.config(&project, &name).await?;
+    let ((asked, commit, last_version), warnings) = body.read(|root| {
+        root.pass_over_all(&["kind", "apiVersion"]);
+        root.without_effect(&[
+            "binary",
+            "dockerStrategyOptions",
+            "env",
+            "from",
+            "sourceStrategyOptions",
+            "triggeredByImage",
+        ]);
+        let meta = root.get("metadata");
+        meta.pass_over();
+        let mut message = None;
+        for cause in root.get("triggeredBy").items()? {
+            cause.pass_over_all(&[
+                "bitbucketWebHook",
+                "genericWebHook",
+                "githubWebHook",
+                "gitlabWebHook",
+                "imageChangeBuild",
+            ]);
+            message = message.or(cause.get("message").filled()?);
+        }
+        let revision = root.get("revision");
+        revision.pass_over_all(&["type"]);
+        let git = revision.get("git");
+        git.pass_over_all(&["author", "committer", "message"]);
+        let commit = git.get("commit").filled()?;
+        Ok(((meta.get("name").filled()?, message), commit, root.get("lastVersion").number::<i64>()?))
+    })?;
+    let (asked_name, message) = asked;
+    if asked_name.is_some_and(|asked| asked != name) {
+        return Err(Status::bad_request("the name of the build request does not match the name on the URL"));
+    }
+    if let Some(version) = last_version.filter(|version| *version != config.last_number) {
+        return Err(Status::bad_request(format!(
+            "the LastVersion({}) on build config {project}/{name} does not match the build request LastVersion({version})",
+            config.last_number
+        )));
+    }
+    let mut request = BuildRequest::manual(caller.actor());
+    request.commit = commit;
+    if let Some(message) = message {
+        request.text = message.chars().take(500).collect();
+    }
+    let started = door.store.start_build(&project, &name, request).await;
+    let build = started.map_err(|error| Status::from(error).about(&BUILD_CONFIGS, &name))?;
+    Ok((StatusCode::CREATED, warnings, Json(builds::show(&door, &build).await?)))
+}
+
+/// An image of another project may be built on only by who may pull it.
+async fn check_source(door: &Door, caller: &Caller, given: &GivenConfig) -> Result<(), Status> {
+    if let Some(StrategyFrom::ImageStreamTag(name)) = &given.spec.strategy_from
+        && let Some((project, _)) = name.split_once('/')
+    {
+        return caller.may_pull_from(door, project).await;
+    }
+    Ok(())
+}
+
+fn read_config(body: &Body, project: &str, url_name: &str) -> Result<(GivenConfig, Warnings), Status> {
+    let mut name = url_name.to_owned();
+    let read = body.read(|root| {
+        let meta = read_object(&root, &BUILD_CONFIGS, project)?;
+        if name.is_empty() {
+            name.clone_from(&meta.name);
+        }
+        root.pass_over_all(&["status"]);
+        build_specs::read(&root.get("spec"), meta, project)
+    });
+    read.map_err(|status| status.about(&BUILD_CONFIGS, &name))
+}
+
+async fn show(door: &Door, config: &BuildConfig) -> Result<Json<Value>, Status> {
+    Ok(Json(typed(&BUILD_CONFIGS, shape(door, config).await?)))
+}
+
+async fn shape(door: &Door, config: &BuildConfig) -> Result<Value, Status> {
+    let spec = config.spec()?;
+    let meta = ObjectMeta::new(&config.name, &config.project, &config.id, config.version, config.created_at);
+    let meta =
+        ObjectMeta { generation: Some(config.generation), ..meta }.described(&config.labels, &config.annotations);
+    let mut object = build_specs::show(&spec, &config.project);
+    object["nodeSelector"] = Value::Null;
+    object["postCommit"] = json!({});
+    object["resources"] = json!({});
+    object["runPolicy"] = "Serial".into();
+    object["triggers"] = build_specs::triggers(config);
+    let inputs = door.store.list_inputs(&config.id).await?;
+    let image_changes: Vec<Value> = inputs
+        .iter()
+        .filter_map(|input| {
+            let tag = input.stands_for()?;
+            let digest = input.used_digest.as_deref()?;
+            Some(json!({
+                "from": {"name": format!("{}:{}", tag.stream, tag.tag), "namespace": tag.project},
+                "lastTriggeredImageID": format!("{}/{}/{}@{digest}", door.registry_host, tag.project, tag.stream),
+                "lastTriggerTime": crate::model::rfc3339(input.used_at.unwrap_or_default()),
+            }))
+        })
+        .collect();
+    Ok(json!({
+        "metadata": meta,
+        "spec": object,
+        "status": {"lastVersion": config.last_number, "imageChangeTriggers": image_changes},
+    }))
+}

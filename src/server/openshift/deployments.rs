@@ -1,0 +1,200 @@
+//! `deployments`: apps, in the words of Kubernetes. The conversion is in `app_specs`.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::app_specs::{self, GivenApp};
+use super::body::{Body, Warnings};
+use super::caller::Caller;
+use super::images::typed;
+use super::kind::DEPLOYMENTS;
+use super::list::{ListQuery, envelope};
+use super::metadata::{ObjectMeta, read_object, texts};
+use super::status::Status;
+use super::{Door, deleted};
+use crate::model::{App, AppName, AppSpec, rfc3339};
+use crate::server::rollout::Observed;
+use crate::server::store::Error;
+
+/// Apps of a project.
+pub async fn list(
+    State(door): State<Door>,
+    caller: Caller,
+    Path(project): Path<String>,
+    query: ListQuery,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "list", &DEPLOYMENTS, &project, "").await?;
+    query.check_fields(&[])?;
+    let version = door.store.last_sequence().await?;
+    let page = query
+        .page(
+            |after, limit| {
+                let (store, project) = (&door.store, &project);
+                async move { store.list_apps(project, &after, limit).await }
+            },
+            |app| app.name.clone(),
+            |app| query.wants(&app.name, &texts(&app.labels)),
+        )
+        .await?;
+    let items: Result<Vec<Value>, Status> = page.items.iter().map(|app| shape(&door, app)).collect();
+    Ok(Json(envelope(&DEPLOYMENTS, version, page.next.as_deref(), items?)))
+}
+
+/// One app.
+pub async fn get(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "get", &DEPLOYMENTS, &project, &name).await?;
+    show(&door, &door.store.app(&project, &name).await?)
+}
+
+/// Makes an app.
+pub async fn create(
+    State(door): State<Door>,
+    caller: Caller,
+    Path(project): Path<String>,
+    body: Body,
+) -> Result<(StatusCode, Warnings, Json<Value>), Status> {
+    caller.may(&door, "create", &DEPLOYMENTS, &project, "").await?;
+    let (given, warnings) = read_app(&door, &body, &project, "")?;
+    let about = |status: Status| status.about(&DEPLOYMENTS, &given.meta.name);
+    let name: AppName =
+        given.meta.name.parse().map_err(|error| about(Status::bad_name("metadata.name", &given.meta.name, &error)))?;
+    check_image(&door, &caller, &project, &given).await?;
+    let made = door.store.create_app(&project, &name, &given.fields()?, &caller.actor()).await;
+    let app = made.map_err(|error| about(at_its_field(error)))?;
+    Ok((StatusCode::CREATED, warnings, show(&door, &app)?))
+}
+
+/// Changes an app; a change of how it runs rolls it out.
+pub async fn update(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Path<(String, String)>,
+    body: Body,
+) -> Result<(Warnings, Json<Value>), Status> {
+    caller.may(&door, "update", &DEPLOYMENTS, &project, &name).await?;
+    door.store.app(&project, &name).await?;
+    let (given, warnings) = read_app(&door, &body, &project, &name)?;
+    given.meta.check_name(&name)?;
+    check_image(&door, &caller, &project, &given).await?;
+    let changed = door.store.update_app(&project, &name, &given.fields()?, given.meta.version, &caller.actor()).await;
+    let app = changed.map_err(|error| at_its_field(error).about(&DEPLOYMENTS, &name))?;
+    Ok((warnings, show(&door, &app)?))
+}
+
+/// Stops and deletes an app.
+pub async fn delete(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "delete", &DEPLOYMENTS, &project, &name).await?;
+    let app = door.store.app(&project, &name).await?;
+    door.store.delete_app(&project, &name, &caller.actor()).await?;
+    Ok(Json(deleted(&DEPLOYMENTS, &name, &app.id)))
+}
+
+fn read_app(door: &Door, body: &Body, project: &str, url_name: &str) -> Result<(GivenApp, Warnings), Status> {
+    let mut name = url_name.to_owned();
+    let read = body.read(|root| {
+        let meta = read_object(&root, &DEPLOYMENTS, project)?;
+        if name.is_empty() {
+            name.clone_from(&meta.name);
+        }
+        // What runs is observed, not told.
+        root.pass_over_all(&["status"]);
+        app_specs::read(&root.get("spec"), meta, project, &door.own_hosts)
+    });
+    read.map_err(|status| status.about(&DEPLOYMENTS, &name))
+}
+
+/// An app of one project may run an image of another only when its author may pull it.
+async fn check_image(door: &Door, caller: &Caller, project: &str, given: &GivenApp) -> Result<(), Status> {
+    if given.image.project == project { Ok(()) } else { caller.may_pull_from(door, &given.image.project).await }
+}
+
+/// The store speaks of an app's image; at this door that is a field of its pod template.
+fn at_its_field(error: Error) -> Status {
+    match error {
+        Error::Invalid { field, message } if field == "image" => {
+            Error::Invalid { field: "spec.template.spec.containers[0].image".to_owned(), message }.into()
+        }
+        other => other.into(),
+    }
+}
+
+fn show(door: &Door, app: &App) -> Result<Json<Value>, Status> {
+    Ok(Json(typed(&DEPLOYMENTS, shape(door, app)?)))
+}
+
+fn shape(door: &Door, app: &App) -> Result<Value, Status> {
+    let spec = app.spec()?;
+    let observed: Observed = match &app.observed {
+        Some(text) => serde_json::from_str(text)?,
+        None => Observed::default(),
+    };
+    let meta = ObjectMeta::new(&app.name, &app.project, &app.id, app.version, app.created_at);
+    let mut meta = ObjectMeta { generation: Some(app.generation), ..meta }.described(&app.labels, &app.annotations);
+    let shown_spec = app_specs::show(app, &spec, &mut meta.annotations, &door.registry_host);
+    Ok(json!({"metadata": meta, "spec": shown_spec, "status": status(app, &spec, &observed)}))
+}
+
+/// What the engine was last seen doing, never what it was told.
+fn status(app: &App, spec: &AppSpec, observed: &Observed) -> Value {
+    let ready = observed.replicas.iter().filter(|replica| replica.ready).count();
+    let updated = observed.replicas.iter().filter(|replica| match &replica.digest {
+        Some(digest) => Some(digest.as_str()) == app.wanted_digest.as_deref(),
+        None => observed.rollout == Some(app.last_number) && !observed.updating,
+    });
+    let wanted = usize::try_from(spec.replicas).unwrap_or(usize::MAX);
+    let given = app.last_number > 0 && observed.rollout == Some(app.last_number);
+    let mut status = json!({
+        "observedGeneration": if given { app.generation } else { app.generation - 1 },
+        "replicas": observed.replicas.len(),
+        "updatedReplicas": updated.count(),
+        "readyReplicas": ready,
+        "availableReplicas": ready,
+        "conditions": conditions(app, ready, wanted),
+    });
+    if ready < wanted {
+        status["unavailableReplicas"] = (wanted - ready).into();
+    }
+    status
+}
+
+fn conditions(app: &App, ready: usize, wanted: usize) -> Value {
+    let at = rfc3339(app.observed_at.unwrap_or(app.created_at));
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": message,
+            "lastUpdateTime": at, "lastTransitionTime": at,
+        })
+    };
+    let available = if ready >= wanted {
+        condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+    } else {
+        condition(
+            "Available",
+            "False",
+            "MinimumReplicasUnavailable",
+            &format!("{ready} of {wanted} replicas were observed ready."),
+        )
+    };
+    let message = app.wanted_message.as_deref().unwrap_or_default();
+    let progressing = match app.wanted_phase.as_deref() {
+        Some("Complete") => condition("Progressing", "True", "NewReplicaSetAvailable", "The rollout is complete."),
+        Some("Failed") => condition("Progressing", "False", "ProgressDeadlineExceeded", message),
+        Some(_) => condition("Progressing", "True", "ReplicaSetUpdated", "The rollout is under way."),
+        None => condition("Progressing", "False", "ImageMissing", "Its tag points to no image yet."),
+    };
+    let mut conditions = vec![available, progressing];
+    if let Some(error) = &app.observe_error {
+        conditions.push(condition("Observed", "False", "EngineUnreachable", error));
+    }
+    conditions.into()
+}

@@ -1,0 +1,242 @@
+//! `imagestreams`: streams as a whole, what their tags should be and what they became.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::body::{Body, Warnings};
+use super::caller::Caller;
+use super::images::typed;
+use super::kind::IMAGE_STREAMS;
+use super::list::{ListQuery, envelope};
+use super::metadata::{GivenMeta, ObjectMeta, read_object, texts};
+use super::status::{Cause, Status};
+use super::{Door, deleted, tag_specs};
+use crate::model::{Stream, StreamName, Tag, TagName, rfc3339};
+use crate::server::store::{StreamFields, StreamParts, WantedTag};
+
+/// Streams of a project.
+pub async fn list(
+    State(door): State<Door>,
+    caller: Caller,
+    Path(project): Path<String>,
+    query: ListQuery,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "list", &IMAGE_STREAMS, &project, "").await?;
+    query.check_fields(&[])?;
+    let version = door.store.last_sequence().await?;
+    let page = query
+        .page(
+            |after, limit| {
+                let (store, project) = (&door.store, &project);
+                async move { store.list_streams(project, &after, limit).await }
+            },
+            |stream| stream.name.clone(),
+            |stream| query.wants(&stream.name, &texts(&stream.labels)),
+        )
+        .await?;
+    let parts = match (page.items.first(), page.items.last()) {
+        (Some(first), Some(last)) => door.store.stream_parts(&project, &first.name, &last.name).await?,
+        _ => StreamParts::default(),
+    };
+    let items = page.items.iter().map(|stream| shape(&door, stream, &parts)).collect();
+    Ok(Json(envelope(&IMAGE_STREAMS, version, page.next.as_deref(), items)))
+}
+
+/// One stream.
+pub async fn get(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "get", &IMAGE_STREAMS, &project, &name).await?;
+    let stream = door.store.stream(&project, &name).await?;
+    Ok(Json(show(&door, &stream).await?))
+}
+
+/// Makes a stream, with the tags it says.
+pub async fn create(
+    State(door): State<Door>,
+    caller: Caller,
+    Path(project): Path<String>,
+    body: Body,
+) -> Result<(StatusCode, Warnings, Json<Value>), Status> {
+    caller.may(&door, "create", &IMAGE_STREAMS, &project, "").await?;
+    let (given, warnings) = read_stream(&body, &project, "")?;
+    let about = |status: Status| status.about(&IMAGE_STREAMS, &given.meta.name);
+    let name = stream_name(&given.meta.name).map_err(about)?;
+    check_sources(&door, &caller, &given.tags).await?;
+    let stream = door
+        .store
+        .create_whole_stream(&project, &name, &given.fields(String::new())?, &given.tags, &caller.actor())
+        .await
+        .map_err(|error| about(error.into()))?;
+    Ok((StatusCode::CREATED, warnings, Json(show(&door, &stream).await?)))
+}
+
+/// Sets what a stream and its tags should be.
+pub async fn update(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Path<(String, String)>,
+    body: Body,
+) -> Result<(Warnings, Json<Value>), Status> {
+    caller.may(&door, "update", &IMAGE_STREAMS, &project, &name).await?;
+    let before = door.store.stream(&project, &name).await?;
+    let (given, warnings) = read_stream(&body, &project, &name)?;
+    given.meta.check_name(&name)?;
+    let about = |status: Status| status.about(&IMAGE_STREAMS, &name);
+    let version = given.meta.version.ok_or_else(|| {
+        about(Status::invalid(vec![Cause::invalid_value(
+            "metadata.resourceVersion",
+            "0x0",
+            "must be specified for an update",
+        )]))
+    })?;
+    check_sources(&door, &caller, &given.tags).await?;
+    let fields = given.fields(before.description)?;
+    let stream = door
+        .store
+        .replace_whole_stream(&project, &name, &fields, &given.tags, version, &caller.actor())
+        .await
+        .map_err(|error| about(error.into()))?;
+    Ok((warnings, Json(show(&door, &stream).await?)))
+}
+
+/// Deletes a stream with its tags.
+pub async fn delete(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "delete", &IMAGE_STREAMS, &project, &name).await?;
+    let stream = door.store.stream(&project, &name).await?;
+    door.store.delete_stream(&project, &name, &caller.actor()).await?;
+    Ok(Json(deleted(&IMAGE_STREAMS, &name, &stream.id)))
+}
+
+struct Given {
+    meta: GivenMeta,
+    local_lookup: bool,
+    tags: Vec<WantedTag>,
+}
+
+impl Given {
+    fn fields(&self, description: String) -> Result<StreamFields, Status> {
+        Ok(StreamFields {
+            description,
+            labels: self.meta.labels_json()?,
+            annotations: self.meta.annotations_json()?,
+            local_lookup: self.local_lookup,
+        })
+    }
+}
+
+fn read_stream(body: &Body, project: &str, url_name: &str) -> Result<(Given, Warnings), Status> {
+    let mut name = url_name.to_owned();
+    let read = body.read(|root| {
+        let meta = read_object(&root, &IMAGE_STREAMS, project)?;
+        name.clone_from(&meta.name);
+        // What became of the tags is the server's to say.
+        root.pass_over_all(&["status"]);
+        let spec = root.get("spec");
+        spec.without_effect(&["dockerImageRepository"]);
+        let mut tags: Vec<WantedTag> = Vec::new();
+        for field in spec.get("tags").items()? {
+            let name_field = field.get("name");
+            let tag: TagName = name_field.required()?.parse().map_err(|error| name_field.invalid(error))?;
+            let given = tag_specs::read(&field, project)?;
+            // Of several entries for one tag the last one counts.
+            tags.retain(|other| other.name != tag);
+            tags.push(WantedTag { name: tag, spec: given.spec, again: given.again });
+        }
+        tags.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Given { meta, local_lookup: spec.get("lookupPolicy").get("local").flag()?, tags })
+    });
+    read.map_err(|status| status.about(&IMAGE_STREAMS, &name))
+}
+
+async fn check_sources(door: &Door, caller: &Caller, tags: &[WantedTag]) -> Result<(), Status> {
+    for tag in tags {
+        tag_specs::check_source(door, caller, &tag.spec).await?;
+    }
+    Ok(())
+}
+
+/// A stream's name, or the error that says what is wrong with it.
+pub fn stream_name(name: &str) -> Result<StreamName, Status> {
+    name.parse().map_err(|error| Status::bad_name("metadata.name", name, &error))
+}
+
+/// A stream as it goes over the wire.
+pub async fn show(door: &Door, stream: &Stream) -> Result<Value, Status> {
+    let parts = door.store.stream_parts(&stream.project, &stream.name, &stream.name).await?;
+    Ok(typed(&IMAGE_STREAMS, shape(door, stream, &parts)))
+}
+
+/// The stream's metadata.
+pub fn meta(stream: &Stream) -> ObjectMeta {
+    let meta = ObjectMeta::new(&stream.name, &stream.project, &stream.id, stream.version, stream.created_at);
+    ObjectMeta { generation: Some(stream.generation), ..meta }.described(&stream.labels, &stream.annotations)
+}
+
+fn shape(door: &Door, stream: &Stream, parts: &StreamParts) -> Value {
+    let tags = || parts.tags.iter().filter(|tag| tag.stream_id == stream.id);
+    let spec_tags: Vec<Value> = tags().filter(|tag| tag.has_spec != 0).map(tag_specs::show).collect();
+    let status_tags: Vec<Value> = tags().filter_map(|tag| status_tag(door, tag, parts)).collect();
+    json!({
+        "metadata": meta(stream),
+        "spec": {"lookupPolicy": {"local": stream.local_lookup != 0}, "tags": spec_tags},
+        "status": {
+            "dockerImageRepository": format!("{}/{}", door.registry_host, stream.repository()),
+            "publicDockerImageRepository": format!("{}/{}", door.registry_host, stream.repository()),
+            "tags": status_tags,
+        },
+    })
+}
+
+/// What became of a tag; nothing when nothing did.
+fn status_tag(door: &Door, tag: &Tag, parts: &StreamParts) -> Option<Value> {
+    let items: Vec<Value> = parts
+        .moves
+        .iter()
+        .filter(|item| item.tag_id == tag.id)
+        .map(|item| {
+            json!({
+                "created": rfc3339(item.at),
+                "dockerImageReference": door.shown_reference(tag, item.reference.as_deref()),
+                "image": item.digest.as_deref().unwrap_or_default(),
+                "generation": item.generation,
+            })
+        })
+        .collect();
+    let conditions = conditions(tag, parts);
+    if items.is_empty() && conditions.is_empty() {
+        return None;
+    }
+    let mut status = json!({"tag": tag.name, "items": items});
+    if !conditions.is_empty() {
+        status["conditions"] = conditions.into();
+    }
+    Some(status)
+}
+
+/// `ImportSuccess: False`, when the last import failed.
+pub fn conditions(tag: &Tag, parts: &StreamParts) -> Vec<Value> {
+    parts
+        .failing
+        .iter()
+        .filter(|failing| failing.tag_id == tag.id)
+        .map(|failing| {
+            json!({
+                "type": "ImportSuccess",
+                "status": "False",
+                "reason": failing.reason.as_deref().unwrap_or("InternalError"),
+                "message": failing.message.as_deref().unwrap_or_default(),
+                "lastTransitionTime": rfc3339(failing.failing_since.or(failing.last_try_at).unwrap_or_default()),
+                "generation": failing.generation,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,163 @@
+//! The REST door in OpenShift's and Kubernetes' shapes, so that `oc`, `kubectl` and their libraries work with Weir.
+//!
+//! A handler reads its body field by field, asks whether the caller may, calls one store verb and shows what became of it. What OpenShift
+//! has no words for is in [`super::api`], which shares this door's errors, bodies and callers.
+
+mod app_specs;
+pub mod body;
+mod build_configs;
+mod build_log;
+mod build_specs;
+mod builds;
+pub mod caller;
+mod deployments;
+mod fields;
+mod image_stream_images;
+mod image_stream_imports;
+mod image_stream_tags;
+mod image_streams;
+mod images;
+pub mod kind;
+pub mod list;
+mod metadata;
+mod projects;
+pub mod status;
+mod tag_specs;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRef, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use self::kind::Kind;
+use self::status::Status;
+use super::auth::Auth;
+use super::importer::Importer;
+use super::oci;
+use super::state::AppState;
+use super::store::Store;
+use crate::model::Tag;
+
+pub use self::fields::Field;
+
+/// What the door needs.
+#[derive(Clone)]
+pub struct Door {
+    pub store: Store,
+    pub auth: Auth,
+    /// Host and port under which clients reach the registry, as it stands in references.
+    pub registry_host: Arc<str>,
+    /// Every host and port by which references may name this registry.
+    pub own_hosts: Arc<[String]>,
+    /// Asks other registries what a reference means now. What is kept, the import controller fetches.
+    pub importer: Importer,
+    /// Cancelled when the server stops.
+    pub stop: CancellationToken,
+}
+
+impl FromRef<Door> for Auth {
+    fn from_ref(door: &Door) -> Self {
+        door.auth.clone()
+    }
+}
+
+impl Door {
+    /// The door of a server made from these parts.
+    pub fn new(state: &AppState) -> Self {
+        let host = state.settings.registry_host();
+        let client = Arc::new(oci::Client::default());
+        Self {
+            store: state.store.clone(),
+            auth: state.auth.clone(),
+            registry_host: host.into(),
+            own_hosts: vec![host.to_owned()].into(),
+            importer: Importer::new(state.store.clone(), state.blobs.clone(), client),
+            stop: state.stop.clone(),
+        }
+    }
+
+    /// Where to pull a tag's image: with this registry's host when it is kept here, else as it was imported.
+    fn shown_reference(&self, tag: &Tag, reference: Option<&str>) -> String {
+        let repository = format!("{}/{}", tag.project, tag.stream);
+        self.in_repository(&repository, reference.unwrap_or_default())
+    }
+
+    fn in_repository(&self, repository: &str, reference: &str) -> String {
+        if reference.strip_prefix(repository).is_some_and(|rest| rest.starts_with('@')) {
+            format!("{}/{reference}", self.registry_host)
+        } else {
+            reference.to_owned()
+        }
+    }
+}
+
+/// The routes of OpenShift's and Kubernetes' groups.
+pub fn router(door: Door) -> Router {
+    let images = Router::new()
+        .route("/imagestreams", get(image_streams::list).post(image_streams::create))
+        .route("/imagestreams/{name}", get(image_streams::get).put(image_streams::update).delete(image_streams::delete))
+        .route("/imagestreamtags", get(image_stream_tags::list).post(image_stream_tags::create))
+        .route(
+            "/imagestreamtags/{name}",
+            get(image_stream_tags::get).put(image_stream_tags::put).delete(image_stream_tags::delete),
+        )
+        .route("/imagestreamimages/{name}", get(image_stream_images::get))
+        .route("/imagestreamimports", post(image_stream_imports::create));
+    let builds = Router::new()
+        .route("/buildconfigs", get(build_configs::list).post(build_configs::create))
+        .route("/buildconfigs/{name}", get(build_configs::get).put(build_configs::update).delete(build_configs::delete))
+        .route("/buildconfigs/{name}/instantiate", post(build_configs::instantiate))
+        .route("/builds", get(builds::list))
+        .route("/builds/{name}", get(builds::get).put(builds::update).delete(builds::delete))
+        .route("/builds/{name}/log", get(builds::log))
+        .route("/builds/{name}/clone", post(builds::clone));
+    let apps = Router::new()
+        .route("/deployments", get(deployments::list).post(deployments::create))
+        .route("/deployments/{name}", get(deployments::get).put(deployments::update).delete(deployments::delete));
+    let projects = Router::new()
+        .route("/projects", get(projects::list))
+        .route("/projects/{name}", get(projects::get).delete(projects::delete))
+        .route("/projectrequests", get(projects::may_request).post(projects::request));
+    Router::new()
+        .nest("/apis/image.openshift.io/v1/namespaces/{project}", images)
+        .nest("/apis/build.openshift.io/v1/namespaces/{project}", builds)
+        .nest("/apis/apps/v1/namespaces/{project}", apps)
+        .nest("/apis/project.openshift.io/v1", projects)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(refuse_dry_run))
+        .with_state(door)
+}
+
+async fn method_not_allowed() -> Status {
+    Status::method_not_allowed("the server does not allow this method on the requested resource")
+}
+
+/// Kubernetes' dry run promises that nothing is changed; a door that cannot keep that must refuse it.
+async fn refuse_dry_run(request: Request, next: Next) -> Response {
+    let asks = request
+        .uri()
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .any(|pair| pair.strip_prefix("dryRun=").is_some_and(|value| !value.is_empty()));
+    if asks {
+        return Status::bad_request("dryRun is not supported here: nothing was changed").into_response();
+    }
+    next.run(request).await
+}
+
+/// The answer to a deletion.
+fn deleted(kind: &Kind, name: &str, uid: &str) -> Value {
+    json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": {"name": name, "group": kind.group, "kind": kind.plural, "uid": uid},
+    })
+}

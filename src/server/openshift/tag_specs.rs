@@ -1,0 +1,199 @@
+//! What a tag should be: OpenShift's `TagReference`, read and shown.
+
+use serde_json::{Value, json};
+
+use super::Door;
+use super::caller::Caller;
+use super::fields::Field;
+use super::metadata::texts;
+use super::status::Status;
+use crate::model::{ImageReference, SourceKind, Tag};
+use crate::server::store::TagSpec;
+
+/// How often a scheduled tag is checked, for instance `15m`; on the tag.
+const INTERVAL: &str = "weir.dev/import-interval";
+
+/// The tag's spec as it goes over the wire.
+pub fn show(tag: &Tag) -> Value {
+    let annotations = texts(&tag.annotations);
+    let mut policy = json!({"importMode": tag.import_mode});
+    for (key, flag) in [("insecure", tag.insecure), ("scheduled", tag.scheduled)] {
+        if flag != 0 {
+            policy[key] = true.into();
+        }
+    }
+    let mut spec = json!({
+        "name": tag.name,
+        "annotations": if annotations.is_empty() { Value::Null } else { json!(annotations) },
+        "generation": tag.generation,
+        "importPolicy": policy,
+        "referencePolicy": {"type": tag.reference_policy},
+    });
+    if let (Some(kind), Some(name)) = (&tag.source_kind, &tag.source) {
+        spec["from"] = json!({"kind": kind, "name": name});
+        if let Some(project) = &tag.source_project {
+            spec["from"]["namespace"] = project.as_str().into();
+        }
+    }
+    if tag.reference_only != 0 {
+        spec["reference"] = true.into();
+    }
+    spec
+}
+
+/// A tag's spec as it came.
+#[derive(Debug, Clone)]
+pub struct GivenTag {
+    pub spec: TagSpec,
+    /// The client asks to take the source's image again (`generation: 0`).
+    pub again: bool,
+}
+
+/// Reads a `TagReference`. Its `name` is the caller's business.
+pub fn read(tag: &Field<'_>, project: &str) -> Result<GivenTag, Status> {
+    let generation = tag.get("generation").number::<i64>()?;
+    let annotations = tag.get("annotations");
+    let given = annotations.map()?;
+    let interval_ms = match given.get(INTERVAL) {
+        None => None,
+        Some(text) => Some(milliseconds(text).ok_or_else(|| {
+            annotations.invalid(format!("{INTERVAL} must be a time like 90s, 15m or 6h, of at least 10s"))
+        })?),
+    };
+    let import = tag.get("importPolicy");
+    let from = tag.get("from");
+    let source = read_source(&from)?;
+    let scheduled = import.get("scheduled");
+    let is_external = matches!(source, Some((SourceKind::DockerImage, _)));
+    if scheduled.flag()? && !is_external {
+        return Err(
+            scheduled.invalid("only tags pointing to Docker repositories may be scheduled for background import")
+        );
+    }
+    let source_project = from.get("namespace").filled()?.filter(|other| other != project && !is_external);
+    let defaults = TagSpec::default();
+    let spec = TagSpec {
+        source,
+        source_project,
+        reference_only: tag.get("reference").flag()?,
+        insecure: import.get("insecure").flag()?,
+        scheduled: scheduled.flag()?,
+        interval_ms,
+        import_mode: one_of(&import.get("importMode"), &["Legacy", "PreserveOriginal"], &defaults.import_mode)?,
+        reference_policy: one_of(
+            &tag.get("referencePolicy").get("type"),
+            &["Source", "Local"],
+            &defaults.reference_policy,
+        )?,
+        annotations: serde_json::to_string(&given)?,
+    };
+    Ok(GivenTag { spec, again: generation == Some(0) })
+}
+
+/// Reads the policies of an image to import; where it comes from is the caller's business.
+pub fn read_policies(image: &Field<'_>) -> Result<GivenTag, Status> {
+    let import = image.get("importPolicy");
+    let defaults = TagSpec::default();
+    let spec = TagSpec {
+        insecure: import.get("insecure").flag()?,
+        scheduled: import.get("scheduled").flag()?,
+        import_mode: one_of(&import.get("importMode"), &["Legacy", "PreserveOriginal"], &defaults.import_mode)?,
+        reference_policy: one_of(
+            &image.get("referencePolicy").get("type"),
+            &["Source", "Local"],
+            &defaults.reference_policy,
+        )?,
+        ..defaults
+    };
+    Ok(GivenTag { spec, again: true })
+}
+
+fn read_source(from: &Field<'_>) -> Result<Option<(SourceKind, String)>, Status> {
+    from.pass_over_all(&["apiVersion", "fieldPath", "resourceVersion", "uid"]);
+    if !from.is_present() {
+        return Ok(None);
+    }
+    let kind = from.get("kind");
+    let source: SourceKind = kind
+        .required()?
+        .parse()
+        .map_err(|_| kind.invalid("valid values are 'DockerImage', 'ImageStreamImage', 'ImageStreamTag'"))?;
+    let name = from.get("name");
+    let text = name.required()?;
+    match source {
+        SourceKind::DockerImage => {
+            text.parse::<ImageReference>().map_err(|error| name.invalid(error))?;
+        }
+        SourceKind::ImageStreamTag | SourceKind::ImageStreamImage => {
+            if text.split([':', '@']).filter(|part| !part.is_empty()).count() > 3 || text.contains('/') {
+                return Err(name.invalid("must be of the form <tag>, <repo>:<tag>, <id>, or <repo>@<id>"));
+            }
+        }
+    }
+    Ok(Some((source, text)))
+}
+
+/// Passes when whoever sets this spec may pull from where it points to.
+pub async fn check_source(door: &Door, caller: &Caller, spec: &TagSpec) -> Result<(), Status> {
+    match &spec.source_project {
+        Some(project) => caller.may_pull_from(door, project).await,
+        None => Ok(()),
+    }
+}
+
+fn one_of(field: &Field<'_>, words: &[&str], default: &str) -> Result<String, Status> {
+    match field.filled()? {
+        None => Ok(default.to_owned()),
+        Some(word) if words.contains(&word.as_str()) => Ok(word),
+        Some(_) => Err(field.invalid(format!("valid values are {}", words.join(", ")))),
+    }
+}
+
+/// `90s`, `15m`, `6h` in milliseconds; nothing shorter than ten seconds.
+fn milliseconds(text: &str) -> Option<i64> {
+    let (number, unit) = text.split_at(text.len().checked_sub(1)?);
+    let factor = match unit {
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(factor).filter(|ms| *ms >= 10_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::server::openshift::fields;
+
+    fn given(tag: Value) -> Result<GivenTag, Status> {
+        fields::read(&tag, |root| read(&root, "demo")).map(|(given, _)| given)
+    }
+
+    #[test]
+    fn reads_what_oc_sends() {
+        let given = given(json!({
+            "name": "3.7", "annotations": null, "generation": 0, "importPolicy": {"scheduled": true, "importMode": "Legacy"},
+            "referencePolicy": {"type": ""}, "from": {"kind": "DockerImage", "name": "docker.io/python:3.7"},
+        }))
+        .unwrap();
+        assert!(given.again && given.spec.scheduled);
+        assert_eq!(given.spec.reference_policy, "Source");
+        assert_eq!(given.spec.import_mode, "Legacy");
+    }
+
+    #[test]
+    fn refuses_what_cannot_be() {
+        let from = |kind: &str, name: &str| json!({"from": {"kind": kind, "name": name}});
+        assert!(given(from("Image", "x")).is_err());
+        assert!(given(from("DockerImage", "Foo/Bar:")).is_err());
+        assert!(given(from("ImageStreamTag", "a/b:c")).is_err());
+        let mut scheduled = from("ImageStreamTag", "a:b");
+        scheduled["importPolicy"] = json!({"scheduled": true});
+        assert!(given(scheduled).is_err());
+        assert!(given(json!({"annotations": {INTERVAL: "1s"}})).is_err());
+        assert_eq!(given(json!({"annotations": {INTERVAL: "5m"}})).unwrap().spec.interval_ms, Some(300_000));
+    }
+}

@@ -1,0 +1,155 @@
+//! Writing a stream as a whole, as the REST door's clients do: what it is and what all of its tags should be, in one transaction.
+
+use super::streams::check_version;
+use super::{Entry, Error, Result, Store, StreamFields, TagSpec, WriteTx};
+use crate::model::{Actor, Stream, StreamName, Tag, TagName};
+
+/// A tag and what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedTag {
+    pub name: TagName,
+    pub spec: TagSpec,
+    /// Take the source's image again even though nothing else changed.
+    pub again: bool,
+}
+
+impl Store {
+    /// Makes a stream with its tags.
+    pub async fn create_whole_stream(
+        &self,
+        project: &str,
+        name: &StreamName,
+        fields: &StreamFields,
+        tags: &[WantedTag],
+        actor: &Actor,
+    ) -> Result<Stream> {
+        let mut tx = self.write_tx().await?;
+        if tx.find_stream(project, name.as_str()).await?.is_some() {
+            return Err(Error::Exists { kind: "imagestreams", name: name.to_string() });
+        }
+        let stream = tx.ensure_stream(project, name, actor).await?;
+        tx.describe_stream(&stream, fields).await?;
+        for tag in tags {
+            let stream = tx.stream(project, name.as_str()).await?;
+            tx.set_tag(&stream, &tag.name, &tag.spec, actor).await?;
+        }
+        let stream = tx.stream(project, name.as_str()).await?;
+        tx.commit().await?;
+        Ok(stream)
+    }
+
+    /// Sets what a stream and its tags should be; tags that are not named lose their spec and keep their image and history. Refuses when
+    /// the stream is not at `version` any more.
+    pub async fn replace_whole_stream(
+        &self,
+        project: &str,
+        name: &str,
+        fields: &StreamFields,
+        tags: &[WantedTag],
+        version: i64,
+        actor: &Actor,
+    ) -> Result<Stream> {
+        let mut tx = self.write_tx().await?;
+        let stream = tx.stream(project, name).await?;
+        check_version(&stream, Some(version))?;
+        if !same_fields(&stream, fields) {
+            let entry = Entry { action: "stream.update", project: Some(project), object: name, ..Entry::default() };
+            let sequence = tx.record(actor, entry).await?;
+            tx.describe_stream(&stream, fields).await?;
+            tx.mark_stream(&stream, sequence, stream.local_lookup != i64::from(fields.local_lookup)).await?;
+        }
+        let before: Vec<Tag> = tx.spec_tags(&stream.id).await?;
+        for wanted in tags {
+            let same = before.iter().any(|tag| tag.name == wanted.name.as_str() && same_spec(tag, &wanted.spec));
+            if !same || wanted.again {
+                let stream = tx.stream(project, name).await?;
+                tx.set_tag(&stream, &wanted.name, &wanted.spec, actor).await?;
+            }
+        }
+        for gone in before.iter().filter(|tag| !tags.iter().any(|wanted| wanted.name.as_str() == tag.name)) {
+            tx.unset_tag(&stream, gone, actor).await?;
+        }
+        let stream = tx.stream(project, name).await?;
+        tx.commit().await?;
+        Ok(stream)
+    }
+}
+
+impl WriteTx {
+    async fn describe_stream(&mut self, stream: &Stream, fields: &StreamFields) -> Result<()> {
+        sqlx::query(
+            "update streams set description = $2, labels = $3, annotations = $4, local_lookup = $5 where id = $1",
+        )
+        .bind(&stream.id)
+        .bind(&fields.description)
+        .bind(&fields.labels)
+        .bind(&fields.annotations)
+        .bind(i64::from(fields.local_lookup))
+        .execute(&mut **self)
+        .await?;
+        Ok(())
+    }
+
+    /// Labels and annotations leave a stream's generation alone, what it specifies does not.
+    async fn mark_stream(&mut self, stream: &Stream, version: i64, specifies: bool) -> Result<()> {
+        sqlx::query("update streams set version = $2, generation = generation + $3 where id = $1")
+            .bind(&stream.id)
+            .bind(version)
+            .bind(i64::from(specifies))
+            .execute(&mut **self)
+            .await?;
+        Ok(())
+    }
+
+    async fn spec_tags(&mut self, stream_id: &str) -> Result<Vec<Tag>> {
+        let tags = sqlx::query_as(super::tags::select_tag!(
+            "where t.stream_id = $1 and t.deleted_at is null and t.has_spec = 1 order by t.name"
+        ))
+        .bind(stream_id)
+        .fetch_all(&mut **self)
+        .await?;
+        Ok(tags)
+    }
+
+    /// Takes back what a tag should be. What it is stays.
+    async fn unset_tag(&mut self, stream: &Stream, tag: &Tag, actor: &Actor) -> Result<()> {
+        let entry = Entry {
+            action: "tag.unset",
+            project: Some(&tag.project),
+            object: &tag.title(),
+            from: tag.source.as_deref(),
+            ..Entry::default()
+        };
+        let sequence = self.record(actor, entry).await?;
+        sqlx::query(
+            "update tags set has_spec = 0, source_kind = null, source = null, source_project = null, follows_tag_id = null, \
+             reference_only = 0, insecure = 0, scheduled = 0, interval_ms = null, annotations = '{}' where id = $1",
+        )
+        .bind(&tag.id)
+        .execute(&mut **self)
+        .await?;
+        sqlx::query("delete from tag_imports where tag_id = $1").bind(&tag.id).execute(&mut **self).await?;
+        self.mark_stream(stream, sequence, true).await
+    }
+}
+
+fn same_fields(stream: &Stream, fields: &StreamFields) -> bool {
+    stream.description == fields.description
+        && stream.labels == fields.labels
+        && stream.annotations == fields.annotations
+        && (stream.local_lookup != 0) == fields.local_lookup
+}
+
+fn same_spec(tag: &Tag, spec: &TagSpec) -> bool {
+    let source = spec.source.as_ref().map(|(kind, name)| (kind.as_str(), name.as_str()));
+    let tag_source = tag.source_kind.as_deref().zip(tag.source.as_deref());
+    tag_source == source
+        && tag.source_project == spec.source_project
+        && (tag.reference_only != 0) == spec.reference_only
+        && (tag.insecure != 0) == spec.insecure
+        && (tag.scheduled != 0) == spec.scheduled
+        && tag.interval_ms == spec.interval_ms
+        && tag.import_mode == spec.import_mode
+        && tag.reference_policy == spec.reference_policy
+        && tag.annotations == spec.annotations
+}

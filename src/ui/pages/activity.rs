@@ -1,0 +1,138 @@
+//! The ledger: every change of a project's state, by whom and why.
+
+use leptos::prelude::*;
+
+use crate::model::LedgerRow;
+use crate::server::auth::Right;
+use crate::server::store::LedgerFilter;
+use crate::ui::app::PageResult;
+use crate::ui::components::{Ago, Empty, PageSize, Pager, Who, short_digest};
+use crate::ui::context::Cx;
+use crate::ui::shell::{Page, Section};
+
+const NOUNS: [(&str, &str); 9] = [
+    ("", "Everything"),
+    ("tag", "Tags"),
+    ("stream", "Streams"),
+    ("image", "Images"),
+    ("build", "Builds"),
+    ("app", "Apps"),
+    ("cascade", "Cascades"),
+    ("member", "Members"),
+    ("secret", "Secrets"),
+];
+
+/// `/p/:project/activity`
+pub async fn page(cx: Cx) -> PageResult {
+    let project = cx.project(Right::View).await?;
+    let size = PageSize::of(&cx);
+    let filter = LedgerFilter { action: cx.query("what"), actor: cx.query("by"), object: cx.query("q") };
+    let before = cx.query("after").parse().ok();
+    let mut rows = cx.store().search_ledger(&project.name, &filter, before, size.limit()).await?;
+    let more = size.cut(&mut rows);
+    let next = rows.last().filter(|_| more).map(|last| last.sequence.to_string());
+    let options: Vec<_> = NOUNS
+        .into_iter()
+        .map(|(value, words)| {
+            let selected = value == filter.action;
+            view! { <option value=value selected=selected>{words}</option> }
+        })
+        .collect();
+    let everything = cx.path().to_owned();
+    let list = if rows.is_empty() {
+        view! {
+            <Empty heading="Nothing fits">
+                <p>
+                    <a class="btn" href=everything>
+                        "Clear filters"
+                    </a>
+                </p>
+            </Empty>
+        }
+        .into_any()
+    } else {
+        table(&format!("/p/{}", project.name), rows)
+    };
+    let body = view! {
+        <form class="toolbar" method="get" role="search">
+            <input type="search" name="q" value=filter.object.to_owned() placeholder="What changed…" aria-label="Name of what changed" />
+            <select name="what" aria-label="Kind of thing">
+                {options}
+            </select>
+            <input name="by" value=filter.actor.to_owned() placeholder="By whom" aria-label="By whom, the whole name" class="w-40" />
+            <button class="btn">"Filter"</button>
+        </form>
+        <a class="pill-new" data-new-pill hidden href="">"New rows"</a>
+        {list}
+        <Pager cx=cx.clone() next />
+    };
+    Ok(Page::new("Activity", body).within(&project, Section::Activity))
+}
+
+fn table(path: &str, rows: Vec<LedgerRow>) -> AnyView {
+    let rows: Vec<_> = rows.into_iter().map(|entry| row(path, entry)).collect();
+    view! {
+        <div class="table-wrap">
+            <table class="table">
+                <thead>
+                    <tr>
+                        <th scope="col" class="num">"#"</th>
+                        <th scope="col">"When"</th>
+                        <th scope="col">"Who"</th>
+                        <th scope="col">"Did"</th>
+                        <th scope="col">"What"</th>
+                        <th scope="col">"From → to"</th>
+                        <th scope="col">"Why"</th>
+                    </tr>
+                </thead>
+                <tbody data-live="ledger">{rows}</tbody>
+            </table>
+        </div>
+    }
+    .into_any()
+}
+
+fn row(path: &str, entry: LedgerRow) -> AnyView {
+    let change = match (&entry.from_value, &entry.to_value) {
+        (None, None) => None,
+        (from, to) => Some(format!("{} → {}", brief(from.as_deref()), brief(to.as_deref()))),
+    };
+    let full =
+        [entry.from_value.as_deref(), entry.to_value.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" → ");
+    let noun = entry.action.split('.').next().unwrap_or_default();
+    let object = match (noun, entry.object.split_once(':')) {
+        ("tag", Some((stream, tag))) => {
+            view! { <a href=format!("{path}/streams/{stream}/tags/{tag}")>{entry.object.clone()}</a> }.into_any()
+        }
+        ("stream", None) => {
+            view! { <a href=format!("{path}/streams/{}", entry.object)>{entry.object.clone()}</a> }.into_any()
+        }
+        ("app", None) => {
+            view! { <a href=format!("{path}/apps/{}", entry.object)>{entry.object.clone()}</a> }.into_any()
+        }
+        _ => entry.object.clone().into_any(),
+    };
+    let cause = entry.cause.map(|cause| view! { <span class="cell-sub">{format!("because of #{cause}")}</span> });
+    view! {
+        <tr data-row=entry.sequence>
+            <th scope="row" class="num" data-label="#">
+                {entry.sequence}
+            </th>
+            <td data-label="When">
+                <Ago at=entry.at />
+            </td>
+            <td data-label="Who">
+                <Who kind=entry.actor_kind name=entry.actor.clone() />
+            </td>
+            <td data-label="Did">{entry.action.replace(['.', '-'], " ")}</td>
+            <td data-label="What">{object}</td>
+            <td data-label="From → to">{change.map(|change| view! { <span class="mono small" title=full>{change}</span> })}</td>
+            <td data-label="Why">{entry.reason.clone()} {cause}</td>
+        </tr>
+    }
+    .into_any()
+}
+
+fn brief(value: Option<&str>) -> String {
+    value.map_or_else(|| "none".to_owned(), short_digest)
+}

@@ -1,0 +1,187 @@
+//! Rows of a tag's history, as the tag's page and the stream's page list them.
+
+use leptos::prelude::*;
+
+use super::streams::kind_words;
+use crate::model::{EventKind, Outcome, TagEvent};
+use crate::ui::components::{Act, Ago, Badge, DigestText, Icon, More, Tone, Who, size_words};
+
+/// How a row is shown.
+#[derive(Debug, Clone, Default)]
+pub struct RowPlace {
+    /// `/p/<project>`
+    pub project_path: String,
+    /// Sequence of the row the tag points to now; `None` where the list is of many tags.
+    pub current: Option<i64>,
+    /// Its digest.
+    pub current_digest: Option<String>,
+    /// Digests no automation may put back.
+    pub rejected: Vec<String>,
+    /// The reader may roll back.
+    pub can_edit: bool,
+    /// Rows name their tag.
+    pub with_tag: bool,
+}
+
+/// A table of history rows.
+#[component]
+pub fn HistoryTable(place: RowPlace, events: Vec<TagEvent>) -> impl IntoView {
+    let with_tag = place.with_tag;
+    let rows: Vec<_> = events.into_iter().map(|event| row(&place, event)).collect();
+    view! {
+        <div class="table-wrap">
+            <table class="table">
+                <thead>
+                    <tr>
+                        <th scope="col" class="num">"#"</th>
+                        {with_tag.then(|| view! { <th scope="col">"Tag"</th> })}
+                        <th scope="col">"When"</th>
+                        <th scope="col">"Image"</th>
+                        <th scope="col">"How"</th>
+                        <th scope="col">"By"</th>
+                        <th scope="col">"Why"</th>
+                        <th scope="col" class="num">"Size"</th>
+                        <th scope="col"><span class="visually-hidden">"Actions"</span></th>
+                    </tr>
+                </thead>
+                <tbody data-live="history">{rows}</tbody>
+            </table>
+        </div>
+    }
+}
+
+fn row(place: &RowPlace, event: TagEvent) -> AnyView {
+    let tag_path = format!("{}/streams/{}/tags/{}", place.project_path, event.stream, event.tag);
+    let current = place.current == Some(event.sequence);
+    let rejected = event.digest.as_ref().is_some_and(|digest| place.rejected.contains(digest))
+        || event.outcome == Outcome::Rejected;
+    let class = if current {
+        "is-current"
+    } else if rejected {
+        "is-rejected"
+    } else {
+        ""
+    };
+    let image = event.digest.clone().map(|digest| {
+        let href = format!("{}/streams/{}/images/{digest}", place.project_path, event.stream);
+        view! { <DigestText digest href /> }
+    });
+    let state = match event.outcome {
+        Outcome::Held => Some((Tone::Held, "Held back")),
+        Outcome::Rejected => Some((Tone::Muted, "Skipped: rejected")),
+        Outcome::Deleted => Some((Tone::Muted, "Tag deleted")),
+        Outcome::Moved if current => Some((Tone::Ok, "Current")),
+        Outcome::Moved if rejected => Some((Tone::Muted, "Rejected")),
+        Outcome::Moved => None,
+    };
+    let state = state.map(|(tone, text)| view! { <Badge tone text /> });
+    let tag = place.with_tag.then(|| {
+        view! {
+            <td data-label="Tag">
+                <a href=tag_path.clone()>{event.tag.clone()}</a>
+            </td>
+        }
+    });
+    view! {
+        <tr class=class data-row=event.sequence>
+            <th scope="row" class="num" data-label="#">
+                {event.number}
+            </th>
+            {tag}
+            <td data-label="When">
+                <Ago at=event.at />
+            </td>
+            <td data-label="Image">
+                <span class="cluster gap-x-2 gap-y-0">{image} {state}</span>
+            </td>
+            <td data-label="How">{how(place, &event)}</td>
+            <td data-label="By">
+                <Who kind=event.actor_kind name=event.actor.clone() />
+            </td>
+            <td data-label="Why">{why(place, &event)}</td>
+            <td class="num" data-label="Size">
+                {event.size.map(size_words)}
+            </td>
+            <td>{actions(place, &tag_path, &event)}</td>
+        </tr>
+    }
+    .into_any()
+}
+
+/// The kind as icon and words, with the build or the row it leads to.
+fn how(place: &RowPlace, event: &TagEvent) -> AnyView {
+    let icon = match event.kind {
+        EventKind::Push => "push",
+        EventKind::Import => "import",
+        EventKind::Build => "build",
+        EventKind::Follow => "follow",
+        EventKind::Rollback => "rollback",
+        EventKind::Restore => "restore",
+        EventKind::Api if event.outcome == Outcome::Deleted => "delete",
+        EventKind::Api => "api",
+    };
+    let words = match (event.kind, event.to_number) {
+        (EventKind::Rollback, Some(number)) => format!("rolled back to #{number}"),
+        (EventKind::Restore, Some(number)) => format!("restored to #{number}"),
+        (EventKind::Api, _) if event.outcome == Outcome::Deleted => "deleted".to_owned(),
+        (kind, _) => kind_words(Some(kind)).to_owned(),
+    };
+    let build = event.build.as_ref().and_then(|build| {
+        let (config, number) = build.rsplit_once('-')?;
+        let href = format!("{}/builds/{config}/runs/{number}", place.project_path);
+        Some(view! { " "<a href=href>{format!("{config} #{number}")}</a> })
+    });
+    view! {
+        <span class="inline-flex items-center gap-1">
+            <Icon name=icon />
+            <span>{words} {build}</span>
+        </span>
+    }
+    .into_any()
+}
+
+/// The reason given, and the cascade it belongs to.
+fn why(place: &RowPlace, event: &TagEvent) -> AnyView {
+    let reason = event.reason.clone().map(|reason| view! { <span>{reason}</span> });
+    let cascade = event.cascade_number.map(|number| {
+        let href = format!("{}/cascades/{number}", place.project_path);
+        view! { <a class="cell-sub" href=href>{format!("cascade {number}")}</a> }
+    });
+    view! { {reason} {cascade} }.into_any()
+}
+
+fn actions(place: &RowPlace, tag_path: &str, event: &TagEvent) -> AnyView {
+    let Some(digest) = &event.digest else { return ().into_any() };
+    let open = format!("{}/streams/{}/images/{digest}", place.project_path, event.stream);
+    let differs = place.current_digest.as_ref().is_some_and(|current| current != digest);
+    let here = format!("to #{}", event.number);
+    let back = (place.can_edit && differs).then(|| {
+        let fields = vec![
+            ("to", event.sequence.to_string()),
+            ("seen", place.current.map(|seen| seen.to_string()).unwrap_or_default()),
+        ];
+        view! {
+            <Act action=format!("{tag_path}/rollback") label="Roll back" fields on=here.clone() />
+            <a class="btn btn-small btn-quiet" href=format!("{tag_path}/rollback?to={}", event.sequence)>
+                "Roll back…"
+                <span class="visually-hidden">{format!(" {here}, after a look")}</span>
+            </a>
+        }
+    });
+    let compare = place.current_digest.as_ref().filter(|_| differs).map(|_| {
+        view! { <a href=format!("{tag_path}/rollback?to={}", event.sequence)>"Compare with current"</a> }
+    });
+    let (on, copied) = (format!("#{}", event.number), digest.clone());
+    view! {
+        <div class="row-actions">
+            {back} <More on=on>
+                <a href=open>"Open image"</a>
+                {compare}
+                <button type="button" data-copy=copied>
+                    "Copy digest"
+                </button>
+            </More>
+        </div>
+    }
+    .into_any()
+}

@@ -1,0 +1,342 @@
+//! An image: what it is, how it runs, the layers it is made of, and which tags point or pointed to it.
+
+use leptos::prelude::*;
+
+use super::stream;
+use crate::model::{Image, ImageChild, ImageConfig, ImageLayer};
+use crate::server::auth::Right;
+use crate::server::store::ImageTag;
+use crate::ui::app::PageResult;
+use crate::ui::components::{Ago, Badge, CopyText, DigestText, Tone, short_digest, size_words};
+use crate::ui::context::Cx;
+use crate::ui::error::UiError;
+use crate::ui::shell::{Page, Section};
+
+/// `/p/:project/streams/:stream/images/:digest`; seven or more digits of the digest do.
+pub async fn page(cx: Cx) -> PageResult {
+    let (project, stream) = stream::open(&cx, Right::View).await?;
+    let store = cx.store();
+    let typed = cx.param("digest");
+    let missing = || UiError::NotFound { what: format!("Image {typed} of stream {}", stream.name) };
+    let digest = store.find_stream_digest(&stream.id, typed).await?.ok_or_else(missing)?;
+    let image = store.find_image(&digest).await?;
+    let pointing = store.list_image_tags(&stream.id, &digest).await?;
+    let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);
+    let pull = format!("{}/{}@{digest}", cx.settings().registry_host(), stream.repository());
+    let body = match image {
+        None => view! {
+            <div class="banner banner-warn">
+                <p>"Its bytes are not stored here. The history remembers that tags pointed to it; it cannot be pulled or rolled back to."</p>
+            </div>
+            {tags(&stream_path, &stream.name, &pointing)}
+        }
+        .into_any(),
+        Some(image) => {
+            let layers = store.list_layers(&digest).await?;
+            let children = store.list_children(&digest).await?;
+            let config: ImageConfig = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            let runs = image.config.is_some().then(|| runs(&config));
+            view! {
+                {facts(&image, &pull)}
+                {tags(&stream_path, &stream.name, &pointing)}
+                {(!children.is_empty()).then(|| platforms(&stream_path, children))}
+                {runs}
+                {(!layers.is_empty()).then(|| layer_table(&config, layers))}
+                {annotations(&image, &config)}
+            }
+            .into_any()
+        }
+    };
+    let point = project.can_edit().then(|| {
+        view! {
+            <a class="btn btn-primary" href=format!("{stream_path}/add-tag?image={digest}")>
+                "Point a tag here…"
+            </a>
+        }
+    });
+    Ok(Page::new(short_digest(&digest), body)
+        .kind("image")
+        .within(&project, Section::Streams)
+        .crumb("Streams", format!("/p/{}/streams", project.name))
+        .crumb(stream.name.clone(), stream_path)
+        .meta(view! { <DigestText digest=digest.clone() /> })
+        .actions(point))
+}
+
+fn facts(image: &Image, pull: &str) -> AnyView {
+    let annotations: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(&image.annotations).unwrap_or_default();
+    let config: Option<ImageConfig> = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let label = |name: &str| {
+        annotations
+            .get(name)
+            .cloned()
+            .or_else(|| config.as_ref().and_then(|config| config.config.labels.get(name).cloned()))
+    };
+    let base = label("org.opencontainers.image.base.name").map(|name| {
+        let digest = label("org.opencontainers.image.base.digest").map(|digest| view! { " "<DigestText digest /> });
+        view! {
+            <dt>"Built on"</dt>
+            <dd>
+                <code>{name}</code>
+                {digest}
+            </dd>
+        }
+    });
+    let text = |name: &'static str, value: Option<String>| value.map(|value| view! { <dt>{name}</dt><dd>{value}</dd> });
+    let platform = image.os.clone().zip(image.architecture.clone()).map(|(os, architecture)| {
+        let variant = image.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+        format!("{os}/{architecture}{variant}")
+    });
+    view! {
+        <section class="card">
+            <h2>"Facts"</h2>
+            <dl class="facts">
+                <dt>"Pull"</dt>
+                <dd>
+                    <CopyText text=pull.to_owned() />
+                </dd>
+                <dt>"Media type"</dt>
+                <dd>
+                    <code>{image.media_type.clone()}</code>
+                </dd>
+                {text("Artifact type", image.artifact_type.clone())}
+                {text("Platform", platform)}
+                <dt>"Size"</dt>
+                <dd>{size_words(image.size)}</dd>
+                <dt>"First seen here"</dt>
+                <dd>
+                    <Ago at=image.first_seen_at />
+                </dd>
+                {text("Created, as it says", image.created_claimed.clone())}
+                {base}
+                {text("Source", label("org.opencontainers.image.source"))}
+                {text("Revision", label("org.opencontainers.image.revision"))}
+                {text("Version", label("org.opencontainers.image.version"))}
+            </dl>
+        </section>
+    }
+    .into_any()
+}
+
+fn tags(stream_path: &str, stream: &str, pointing: &[ImageTag]) -> AnyView {
+    let rows: Vec<_> = pointing
+        .iter()
+        .map(|at| {
+            let (tone, words) =
+                if at.current == 1 { (Tone::Ok, "Points here now") } else { (Tone::Muted, "Pointed here") };
+            view! {
+                <li class="cluster">
+                    <a href=format!("{stream_path}/tags/{}", at.tag)>{format!("{stream}:{}", at.tag)}</a>
+                    <Badge tone text=words />
+                    <span class="muted small">{format!("#{} ", at.number)}<Ago at=at.at /></span>
+                </li>
+            }
+        })
+        .collect();
+    view! {
+        <section class="card" data-live="tags">
+            <h2>"Tags"</h2>
+            {if rows.is_empty() {
+                view! { <p class="muted">"No tag points or pointed to it; it is served by its digest, or belongs to an image for several platforms."</p> }.into_any()
+            } else {
+                view! { <ul class="stack gap-2">{rows}</ul> }.into_any()
+            }}
+        </section>
+    }
+    .into_any()
+}
+
+fn platforms(stream_path: &str, children: Vec<ImageChild>) -> AnyView {
+    let rows: Vec<_> = children
+        .into_iter()
+        .map(|child| {
+            let platform = match (child.os, child.architecture, child.variant) {
+                (Some(os), Some(architecture), Some(variant)) => format!("{os}/{architecture}/{variant}"),
+                (Some(os), Some(architecture), None) => format!("{os}/{architecture}"),
+                _ => "—".to_owned(),
+            };
+            let href = format!("{stream_path}/images/{}", child.child_digest);
+            view! {
+                <tr>
+                    <th scope="row">{platform}</th>
+                    <td data-label="Image">
+                        <DigestText digest=child.child_digest href />
+                    </td>
+                    <td data-label="Manifest" class="num">
+                        {size_words(child.size)}
+                    </td>
+                </tr>
+            }
+        })
+        .collect();
+    view! {
+        <section class="card">
+            <div class="card-header">
+                <h2>"Platforms"</h2>
+            </div>
+            <div class="table-wrap">
+                <table class="table">
+                    <thead>
+                        <tr>
+                            <th scope="col">"Platform"</th>
+                            <th scope="col">"Image"</th>
+                            <th scope="col" class="num">"Manifest"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        </section>
+    }
+    .into_any()
+}
+
+/// Whether a variable's name sounds like a secret. Those who need the value pull the image.
+fn sounds_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "APIKEY", "API_KEY", "PRIVATE_KEY", "ACCESS_KEY", "CREDENTIAL"]
+        .iter()
+        .any(|word| name.contains(word))
+}
+
+fn runs(config: &ImageConfig) -> AnyView {
+    let run = &config.config;
+    let words = |words: &[String]| if words.is_empty() { None } else { Some(words.join(" ")) };
+    let fact = |name: &'static str, value: Option<String>| {
+        value.map(|value| view! { <dt>{name}</dt><dd><code>{value}</code></dd> })
+    };
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let env: Vec<_> = run
+        .env
+        .iter()
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if sounds_secret(name) && !value.is_empty() {
+                view! { <li><code>{name.to_owned()}"="</code><span class="muted">"hidden: its name sounds like a secret"</span></li> }.into_any()
+            } else {
+                view! { <li><code>{pair.clone()}</code></li> }.into_any()
+            }
+        })
+        .collect();
+    let user = some(&run.user).unwrap_or_else(|| "root (not set)".to_owned());
+    view! {
+        <section class="card">
+            <h2>"How it runs"</h2>
+            <dl class="facts">
+                {fact("Entrypoint", words(&run.entrypoint))}
+                {fact("Command", words(&run.cmd))}
+                <dt>"User"</dt>
+                <dd>{user}</dd>
+                {fact("Working directory", some(&run.working_dir))}
+                {fact("Ports", words(&run.exposed_ports))}
+                {fact("Volumes", words(&run.volumes))}
+                {fact("Stop signal", some(&run.stop_signal))}
+                <dt>"Environment"</dt>
+                <dd>{if env.is_empty() { "none".into_any() } else { view! { <ul class="stack gap-1">{env}</ul> }.into_any() }}</dd>
+            </dl>
+        </section>
+    }
+    .into_any()
+}
+
+/// The instruction as its author wrote it, without the shell that old builders put around it.
+fn instruction(text: &str) -> String {
+    let text = text.trim();
+    match text.strip_prefix("/bin/sh -c #(nop)") {
+        Some(rest) => rest.trim().to_owned(),
+        None => text.strip_prefix("/bin/sh -c ").map_or_else(|| text.to_owned(), |run| format!("RUN {run}")),
+    }
+}
+
+fn layer_table(config: &ImageConfig, layers: Vec<ImageLayer>) -> AnyView {
+    let mut steps = config.layer_steps();
+    let rows: Vec<_> = layers
+        .into_iter()
+        .enumerate()
+        .map(|(number, layer)| {
+            let made = steps.next().map(|step| instruction(&step.created_by)).unwrap_or_default();
+            view! {
+                <tr>
+                    <th scope="row" class="num" data-label="#">
+                        {number + 1}
+                    </th>
+                    <td data-label="Made by">
+                        <code class="break">{made}</code>
+                    </td>
+                    <td data-label="Layer">
+                        <DigestText digest=layer.layer_digest />
+                    </td>
+                    <td data-label="Size" class="num">
+                        {size_words(layer.size)}
+                    </td>
+                </tr>
+            }
+        })
+        .collect();
+    view! {
+        <section class="card">
+            <div class="card-header">
+                <h2>"Layers"</h2>
+            </div>
+            <div class="table-wrap">
+                <table class="table">
+                    <thead>
+                        <tr>
+                            <th scope="col" class="num">"#"</th>
+                            <th scope="col">"Made by"</th>
+                            <th scope="col">"Layer"</th>
+                            <th scope="col" class="num">"Size"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        </section>
+    }
+    .into_any()
+}
+
+fn annotations(image: &Image, config: &ImageConfig) -> Option<AnyView> {
+    let annotations: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(&image.annotations).unwrap_or_default();
+    let rows = |pairs: Vec<(String, String)>| {
+        pairs
+            .into_iter()
+            .map(|(name, value)| view! { <dt><code>{name}</code></dt><dd class="break">{value}</dd> })
+            .collect_view()
+    };
+    let labels: Vec<_> = config.config.labels.clone().into_iter().collect();
+    if labels.is_empty() && annotations.is_empty() {
+        return None;
+    }
+    let section = |heading: &'static str, pairs: Vec<(String, String)>| {
+        (!pairs.is_empty()).then(|| {
+            view! {
+                <section class="card">
+                    <h2>{heading}</h2>
+                    <dl class="facts">{rows(pairs)}</dl>
+                </section>
+            }
+        })
+    };
+    Some(view! { {section("Labels", labels)} {section("Annotations", annotations.into_iter().collect())} }.into_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_instructions_as_they_were_written() {
+        assert_eq!(instruction("/bin/sh -c #(nop) CMD [\"sh\"]"), "CMD [\"sh\"]");
+        assert_eq!(instruction("/bin/sh -c apk add curl"), "RUN apk add curl");
+        assert_eq!(instruction("COPY a b # buildkit"), "COPY a b # buildkit");
+    }
+
+    #[test]
+    fn hides_what_sounds_like_a_secret() {
+        assert!(sounds_secret("db_password") && sounds_secret("GITHUB_TOKEN"));
+        assert!(!sounds_secret("PATH") && !sounds_secret("KEYBOARD"));
+    }
+}

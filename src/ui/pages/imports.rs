@@ -1,0 +1,114 @@
+//! Everything that is imported: when it was asked for last, with what result, and when next.
+
+use leptos::prelude::*;
+
+use crate::server::auth::Right;
+use crate::server::store::DueImport;
+use crate::ui::app::PageResult;
+use crate::ui::components::{Act, Ago, Badge, Empty, PageSize, Pager, Tone};
+use crate::ui::context::{Cx, InProject};
+use crate::ui::shell::{Page, Section};
+
+/// `/p/:project/imports`
+pub async fn page(cx: Cx) -> PageResult {
+    let project = cx.project(Right::View).await?;
+    let size = PageSize::of(&cx);
+    let failed = cx.query("f") == "failed";
+    let mut due = cx.store().list_imports(&project.name, failed, cx.query("after"), size.limit()).await?;
+    let more = size.cut(&mut due);
+    let next = due.last().filter(|_| more).map(|last| last.tag.id.clone());
+    let list = if due.is_empty() {
+        let (heading, text) = match failed {
+            true => ("No import fails", "Every tag that follows another registry was checked without trouble."),
+            false => (
+                "Nothing is imported",
+                "A tag can follow an image in another registry: add one on a stream's page, or make a stream from a reference.",
+            ),
+        };
+        view! { <Empty heading><p>{text}</p></Empty> }.into_any()
+    } else {
+        table(&project, due)
+    };
+    let chip = |words: &'static str, value: &'static str| {
+        let current = cx.query("f") == value;
+        let href = cx.with_query(&[("f", value), ("after", ""), ("trail", "")]);
+        view! { <a class="chip" href=href aria-current=current.then_some("true")>{words}</a> }
+    };
+    let body = view! {
+        <nav class="chips" aria-label="Filter">{chip("All", "")} {chip("Failing", "failed")}</nav>
+        {list}
+        <Pager cx=cx.clone() next words=("Back", "Next") />
+    };
+    Ok(Page::new("Imports", body).within(&project, Section::Imports))
+}
+
+/// The table of imports, of a project or of one stream.
+pub fn table(project: &InProject, due: Vec<DueImport>) -> AnyView {
+    let rows: Vec<_> = due.into_iter().map(|due| row(project, due)).collect();
+    view! {
+        <div class="table-wrap">
+            <table class="table">
+                <thead>
+                    <tr>
+                        <th scope="col">"Tag"</th>
+                        <th scope="col">"Upstream"</th>
+                        <th scope="col">"Result"</th>
+                        <th scope="col">"Last good"</th>
+                        <th scope="col">"Last try"</th>
+                        <th scope="col">"Next"</th>
+                        <th scope="col"><span class="visually-hidden">"Actions"</span></th>
+                    </tr>
+                </thead>
+                <tbody data-live="imports">{rows}</tbody>
+            </table>
+        </div>
+    }
+    .into_any()
+}
+
+fn row(project: &InProject, due: DueImport) -> AnyView {
+    let DueImport { tag, import } = due;
+    let path = format!("/p/{}/streams/{}/tags/{}", project.name, tag.stream, tag.name);
+    let result = match import.outcome.as_str() {
+        "failed" => {
+            let words = import.reason.clone().unwrap_or_else(|| "failed".to_owned());
+            view! {
+                <Badge tone=Tone::Fail text=words />
+                {import.message.clone().map(|message| view! { <span class="cell-sub break">{message}</span> })}
+            }
+            .into_any()
+        }
+        "ok" => view! { <Badge tone=Tone::Ok text="New image" /> }.into_any(),
+        "unchanged" => view! { <Badge tone=Tone::Ok text="Unchanged" /> }.into_any(),
+        _ => view! { <Badge tone=Tone::Running text="On its way" /> }.into_any(),
+    };
+    let never = || view! { <span class="muted">"never"</span> }.into_any();
+    let ago = |at: Option<i64>| at.map_or_else(never, |at| view! { <Ago at /> }.into_any());
+    let next = match (import.requested_at, import.next_at) {
+        (Some(_), _) => "now".into_any(),
+        (None, Some(at)) => view! { <Ago at /> }.into_any(),
+        (None, None) => view! { <span class="muted">"when asked"</span> }.into_any(),
+    };
+    view! {
+        <tr data-row=tag.id.clone()>
+            <th scope="row">
+                <a class="cell-main" href=path.clone()>
+                    {tag.title()}
+                </a>
+            </th>
+            <td data-label="Upstream">
+                <code>{tag.source.clone()}</code>
+            </td>
+            <td data-label="Result">{result}</td>
+            <td data-label="Last good">{ago(import.last_ok_at)}</td>
+            <td data-label="Last try">{ago(import.last_try_at)}</td>
+            <td data-label="Next">{next}</td>
+            <td>
+                <div class="row-actions">
+                    {project.can_edit().then(|| view! { <Act action=format!("{path}/check") label="Check now" on=tag.title() /> })}
+                </div>
+            </td>
+        </tr>
+    }
+    .into_any()
+}

@@ -1,0 +1,480 @@
+//! A stream: its tags, their history, its imports, who uses it, its settings.
+
+use axum::response::Response;
+use axum::routing::post;
+use leptos::prelude::*;
+
+use super::history::{HistoryTable, RowPlace};
+use super::streams::kind_words;
+use crate::model::{Stream, StreamTag};
+use crate::server::auth::Right;
+use crate::server::store::{CatalogTag, StreamFields};
+use crate::ui::app::PageResult;
+use crate::ui::components::{
+    Act, Ago, AreaField, Badge, CopyText, DigestText, Empty, More, PageSize, Pager, TextField, Tone, Who, size_words,
+};
+use crate::ui::context::{Cx, InProject};
+use crate::ui::error::UiError;
+use crate::ui::form::{Fields, Router};
+use crate::ui::shell::{Page, Section, Tab};
+
+/// What the stream's forms post to.
+pub fn router() -> Router {
+    Router::new()
+        .route("/p/{project}/streams/{stream}/check", post(post_check))
+        .route("/p/{project}/streams/{stream}/settings", post(post_settings))
+        .route("/p/{project}/streams/{stream}/delete", post(post_delete))
+}
+
+/// The stream of the path and the project it is in.
+pub async fn open(cx: &Cx, right: Right) -> Result<(InProject, Stream), UiError> {
+    let project = cx.project(right).await?;
+    let stream = cx.store().stream(&project.name, cx.param("stream")).await?;
+    Ok((project, stream))
+}
+
+async fn laid_out(cx: &Cx, tab: &'static str, body: AnyView, project: &InProject, stream: &Stream) -> PageResult {
+    let path = format!("/p/{}/streams/{}", project.name, stream.name);
+    let reference = format!("{}/{}", cx.settings().registry_host(), stream.repository());
+    let tabs = [
+        ("Tags", path.clone()),
+        ("History", format!("{path}/history")),
+        ("Imports", format!("{path}/imports")),
+        ("Used by", format!("{path}/used-by")),
+        ("Settings", format!("{path}/settings")),
+    ];
+    let tabs = tabs.into_iter().map(|(name, href)| Tab::new(name, href, name == tab)).collect();
+    let edit = project.can_edit().then(|| {
+        view! {
+            <a class="btn btn-primary" href=format!("{path}/add-tag")>
+                "Add tag"
+            </a>
+            <Act action=format!("{path}/check") label="Check all now" class="" />
+        }
+    });
+    let actions = view! {
+        {edit} <a class="btn" href=format!("/p/{}/graph?q={}", project.name, stream.name)>
+            "Graph"
+        </a>
+    };
+    let meta = view! {
+        {(!stream.description.is_empty()).then(|| view! { <span>{stream.description.clone()}</span> })}
+        <CopyText text=reference />
+    };
+    Ok(Page::new(stream.name.clone(), body)
+        .kind("stream")
+        .within(project, Section::Streams)
+        .crumb("Streams", format!("/p/{}/streams", project.name))
+        .meta(meta)
+        .actions(actions)
+        .tabs(tabs))
+}
+
+/// `/p/:project/streams/:stream` and `/tags`
+pub async fn tags_page(cx: Cx) -> PageResult {
+    let (project, stream) = open(&cx, Right::View).await?;
+    let (size, text, by_name) =
+        (PageSize::of(&cx), cx.query("q"), cx.query("sort") == "name" || !cx.query("q").is_empty());
+    let after = cx.query("after");
+    let mut tags = if by_name {
+        cx.store().list_catalog_tags(&stream.id, text, after, size.limit()).await?
+    } else {
+        let after = after.split_once(',').and_then(|(moment, id)| Some((moment.parse().ok()?, id)));
+        cx.store().list_newest_tags(&stream.id, after, size.limit()).await?
+    };
+    let more = size.cut(&mut tags);
+    let key = |tag: &CatalogTag| match by_name {
+        true => Some(tag.name.clone()),
+        false => Some(format!("{},{}", tag.moved_at?, tag.id)),
+    };
+    let next = tags.last().filter(|_| more).and_then(key);
+    let none_fits = format!("No tag's name contains “{text}”.");
+    let everything = cx.path().to_owned();
+    let body = if tags.is_empty() && text.is_empty() && after.is_empty() {
+        no_tags(&cx, &project, &stream)
+    } else if tags.is_empty() {
+        view! {
+            <Empty heading="No tag fits">
+                <p>{none_fits}</p>
+                <p>
+                    <a class="btn" href=everything>
+                        "Clear filter"
+                    </a>
+                </p>
+            </Empty>
+        }
+        .into_any()
+    } else {
+        let head = |words: &'static str, sort: &'static str, current: bool, order: &'static str| {
+            let href = cx.with_query(&[("sort", sort), ("after", ""), ("trail", "")]);
+            view! {
+                <th scope="col" aria-sort=current.then_some(order)>
+                    <a href=href>{words}</a>
+                </th>
+            }
+        };
+        let rows: Vec<_> = tags.into_iter().map(|tag| tag_row(&project, &stream, tag)).collect();
+        view! {
+            <a class="pill-new" data-new-pill hidden href="">"New tags"</a>
+            <div class="table-wrap">
+                <table class="table">
+                    <thead>
+                        <tr>
+                            {head("Tag", "name", by_name, "ascending")}
+                            <th scope="col">"Image"</th>
+                            {head("Moved", "", !by_name, "descending")}
+                            <th scope="col">"Source"</th>
+                            <th scope="col">"Health"</th>
+                            <th scope="col">"Used by"</th>
+                            <th scope="col" class="num">"Size"</th>
+                            <th scope="col"><span class="visually-hidden">"Actions"</span></th>
+                        </tr>
+                    </thead>
+                    <tbody data-live="tags">{rows}</tbody>
+                </table>
+            </div>
+        }
+        .into_any()
+    };
+    let body = view! {
+        <form class="toolbar" method="get" role="search">
+            <input type="search" name="q" value=text.to_owned() placeholder="Tag name…" aria-label="Filter tags by name" />
+            <button class="btn">"Filter"</button>
+        </form>
+        {body}
+        <Pager cx=cx.clone() next />
+    };
+    laid_out(&cx, "Tags", body.into_any(), &project, &stream).await
+}
+
+fn no_tags(cx: &Cx, project: &InProject, stream: &Stream) -> AnyView {
+    let reference = format!("{}/{}:latest", cx.settings().registry_host(), stream.repository());
+    let add = project.can_edit().then(|| {
+        view! {
+            <p>
+                <a class="btn btn-primary" href=format!("/p/{}/streams/{}/add-tag", project.name, stream.name)>
+                    "Add tag"
+                </a>
+            </p>
+        }
+    });
+    view! {
+        <Empty heading="No tag yet">
+            <p>"Push an image, or add a tag that follows one elsewhere."</p>
+            <CopyText text=format!("docker push {reference}") />
+            {add}
+        </Empty>
+    }
+    .into_any()
+}
+
+fn tag_row(project: &InProject, stream: &Stream, tag: CatalogTag) -> AnyView {
+    let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);
+    let path = format!("{stream_path}/tags/{}", tag.name);
+    let image = match &tag.digest {
+        Some(digest) => {
+            let platform = match (tag.platforms, &tag.os, &tag.architecture) {
+                (2.., ..) => Some(format!("{} platforms", tag.platforms)),
+                (_, Some(os), Some(architecture)) => Some(format!("{os}/{architecture}")),
+                _ => None,
+            };
+            view! {
+                <DigestText digest=digest.clone() href=format!("{stream_path}/images/{digest}") />
+                {platform.map(|platform| view! { <span class="cell-sub">{platform}</span> })}
+            }
+            .into_any()
+        }
+        None => view! { <span class="muted">"no image yet"</span> }.into_any(),
+    };
+    let moved = tag.moved_at.map(|at| {
+        view! {
+            <Ago at />
+            {tag.actor().map(|(kind, name)| view! { <span class="cell-sub"><Who kind name /></span> })}
+        }
+    });
+    let used = (tag.builds + tag.apps > 0).then(|| {
+        let count = |n: i64, what: &str| (n > 0).then(|| format!("{n} {what}{}", if n == 1 { "" } else { "s" }));
+        [count(tag.builds, "build"), count(tag.apps, "app")].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    });
+    view! {
+        <tr data-row=tag.id.clone()>
+            <th scope="row">
+                <a class="cell-main" href=path.clone()>
+                    {tag.name.clone()}
+                </a>
+            </th>
+            <td data-label="Image">{image}</td>
+            <td data-label="Moved">{moved}</td>
+            <td data-label="Source">{tag_source(&tag)}</td>
+            <td data-label="Health">{tag_health(&tag)}</td>
+            <td data-label="Used by">{used.map(|used| view! { <a href=format!("{path}/used-by")>{used}</a> })}</td>
+            <td class="num" data-label="Size">
+                {tag.size.map(size_words)}
+            </td>
+            <td>{project.can_edit().then(|| tag_actions(&path, &tag))}</td>
+        </tr>
+    }
+    .into_any()
+}
+
+fn tag_source(tag: &CatalogTag) -> AnyView {
+    match (tag.source_kind.as_deref(), &tag.source, &tag.build) {
+        (Some("DockerImage"), Some(source), _) => view! { <code>{source.clone()}</code> }.into_any(),
+        (Some("ImageStreamTag"), Some(source), _) => view! { "follows "<code>{source.clone()}</code> }.into_any(),
+        (Some("ImageStreamImage"), ..) => "pinned".into_any(),
+        (_, _, Some(build)) => format!("built by {build}").into_any(),
+        _ => kind_words(tag.kind()).into_any(),
+    }
+}
+
+fn tag_health(tag: &CatalogTag) -> AnyView {
+    let held = tag.held_by.clone().map(|by| {
+        view! {
+            <Badge tone=Tone::Held text="Held" />
+            <span class="cell-sub">{format!("by {by} ")} {tag.held_since.map(|at| view! { <Ago at /> })}</span>
+        }
+    });
+    let state = match tag {
+        CatalogTag { failing_since: Some(since), reason, .. } => {
+            let words = if tag.digest.is_none() { "Never imported" } else { "Failing" };
+            view! {
+                <Badge tone=Tone::Fail text=words />
+                <span class="cell-sub">{reason.clone()}" since "<Ago at=*since /></span>
+            }
+            .into_any()
+        }
+        CatalogTag { digest: None, source_kind: Some(_), .. } => {
+            view! { <Badge tone=Tone::Running text="Waiting for its image" /> }.into_any()
+        }
+        _ if held.is_some() => ().into_any(),
+        _ => view! { <Badge tone=Tone::Ok text="OK" /> }.into_any(),
+    };
+    let next = tag.next_at.filter(|_| tag.scheduled == 1 && tag.failing_since.is_none());
+    view! {
+        {state} {held} {next.map(|at| view! { <span class="cell-sub">"next check "<Ago at /></span> })}
+    }
+    .into_any()
+}
+
+fn tag_actions(path: &str, tag: &CatalogTag) -> AnyView {
+    let back = match (tag.back_to, tag.event_sequence) {
+        (Some(to), Some(seen)) => {
+            let fields = vec![("to", to.to_string()), ("seen", seen.to_string())];
+            view! { <Act action=format!("{path}/rollback") label="Roll back" fields on=tag.name.clone() /> }.into_any()
+        }
+        _ => view! { <Act action="" label="Roll back" disabled="no earlier image to go back to" /> }.into_any(),
+    };
+    let look = tag.back_to.map(|to| view! { <a href=format!("{path}/rollback?to={to}")>"Roll back…"</a> });
+    let check = (tag.source_kind.as_deref() == Some("DockerImage")).then(|| form(format!("{path}/check"), "Check now"));
+    let hold = match tag.held_by {
+        Some(_) => form(format!("{path}/resume"), "Resume"),
+        None => form(format!("{path}/hold"), "Hold"),
+    };
+    let (name, edit, delete) = (tag.name.clone(), format!("{path}/edit"), format!("{path}/delete"));
+    view! {
+        <div class="row-actions">
+            {back} <More on=name>
+                {look} {check} {hold} <a href=edit>"Change source…"</a> <hr />
+                <a class="danger" href=delete>
+                    "Delete…"
+                </a>
+            </More>
+        </div>
+    }
+    .into_any()
+}
+
+/// A menu's entry that acts.
+pub fn form(action: String, label: &'static str) -> AnyView {
+    view! {
+        <form method="post" action=action>
+            <button>{label}</button>
+        </form>
+    }
+    .into_any()
+}
+
+/// `/p/:project/streams/:stream/history`
+pub async fn history_page(cx: Cx) -> PageResult {
+    let (project, stream) = open(&cx, Right::View).await?;
+    let size = PageSize::of(&cx);
+    let before = cx.query("after").parse().ok();
+    let mut events = cx.store().list_stream_history(&stream.id, before, size.limit()).await?;
+    let more = size.cut(&mut events);
+    let next = events.last().filter(|_| more).map(|last| last.sequence.to_string());
+    let body = if events.is_empty() {
+        view! { <Empty heading="Nothing happened yet"><p>"Every move of every tag will stand here, the newest first."</p></Empty> }.into_any()
+    } else {
+        let place = RowPlace { project_path: format!("/p/{}", project.name), with_tag: true, ..RowPlace::default() };
+        view! {
+            <a class="pill-new" data-new-pill hidden href="">"New rows"</a>
+            <HistoryTable place events />
+            <Pager cx=cx.clone() next />
+        }
+        .into_any()
+    };
+    laid_out(&cx, "History", body, &project, &stream).await
+}
+
+/// `/p/:project/streams/:stream/imports`
+pub async fn imports_page(cx: Cx) -> PageResult {
+    let (project, stream) = open(&cx, Right::View).await?;
+    let size = PageSize::of(&cx);
+    let mut due = cx.store().list_stream_imports(&stream.id, cx.query("after"), size.limit()).await?;
+    let more = size.cut(&mut due);
+    let next = due.last().filter(|_| more).map(|last| last.tag.name.clone());
+    let body = if due.is_empty() {
+        view! {
+            <Empty heading="Nothing is imported into this stream">
+                <p>"A tag can follow an image in another registry: it is checked on a schedule and moves when the image changes there."</p>
+            </Empty>
+        }
+        .into_any()
+    } else {
+        view! {
+            {super::imports::table(&project, due)}
+            <Pager cx=cx.clone() next words=("Back", "Next") />
+        }
+        .into_any()
+    };
+    laid_out(&cx, "Imports", body, &project, &stream).await
+}
+
+/// `/p/:project/streams/:stream/used-by`
+pub async fn used_by_page(cx: Cx) -> PageResult {
+    let (project, stream) = open(&cx, Right::View).await?;
+    let users = cx.store().list_stream_users(&project.name, &stream, 200).await?;
+    let rows: Vec<_> = users
+        .into_iter()
+        .map(|user| {
+            let href = format!("/p/{}/{}s/{}", user.project, user.kind, user.name);
+            view! {
+                <tr>
+                    <th scope="row">
+                        <a class="cell-main" href=href>{user.name}</a>
+                    </th>
+                    <td data-label="What">{user.kind}</td>
+                    <td data-label="Project">{user.project}</td>
+                    <td data-label="Tag">{user.tag}</td>
+                    <td data-label="How">{user.how}</td>
+                </tr>
+            }
+        })
+        .collect();
+    let body = if rows.is_empty() {
+        view! {
+            <Empty heading="Nothing uses this stream">
+                <p>"Builds whose Dockerfile takes in one of its tags, apps that run one, and tags that follow one will stand here."</p>
+            </Empty>
+        }
+        .into_any()
+    } else {
+        view! {
+            <div class="table-wrap">
+                <table class="table">
+                    <thead>
+                        <tr>
+                            <th scope="col">"Name"</th>
+                            <th scope="col">"What"</th>
+                            <th scope="col">"Project"</th>
+                            <th scope="col">"Tag"</th>
+                            <th scope="col">"How"</th>
+                        </tr>
+                    </thead>
+                    <tbody data-live="users">{rows}</tbody>
+                </table>
+            </div>
+        }
+        .into_any()
+    };
+    laid_out(&cx, "Used by", body, &project, &stream).await
+}
+
+/// `/p/:project/streams/:stream/settings`
+pub async fn settings_page(cx: Cx) -> PageResult {
+    let (project, stream) = open(&cx, Right::View).await?;
+    let path = format!("/p/{}/streams/{}", project.name, stream.name);
+    if !project.can_edit() {
+        let body =
+            view! { <p>"To change this stream you need the role editor. A project admin can give it to you."</p> };
+        return laid_out(&cx, "Settings", body.into_any(), &project, &stream).await;
+    }
+    let body = view! {
+        <form class="card stack content-narrow" method="post" action=format!("{path}/settings")>
+            <input type="hidden" name="version" value=stream.version />
+            <AreaField name="description" label="Description" value=stream.description.clone() rows=2 />
+            <div class="form-actions">
+                <button class="btn btn-primary">"Save"</button>
+            </div>
+        </form>
+        <form class="card stack content-narrow" method="post" action=format!("{path}/delete")>
+            <h2>"Delete this stream"</h2>
+            <p>"Its tags and their history go with it. Images stay until nothing needs them. It is refused while a build puts its image here or an app runs one of its tags."</p>
+            <TextField name="confirm" label=format!("Type {} to confirm", stream.name) autocomplete="off" />
+            <div class="form-actions">
+                <button class="btn btn-danger">"Delete stream"</button>
+            </div>
+        </form>
+    };
+    laid_out(&cx, "Settings", body.into_any(), &project, &stream).await
+}
+
+async fn post_check(cx: Cx, fields: Fields) -> Response {
+    let path = format!("/p/{}/streams/{}", cx.param("project"), cx.param("stream"));
+    cx.submit(&fields, &path, async {
+        let (project, stream) = open(&cx, Right::Edit).await?;
+        let mut after = String::new();
+        let mut asked = 0;
+        loop {
+            let page = cx.store().list_stream_imports(&stream.id, &after, 200).await?;
+            let Some(last) = page.last() else { break };
+            after.clone_from(&last.tag.name);
+            for due in &page {
+                cx.store().request_check(&project.name, &stream.name, &due.tag.name, &cx.actor()?).await?;
+                asked += 1;
+            }
+        }
+        match asked {
+            0 => Err(UiError::Conflict(
+                "no tag of this stream follows another registry, so there is nothing to check".to_owned(),
+            )),
+            _ => Ok(format!("{path}/imports")),
+        }
+    })
+    .await
+}
+
+async fn post_settings(cx: Cx, fields: Fields) -> Response {
+    let path = format!("/p/{}/streams/{}/settings", cx.param("project"), cx.param("stream"));
+    cx.submit(&fields, &path, async {
+        let (project, stream) = open(&cx, Right::Edit).await?;
+        let about = StreamFields {
+            description: fields.get("description").to_owned(),
+            labels: stream.labels,
+            annotations: stream.annotations,
+            local_lookup: stream.local_lookup == 1,
+        };
+        let version = fields.get("version").parse().ok();
+        cx.store().update_stream(&project.name, &stream.name, &about, version, &cx.actor()?).await?;
+        Ok(path.clone())
+    })
+    .await
+}
+
+async fn post_delete(cx: Cx, fields: Fields) -> Response {
+    let path = format!("/p/{}/streams/{}/settings", cx.param("project"), cx.param("stream"));
+    cx.submit(&fields, &path, async {
+        let (project, stream) = open(&cx, Right::Edit).await?;
+        if fields.get("confirm") != stream.name {
+            return Err(UiError::field("confirm", format!("Type {} to confirm", stream.name)));
+        }
+        cx.store().delete_stream(&project.name, &stream.name, &cx.actor()?).await?;
+        Ok(format!("/p/{}/streams", project.name))
+    })
+    .await
+}
+
+/// The tag of a stream, as build configs and apps name it.
+pub fn stream_tag(project: &str, stream: &str, tag: &str) -> StreamTag {
+    StreamTag { project: project.to_owned(), stream: stream.to_owned(), tag: tag.to_owned() }
+}

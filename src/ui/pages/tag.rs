@@ -1,0 +1,502 @@
+//! A tag: what it points to, its whole history with a way back on every row, who uses it; and what its buttons post to.
+
+use axum::response::Response;
+use axum::routing::post;
+use leptos::prelude::*;
+
+use super::history::{HistoryTable, RowPlace};
+use super::stream::stream_tag;
+use crate::model::{Cascade, Hold, RejectedDigest, Stream, Tag, TagEvent, TagImport};
+use crate::server::auth::Right;
+use crate::ui::app::PageResult;
+use crate::ui::components::{Act, Ago, Badge, CopyText, DigestText, Empty, More, PageSize, Pager, Tone, size_words};
+use crate::ui::context::{Cx, InProject};
+use crate::ui::error::UiError;
+use crate::ui::form::{Fields, Router};
+use crate::ui::shell::{Page, Section, Tab};
+
+/// What the tag's buttons post to; rolling back is in `tag_rollback`.
+pub fn router() -> Router {
+    Router::new()
+        .route("/p/{project}/streams/{stream}/tags/{tag}/hold", post(post_hold))
+        .route("/p/{project}/streams/{stream}/tags/{tag}/resume", post(post_resume))
+        .route("/p/{project}/streams/{stream}/tags/{tag}/check", post(post_check))
+        .route("/p/{project}/streams/{stream}/tags/{tag}/explain", post(post_explain))
+        .route("/p/{project}/streams/{stream}/tags/{tag}/undo", post(post_undo))
+        .route("/p/{project}/streams/{stream}/tags/{tag}/delete", post(post_delete))
+}
+
+/// A tag and all that its pages say about its state.
+pub struct Open {
+    pub project: InProject,
+    pub stream: Stream,
+    pub tag: Tag,
+    pub path: String,
+    hold: Option<Hold>,
+    /// The rollback that made the hold.
+    cascade: Option<Cascade>,
+    waiting: Option<TagEvent>,
+    import: Option<TagImport>,
+    rejected: Vec<RejectedDigest>,
+}
+
+/// The tag of the path; a deleted one too, since its history stays.
+pub async fn open(cx: &Cx, right: Right) -> Result<Open, UiError> {
+    let project = cx.project(right).await?;
+    let store = cx.store();
+    let stream = store.stream(&project.name, cx.param("stream")).await?;
+    let name = cx.param("tag");
+    let missing = || UiError::not_found("Tag", &format!("{}:{name}", stream.name));
+    let tag = store.find_tag(&project.name, &stream.name, name).await?.ok_or_else(missing)?;
+    let path = path_of(cx);
+    let hold = store.tag_hold(&tag.id).await?;
+    let cascade = match hold.as_ref().and_then(|hold| hold.cascade_id.as_deref()) {
+        Some(id) => store.find_cascade(id).await?,
+        None => None,
+    };
+    let waiting = if hold.is_some() { store.tag_waiting(&tag.id).await? } else { None };
+    let import = store.find_import(&tag.id).await?;
+    let rejected = store.list_rejected(&tag.id).await?;
+    Ok(Open { project, stream, tag, path, hold, cascade, waiting, import, rejected })
+}
+
+/// `/p/<project>/streams/<stream>/tags/<tag>` of the request.
+pub fn path_of(cx: &Cx) -> String {
+    format!("/p/{}/streams/{}/tags/{}", cx.param("project"), cx.param("stream"), cx.param("tag"))
+}
+
+fn laid_out(cx: &Cx, open: &Open, tab: &'static str, body: AnyView) -> PageResult {
+    let Open { project, stream, tag, path, .. } = open;
+    let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);
+    let pull = format!("{}/{}:{}", cx.settings().registry_host(), stream.repository(), tag.name);
+    let digest = tag.digest.clone().map(|digest| {
+        let href = format!("{stream_path}/images/{digest}");
+        view! {
+            <DigestText digest href />
+            {tag.moved_at.map(|at| view! { <span>"moved "<Ago at /></span> })}
+        }
+    });
+    let badge = view! {
+        {open.hold.as_ref().map(|_| view! { <Badge tone=Tone::Held text="Held" /> })}
+        {tag.deleted_at.map(|_| view! { <Badge tone=Tone::Muted text="Deleted" /> })}
+    };
+    let mut page = Page::new(tag.title(), body)
+        .kind("tag")
+        .within(project, Section::Streams)
+        .crumb("Streams", format!("/p/{}/streams", project.name))
+        .crumb(stream.name.clone(), stream_path)
+        .beside(badge)
+        .meta(view! { {digest} <CopyText text=pull /> })
+        .tabs(vec![
+            Tab::new("History", path.clone(), tab == "History"),
+            Tab::new("Used by", format!("{path}/used-by"), tab == "Used by"),
+        ]);
+    if project.can_edit() && tag.deleted_at.is_none() {
+        page = page.actions(buttons(open));
+    }
+    if let Some(hold) = &open.hold {
+        page = page.banner(held_banner(open, hold));
+    }
+    if let Some(import) = open.import.as_ref().filter(|import| import.failing_since.is_some()) {
+        page = page.banner(failing_banner(open, import));
+    }
+    Ok(page)
+}
+
+fn buttons(open: &Open) -> impl IntoView + use<> {
+    let path = &open.path;
+    let check =
+        open.import.as_ref().map(|_| view! { <Act action=format!("{path}/check") label="Check now" class="" /> });
+    let hold = match open.hold {
+        Some(_) => view! { <Act action=format!("{path}/resume") label="Resume" class="" /> },
+        None => view! { <Act action=format!("{path}/hold") label="Hold" class="" /> },
+    };
+    let (title, edit, delete) = (open.tag.title(), format!("{path}/edit"), format!("{path}/delete"));
+    view! {
+        <a class="btn btn-primary" href=format!("{path}/rollback")>
+            "Roll back…"
+        </a>
+        {check}
+        {hold}
+        <More on=title>
+            <a href=edit>"Change source…"</a>
+            <hr />
+            <a class="danger" href=delete>
+                "Delete…"
+            </a>
+        </More>
+    }
+}
+
+/// Who holds it since when and why, what waits; and while it is a rollback's hold, what the rollback did and the way out of it.
+fn held_banner(open: &Open, hold: &Hold) -> AnyView {
+    let path = &open.path;
+    let waits = match &open.waiting {
+        Some(event) => {
+            let digest = event.digest.clone().unwrap_or_default();
+            let href = format!("/p/{}/streams/{}/images/{digest}", open.project.name, open.stream.name);
+            view! {
+                <p>
+                    "1 newer waiting: "<DigestText digest href />{format!(" ({} by {}, ", event.kind, event.actor)}
+                    <Ago at=event.at />"). Resume applies it."
+                </p>
+            }
+            .into_any()
+        }
+        None => view! { <p>"Nothing newer waits. Imports, pushes, builds and followed tags do not move it until somebody resumes it."</p> }.into_any(),
+    };
+    let rejected = match open.rejected.len() {
+        0 => None,
+        1 => Some("1 image is marked rejected on this tag: no automation brings it back.".to_owned()),
+        count => Some(format!("{count} images are marked rejected on this tag: no automation brings them back.")),
+    };
+    let rejected = rejected.map(|rejected| view! { <p>{rejected}</p> });
+    let reason = hold.reason.clone().map(|reason| view! { <p>"Reason: "{reason}</p> });
+    let actions = open.project.can_edit().then(|| {
+        let undo = open
+            .cascade
+            .as_ref()
+            .map(|_| view! { <Act action=format!("{path}/undo") label="Undo" class="btn-small" on="the rollback" /> });
+        view! {
+            <div class="banner-actions">
+                {undo} <Act action=format!("{path}/resume") label="Resume" />
+                {hold.reason.is_none().then(|| explain(path))}
+            </div>
+        }
+    });
+    let cascade = open.cascade.as_ref().map(|cascade| {
+        let href = format!("/p/{}/cascades/{}", open.project.name, cascade.number);
+        view! { ": "<a href=href>{format!("cascade {}, {}", cascade.number, cascade.title)}</a> }
+    });
+    view! {
+        <section class="banner banner-held" aria-label="Held" data-live="hold">
+            <p>
+                <strong>{format!("Held by {} ", hold.actor)}<Ago at=hold.since /></strong>
+                {cascade}
+            </p>
+            {reason}
+            {rejected}
+            {waits}
+            {actions}
+        </section>
+    }
+    .into_any()
+}
+
+fn explain(path: &str) -> AnyView {
+    view! {
+        <form class="cluster" method="post" action=format!("{path}/explain")>
+            <input class="input w-64" name="reason" maxlength="300" placeholder="Why?" aria-label="Reason" required />
+            <button class="btn btn-small">"Add a reason"</button>
+        </form>
+    }
+    .into_any()
+}
+
+fn failing_banner(open: &Open, import: &TagImport) -> AnyView {
+    let source = open.tag.source.clone().unwrap_or_default();
+    let still = match open.tag.digest {
+        Some(_) => "The tag still points to the last good image, and pulls work.",
+        None => "It has no image yet.",
+    };
+    let reason = import.reason.clone().unwrap_or_else(|| "failed".to_owned());
+    view! {
+        <section class="banner banner-fail" aria-label="Import" data-live="import">
+            <p>
+                <strong>
+                    {if open.tag.digest.is_none() { "Never imported" } else { "The import fails" }}": "
+                    <code>{source}</code>
+                    {format!(" ({reason}) since ")}
+                    {import.failing_since.map(|at| view! { <Ago at /> })}
+                </strong>
+            </p>
+            {import.message.clone().map(|message| view! { <p>{message}</p> })}
+            <p>
+                {still}" Last try "{import.last_try_at.map(|at| view! { <Ago at /> })}
+                {import.next_at.map(|at| view! { ", next "<Ago at /> })}"."
+            </p>
+        </section>
+    }
+    .into_any()
+}
+
+/// `/p/:project/streams/:stream/tags/:tag` and `/history`
+pub async fn page(cx: Cx) -> PageResult {
+    let open = open(&cx, Right::View).await?;
+    let size = PageSize::of(&cx);
+    let before = cx.query("after").parse().ok();
+    let mut events = cx.store().list_history(&open.tag.id, before, size.limit()).await?;
+    let more = size.cut(&mut events);
+    let next = events.last().filter(|_| more).map(|last| last.number.to_string());
+    let place = RowPlace {
+        project_path: format!("/p/{}", open.project.name),
+        current: open.tag.event_sequence.filter(|_| open.tag.digest.is_some()),
+        current_digest: open.tag.digest.clone(),
+        rejected: open.rejected.iter().map(|rejected| rejected.digest.clone()).collect(),
+        can_edit: open.project.can_edit(),
+        with_tag: false,
+    };
+    let list = if events.is_empty() {
+        no_history(&open)
+    } else {
+        view! {
+            <a class="pill-new" data-new-pill hidden href="">"New rows"</a>
+            <HistoryTable place events />
+            <Pager cx=cx.clone() next />
+        }
+        .into_any()
+    };
+    let body = view! {
+        {list}
+        {about(&cx, &open)}
+    };
+    laid_out(&cx, &open, "History", body.into_any())
+}
+
+fn no_history(open: &Open) -> AnyView {
+    let (heading, text) = match (&open.import, open.tag.source_kind.as_deref()) {
+        (Some(import), _) if import.last_try_at.is_none() => {
+            ("The first import is on its way", "Its image will stand here in a moment.")
+        }
+        (Some(_), _) => ("Never imported", "The reason is above. The next check tries again; Check now does at once."),
+        (None, Some(_)) => ("What it follows has no image yet", "It gets its image when the tag it follows does."),
+        (None, None) => ("No image yet", "It gets one when somebody pushes it."),
+    };
+    view! { <Empty heading><p>{text}</p></Empty> }.into_any()
+}
+
+/// What the tag is for: where its images come from, and when.
+fn about(cx: &Cx, open: &Open) -> AnyView {
+    let tag = &open.tag;
+    let source = match (tag.source_kind.as_deref(), &tag.source) {
+        (Some("DockerImage"), Some(source)) => view! { "imports "<code>{source.clone()}</code> }.into_any(),
+        (Some("ImageStreamTag"), Some(source)) => view! { "follows "<code>{source.clone()}</code> }.into_any(),
+        (Some(_), Some(source)) => view! { "pinned to "<code>{source.clone()}</code> }.into_any(),
+        _ => "pushes and builds".into_any(),
+    };
+    let checks = open.import.as_ref().map(|import| {
+        let every = tag.interval_ms.unwrap_or_else(|| i64::try_from(cx.settings().import_interval.as_millis()).unwrap_or(i64::MAX));
+        let schedule = match tag.scheduled {
+            1 => format!("every {}", crate::ui::components::duration_words(every)),
+            _ => "only when asked".to_owned(),
+        };
+        view! {
+            <dt>"Checked"</dt>
+            <dd>{schedule}</dd>
+            <dt>"Last check"</dt>
+            <dd>{import.last_try_at.map_or_else(|| "not yet".into_any(), |at| view! { <Ago at />": "{import.outcome.clone()} }.into_any())}</dd>
+            <dt>"Next check"</dt>
+            <dd>
+                {match (import.requested_at, import.next_at) {
+                    (Some(_), _) => "now".into_any(),
+                    (None, Some(at)) => view! { <Ago at /> }.into_any(),
+                    (None, None) => "when asked".into_any(),
+                }}
+            </dd>
+        }
+    });
+    view! {
+        <section class="card" data-live="about">
+            <h2>"About this tag"</h2>
+            <dl class="facts">
+                <dt>"Source"</dt>
+                <dd>{source}</dd>
+                {checks}
+                <dt>"Rejected images"</dt>
+                <dd>
+                    {match open.rejected.len() {
+                        0 => "none".into_any(),
+                        _ => open.rejected.iter().map(|rejected| view! { <DigestText digest=rejected.digest.clone() />" " }).collect_view().into_any(),
+                    }}
+                </dd>
+            </dl>
+        </section>
+    }
+    .into_any()
+}
+
+/// `/p/:project/streams/:stream/tags/:tag/used-by`
+pub async fn used_by_page(cx: Cx) -> PageResult {
+    let open = open(&cx, Right::View).await?;
+    let of = stream_tag(&open.project.name, &open.stream.name, &open.tag.name);
+    let configs = cx.store().list_configs_using(&of).await?;
+    let apps = cx.store().list_apps_using(&open.tag.id).await?;
+    let followers = cx.store().list_followers(&open.tag.id).await?;
+    let now = open.tag.digest.clone();
+    let mut rows = Vec::new();
+    for config in configs {
+        let inputs = cx.store().list_inputs(&config.id).await?;
+        let used = inputs
+            .into_iter()
+            .find(|input| input.input_stream.as_deref() == Some(&of.stream))
+            .and_then(|input| input.used_digest);
+        let href = format!("/p/{}/builds/{}", config.project, config.name);
+        rows.push(user_row("build", href, config.name, used, now.as_deref()));
+    }
+    for app in apps {
+        let href = format!("/p/{}/apps/{}", app.project, app.name);
+        rows.push(user_row("app", href, app.name, app.wanted_digest, now.as_deref()));
+    }
+    for tag in followers {
+        let href = format!("/p/{}/streams/{}/tags/{}", tag.project, tag.stream, tag.name);
+        rows.push(user_row("tag that follows", href, tag.title(), tag.digest, now.as_deref()));
+    }
+    let body = if rows.is_empty() {
+        view! { <Empty heading="Nothing uses this tag"><p>"Builds that take it in, apps that run it and tags that follow it will stand here."</p></Empty> }.into_any()
+    } else {
+        view! {
+            <div class="table-wrap">
+                <table class="table">
+                    <thead>
+                        <tr>
+                            <th scope="col">"Name"</th>
+                            <th scope="col">"What"</th>
+                            <th scope="col">"Has"</th>
+                            <th scope="col">"State"</th>
+                        </tr>
+                    </thead>
+                    <tbody data-live="users">{rows}</tbody>
+                </table>
+            </div>
+        }
+        .into_any()
+    };
+    laid_out(&cx, &open, "Used by", body)
+}
+
+fn user_row(what: &'static str, href: String, name: String, has: Option<String>, newest: Option<&str>) -> AnyView {
+    let state = match (&has, newest) {
+        (Some(has), Some(newest)) if has == newest => view! { <Badge tone=Tone::Ok text="On current" /> },
+        (Some(_), Some(_)) => view! { <Badge tone=Tone::Warn text="Behind" /> },
+        _ => view! { <Badge tone=Tone::Muted text="Not yet" /> },
+    };
+    view! {
+        <tr>
+            <th scope="row">
+                <a class="cell-main" href=href>{name}</a>
+            </th>
+            <td data-label="What">{what}</td>
+            <td data-label="Has">{has.map(|digest| view! { <DigestText digest /> })}</td>
+            <td data-label="State">{state}</td>
+        </tr>
+    }
+    .into_any()
+}
+
+/// `/p/:project/streams/:stream/tags/:tag/delete`
+pub async fn delete_page(cx: Cx) -> PageResult {
+    let open = open(&cx, Right::Edit).await?;
+    let of = stream_tag(&open.project.name, &open.stream.name, &open.tag.name);
+    let configs = cx.store().list_configs_using(&of).await?;
+    let apps = cx.store().list_apps_using(&open.tag.id).await?;
+    let names: Vec<String> = configs
+        .iter()
+        .map(|config| format!("build {}", config.name))
+        .chain(apps.iter().map(|app| format!("app {}", app.name)))
+        .collect();
+    let used = match names.as_slice() {
+        [] => "No build takes it in and no app runs it.".to_owned(),
+        names => format!("In use by {}.", names.join(", ")),
+    };
+    let size = match &open.tag.digest {
+        Some(digest) => cx.store().find_image(digest).await?.map(|image| size_words(image.size)),
+        None => None,
+    };
+    let body = view! {
+        <form class="dialog" method="post">
+            <p>{used}</p>
+            <p>
+                "The image stays"{size.map(|size| format!(" ({size})"))}
+                ", and so does the tag's history: a push, an import or a roll back brings the tag back. Pulls by this tag's name stop at once."
+            </p>
+            <div class="form-actions">
+                <a class="btn" href=open.path.clone()>
+                    "Cancel"
+                </a>
+                <button class="btn btn-danger">"Delete tag"</button>
+            </div>
+        </form>
+    };
+    let stream_path = format!("/p/{}/streams/{}", open.project.name, open.stream.name);
+    Ok(Page::new(format!("Delete {}?", open.tag.title()), body)
+        .kind("tag")
+        .within(&open.project, Section::Streams)
+        .crumb(open.stream.name.clone(), stream_path)
+        .crumb(open.tag.name.clone(), open.path.clone())
+        .narrow())
+}
+
+async fn post_delete(cx: Cx, fields: Fields) -> Response {
+    let path = path_of(&cx);
+    cx.submit(&fields, &format!("{path}/delete"), async {
+        let project = cx.project(Right::Edit).await?;
+        cx.store().delete_tag(&project.name, cx.param("stream"), cx.param("tag"), &cx.actor()?).await?;
+        Ok(format!("/p/{}/streams/{}", project.name, cx.param("stream")))
+    })
+    .await
+}
+
+async fn post_hold(cx: Cx, fields: Fields) -> Response {
+    let path = path_of(&cx);
+    cx.submit(&fields, &path, async {
+        let project = cx.project(Right::Edit).await?;
+        let (stream, tag) = (cx.param("stream"), cx.param("tag"));
+        cx.store().hold_tag(&project.name, stream, tag, fields.some("reason"), &cx.actor()?).await?;
+        Ok(path.clone())
+    })
+    .await
+}
+
+async fn post_resume(cx: Cx, fields: Fields) -> Response {
+    let path = path_of(&cx);
+    cx.submit(&fields, &path, async {
+        let project = cx.project(Right::Edit).await?;
+        cx.store().resume_tag(&project.name, cx.param("stream"), cx.param("tag"), &cx.actor()?).await?;
+        Ok(path.clone())
+    })
+    .await
+}
+
+async fn post_check(cx: Cx, fields: Fields) -> Response {
+    let path = path_of(&cx);
+    cx.submit(&fields, &path, async {
+        let project = cx.project(Right::Edit).await?;
+        cx.store().request_check(&project.name, cx.param("stream"), cx.param("tag"), &cx.actor()?).await?;
+        Ok(path.clone())
+    })
+    .await
+}
+
+async fn post_explain(cx: Cx, fields: Fields) -> Response {
+    let path = path_of(&cx);
+    cx.submit(&fields, &path, async {
+        let open = open(&cx, Right::Edit).await?;
+        let reason = fields.required("reason", "Write why it is held")?;
+        check_reason(reason)?;
+        let hold = open.hold.ok_or_else(|| UiError::Conflict(format!("{} is not held any more", open.tag.title())))?;
+        cx.store().explain_hold(&hold.id, &open.project.name, &open.tag.title(), reason, &cx.actor()?).await?;
+        Ok(path.clone())
+    })
+    .await
+}
+
+/// Undoes the rollback whose hold is on the tag.
+async fn post_undo(cx: Cx, fields: Fields) -> Response {
+    let path = path_of(&cx);
+    cx.submit(&fields, &path, async {
+        let open = open(&cx, Right::Edit).await?;
+        let gone = || UiError::Conflict(format!("{} is not held by a rollback any more", open.tag.title()));
+        let cascade = open.cascade.as_ref().ok_or_else(gone)?;
+        cx.store().undo_cascade(&open.project.name, cascade.number, &cx.actor()?).await?;
+        Ok(path.clone())
+    })
+    .await
+}
+
+/// Reasons are one line for people, not an essay.
+pub fn check_reason(reason: &str) -> Result<(), UiError> {
+    match reason.chars().count() {
+        0..=300 => Ok(()),
+        count => Err(UiError::field("reason", format!("At most 300 characters, this has {count}"))),
+    }
+}

@@ -1,0 +1,380 @@
+//! Rolling a tag back: the one click, and the dialog as a page of its own, which shows first what would happen.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::post;
+use leptos::prelude::*;
+
+use super::tag::{Open, check_reason, open, path_of};
+use crate::model::{Action, EventKind, Image, ImageConfig, Outcome, Plan, RollbackMode, TagEvent};
+use crate::server::auth::Right;
+use crate::server::store::{self, TagRollback};
+use crate::ui::app::PageResult;
+use crate::ui::components::{
+    Ago, CheckField, DigestText, Empty, SelectField, TextField, Who, duration_words, size_words,
+};
+use crate::ui::context::Cx;
+use crate::ui::error::UiError;
+use crate::ui::form::{Fields, Router};
+use crate::ui::shell::{Page, Section};
+
+/// From how many replicas on one click leads to the dialog instead.
+const MANY_REPLICAS: u32 = 50;
+
+/// `POST …/rollback`
+pub fn router() -> Router {
+    Router::new().route("/p/{project}/streams/{stream}/tags/{tag}/rollback", post(post_rollback))
+}
+
+/// `/p/:project/streams/:stream/tags/:tag/rollback?to=<sequence>`
+pub async fn page(cx: Cx) -> PageResult {
+    let open = open(&cx, Right::Edit).await?;
+    let title = format!("Roll back {}?", open.tag.title());
+    let candidates = candidates(&cx, &open).await?;
+    let to = cx.form.value("to").unwrap_or_else(|| cx.query("to")).parse::<i64>().ok();
+    let to = to.or_else(|| candidates.first().map(|event| event.sequence));
+    let tag_path = open.path.clone();
+    let body = match to {
+        Some(to) => dialog(&cx, &open, &candidates, to).await?,
+        None => view! {
+            <Empty heading="There is no earlier image">
+                <p>"This tag has pointed to one image only. As soon as it moves, the image before can be brought back here."</p>
+                <p>
+                    <a class="btn" href=tag_path>
+                        "Back to the tag"
+                    </a>
+                </p>
+            </Empty>
+        }
+        .into_any(),
+    };
+    Ok(Page::new(title, body)
+        .kind("tag")
+        .within(&open.project, Section::Streams)
+        .crumb(open.stream.name.clone(), format!("/p/{}/streams/{}", open.project.name, open.stream.name))
+        .crumb(open.tag.name.clone(), open.path.clone()))
+}
+
+/// Rows one can go back to: each image once, where it was last.
+async fn candidates(cx: &Cx, open: &Open) -> Result<Vec<TagEvent>, UiError> {
+    let events = cx.store().list_history(&open.tag.id, None, 100).await?;
+    let mut seen = std::collections::BTreeSet::from([open.tag.digest.clone().unwrap_or_default()]);
+    let moved = events.into_iter().filter(|event| event.outcome == Outcome::Moved);
+    Ok(moved.filter(|event| event.digest.as_ref().is_some_and(|digest| seen.insert(digest.clone()))).collect())
+}
+
+async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Result<AnyView, UiError> {
+    let store = cx.store();
+    let target = store.find_event(to).await?.filter(|event| event.tag_id == open.tag.id && event.digest.is_some());
+    let target = target.ok_or_else(|| UiError::field("to", format!("{} has no such row", open.tag.title())))?;
+    let current = match open.tag.event_sequence {
+        Some(sequence) => store.find_event(sequence).await?,
+        None => None,
+    };
+    let (now, then) = (image(cx, current.as_ref()).await?, image(cx, Some(&target)).await?);
+    let plan = store.plan(&Action::Move { tag: &open.tag.id, dependents: true }).await?;
+    let same = open.tag.digest == target.digest;
+    let problem = match (&then, same) {
+        (_, true) => Some("The tag points to this image now."),
+        (None, _) => Some("The image of this row is gone: it is not stored here any more."),
+        _ => None,
+    };
+    let other: Vec<(String, String)> = candidates
+        .iter()
+        .map(|event| {
+            let digest = event.digest.as_deref().map(crate::ui::components::short_digest).unwrap_or_default();
+            (event.sequence.to_string(), format!("#{} · {digest} · {} by {}", event.number, event.kind, event.actor))
+        })
+        .collect();
+    let path = format!("{}/rollback", open.path);
+    Ok(view! {
+        <form class="toolbar" method="get">
+            <SelectField name="to" label="Back to" options=other value=to.to_string() />
+            <button class="btn self-end">"Show"</button>
+        </form>
+        <form class="card stack" method="post" action=path>
+            <input type="hidden" name="to" value=to />
+            <input type="hidden" name="seen" value=open.tag.event_sequence />
+            <input type="hidden" name="dialog" value="1" />
+            <div class="field-row">
+                {side("From", current.as_ref(), now.as_ref())} {side("To", Some(&target), then.as_ref())}
+            </div>
+            {now.as_ref().zip(then.as_ref()).filter(|_| !same).map(|(now, then)| differences(now, then))}
+            <section class="stack gap-2">
+                <h2>"What will happen"</h2>
+                {effects(&plan)}
+                {modes(cx)}
+            </section>
+            <section class="stack gap-2">
+                <h2>"What is prevented"</h2>
+                <CheckField
+                    name="reject"
+                    checked=true
+                    label="Mark the image it leaves as rejected"
+                    hint="Imports, pushes, followed tags and builds will not bring it back."
+                />
+                <p>"The tag is held until somebody resumes it. Checks and pushes go on and show what is newer as waiting."</p>
+            </section>
+            <TextField name="reason" label="Reason" maxlength=300 hint="For whoever asks later. Not required." autofocus=true />
+            {problem.map(|problem| view! { <p class="error" id="problem">{problem}</p> })}
+            <div class="form-actions">
+                <a class="btn" href=open.path.clone()>
+                    "Cancel"
+                </a>
+                <button class="btn btn-danger" disabled=problem.is_some() aria-describedby=problem.map(|_| "problem")>
+                    "Roll back"
+                </button>
+            </div>
+        </form>
+    }
+    .into_any())
+}
+
+async fn image(cx: &Cx, event: Option<&TagEvent>) -> Result<Option<(Image, ImageConfig, Vec<String>)>, UiError> {
+    let Some(digest) = event.and_then(|event| event.digest.as_deref()) else { return Ok(None) };
+    let Some(image) = cx.store().find_image(digest).await? else { return Ok(None) };
+    let config = image.config.as_deref().and_then(|config| serde_json::from_str(config).ok()).unwrap_or_default();
+    let layers = cx.store().list_layers(digest).await?.into_iter().map(|layer| layer.layer_digest).collect();
+    Ok(Some((image, config, layers)))
+}
+
+fn side(heading: &'static str, event: Option<&TagEvent>, image: Option<&(Image, ImageConfig, Vec<String>)>) -> AnyView {
+    let Some(event) = event else {
+        return view! { <div><h2>{heading}</h2><p class="muted">"no image"</p></div> }.into_any();
+    };
+    let source = match (&event.build, event.kind) {
+        (Some(build), _) => format!("built by {build}"),
+        (None, EventKind::Import) => format!("imported as {}", event.reference.clone().unwrap_or_default()),
+        (None, kind) => kind.to_string(),
+    };
+    let platform = image.and_then(|(image, ..)| Some(format!("{}/{}", image.os.clone()?, image.architecture.clone()?)));
+    view! {
+        <div class="stack gap-1">
+            <h2>{heading}</h2>
+            <DigestText digest=event.digest.clone().unwrap_or_default() />
+            <p class="small">{format!("#{} · {source}", event.number)}</p>
+            <p class="small muted">"Here since "<Ago at=event.at />", by "<Who kind=event.actor_kind name=event.actor.clone() /></p>
+            <p class="small muted">
+                {[platform, image.map(|(image, ..)| size_words(image.size))].into_iter().flatten().collect::<Vec<_>>().join(" · ")}
+            </p>
+        </div>
+    }
+    .into_any()
+}
+
+/// How the images' configurations differ, each as a line; `true` marks what deserves a second look.
+fn config_differences(now: &ImageConfig, then: &ImageConfig) -> Vec<(bool, String)> {
+    let mut lines = Vec::new();
+    let mut compare = |what: &str, now: String, then: String, warn: bool| {
+        if now != then {
+            let words = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+            lines.push((warn, format!("{what}: {} → {}", words(&now), words(&then))));
+        }
+    };
+    let (a, b) = (&now.config, &then.config);
+    let root = |user: &str| matches!(user.split(':').next(), Some("" | "0" | "root") | None);
+    let user = |user: &str| if user.is_empty() { "root".to_owned() } else { user.to_owned() };
+    compare("User", user(&a.user), user(&b.user), root(&b.user) && !root(&a.user));
+    compare("Entrypoint", a.entrypoint.join(" "), b.entrypoint.join(" "), false);
+    compare("Command", a.cmd.join(" "), b.cmd.join(" "), false);
+    compare("Working directory", a.working_dir.clone(), b.working_dir.clone(), false);
+    compare("Ports", a.exposed_ports.join(", "), b.exposed_ports.join(", "), true);
+    let platform = |config: &ImageConfig| format!("{}/{}", config.os, config.architecture);
+    compare("Platform", platform(now), platform(then), true);
+    for pair in b.env.iter().filter(|pair| !a.env.contains(pair)) {
+        let name = pair.split('=').next().unwrap_or_default();
+        let verb = if now.env(name).is_some() { "changes" } else { "is set" };
+        lines.push((false, format!("Environment: {name} {verb}")));
+    }
+    for name in a.env.iter().filter_map(|pair| pair.split('=').next()).filter(|name| then.env(name).is_none()) {
+        lines.push((false, format!("Environment: {name} is gone")));
+    }
+    lines
+}
+
+fn differences(now: &(Image, ImageConfig, Vec<String>), then: &(Image, ImageConfig, Vec<String>)) -> AnyView {
+    let shared = then.2.iter().filter(|layer| now.2.contains(layer)).count();
+    let delta = then.0.size - now.0.size;
+    let sign = if delta >= 0 { "+" } else { "" };
+    let lines: Vec<_> = config_differences(&now.1, &then.1)
+        .into_iter()
+        .map(|(warn, line)| {
+            let mark = warn.then(|| view! { <strong>"Look: "</strong> });
+            view! { <li>{mark} {line}</li> }
+        })
+        .collect();
+    let config = if lines.is_empty() {
+        view! { <p>"How it runs does not differ: same user, command, ports and environment."</p> }.into_any()
+    } else {
+        view! { <ul class="stack gap-1">{lines}</ul> }.into_any()
+    };
+    view! {
+        <section class="stack gap-2">
+            <h2>"What changes"</h2>
+            <p>
+                {format!("{sign}{}; {shared} of {} layers are shared.", size_words(delta), then.2.len())}
+            </p>
+            {config}
+        </section>
+    }
+    .into_any()
+}
+
+/// The plan in a sentence, and as a list.
+fn effects(plan: &Plan) -> AnyView {
+    let (builds, apps) = (plan.builds().count(), plan.rollouts().count());
+    let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let sentence = match (builds, apps) {
+        (0, 0) => "The tag moves. Nothing is built on it and no app runs it.".to_owned(),
+        (0, apps) => {
+            format!("The tag moves and {} ({}) roll.", plural(apps, "app"), plural(plan.replicas() as usize, "replica"))
+        }
+        (builds, apps) => format!(
+            "The tag moves, {} run in {}, then {} ({}) roll{}.",
+            plural(builds, "build"),
+            plural(plan.waves().saturating_sub(u32::from(apps > 0)) as usize, "step"),
+            plural(apps, "app"),
+            plural(plan.replicas() as usize, "replica"),
+            plan.usual_ms()
+                .filter(|ms| *ms > 0)
+                .map(|ms| format!("; about {}", duration_words(ms)))
+                .unwrap_or_default()
+        ),
+    };
+    let steps: Vec<_> = plan
+        .steps
+        .iter()
+        .map(|step| {
+            let what = match (step.kind, step.why) {
+                (_, Some(why)) => format!("{} is not touched: {why}", step.name),
+                ("build", _) => format!("step {}: build {}", step.wave, step.name),
+                (_, _) => format!(
+                    "step {}: app {} rolls ({})",
+                    step.wave,
+                    step.name,
+                    plural(step.replicas.unwrap_or(0) as usize, "replica")
+                ),
+            };
+            view! { <li>{what}</li> }
+        })
+        .collect();
+    let list = (!steps.is_empty()).then(|| {
+        view! {
+            <details>
+                <summary>"In order"</summary>
+                <ol class="stack gap-1">{steps}</ol>
+            </details>
+        }
+    });
+    view! {
+        <p>{sentence}</p>
+        {list}
+    }
+    .into_any()
+}
+
+fn modes(cx: &Cx) -> AnyView {
+    let chosen = cx.form.value("mode").unwrap_or("rebuild").to_owned();
+    let modes = [
+        (
+            RollbackMode::Rebuild,
+            "This tag and everything built on it",
+            "What is built on it is built again, then apps roll.",
+        ),
+        (RollbackMode::Tag, "Only this tag", "What is built on it keeps what it has."),
+        (
+            RollbackMode::Restore,
+            "Put what is built on it back to what it had then",
+            "At once and without builds, with the images of that time.",
+        ),
+    ];
+    let choices: Vec<_> = modes
+        .into_iter()
+        .map(|(mode, words, hint)| {
+            view! {
+                <label class="choice">
+                    <input type="radio" name="mode" value=mode.as_str() checked=chosen == mode.as_str() />
+                    <span>{words}<span class="hint cell-sub">{hint}</span></span>
+                </label>
+            }
+        })
+        .collect();
+    view! {
+        <fieldset class="stack gap-1">
+            <legend class="visually-hidden">"How far it goes"</legend>
+            {choices}
+        </fieldset>
+    }
+    .into_any()
+}
+
+/// One click sends `to` and `seen` only and acts with the defaults; the dialog sends the rest.
+async fn post_rollback(cx: Cx, fields: Fields) -> Response {
+    let path = path_of(&cx);
+    let dialog = fields.ticked("dialog");
+    let back = format!("{path}/rollback?to={}", urlencoding::encode(fields.get("to")));
+    match roll_back(&cx, &fields, dialog).await {
+        Ok(true) => Redirect::to(&path).into_response(),
+        Ok(false) => Redirect::to(&back).into_response(),
+        Err(error) => {
+            let page = if dialog || error.status() == StatusCode::CONFLICT { &back } else { &path };
+            cx.refuse(&fields, page, &error).await
+        }
+    }
+}
+
+/// Rolls back; false when it should be looked at first.
+async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiError> {
+    let project = cx.project(Right::Edit).await?;
+    let (stream, tag) = (cx.param("stream"), cx.param("tag"));
+    let to = fields.get("to").parse().map_err(|_| UiError::field("to", "Choose a row to go back to"))?;
+    let mode = match fields.some("mode") {
+        Some(_) => fields.parse("mode")?,
+        None => RollbackMode::Rebuild,
+    };
+    let reason = fields.some("reason");
+    check_reason(reason.unwrap_or_default())?;
+    if !dialog {
+        let tag = cx.store().tag(&project.name, stream, tag).await?;
+        let plan = cx.store().plan(&Action::Move { tag: &tag.id, dependents: true }).await?;
+        if plan.replicas() > MANY_REPLICAS {
+            return Ok(false);
+        }
+    }
+    let rollback = TagRollback {
+        to,
+        mode,
+        reason,
+        seen: fields.get("seen").parse().ok(),
+        reject: !dialog || fields.ticked("reject"),
+    };
+    match cx.store().roll_back_tag(&project.name, stream, tag, &rollback, &cx.actor()?).await {
+        Ok(_) => Ok(true),
+        Err(store::Error::Conflict(what)) if what.starts_with("The tag moved") => Err(UiError::Conflict(format!(
+            "{what}. Below is what going back from there does; press Roll back to do it"
+        ))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_how_images_run_differently() {
+        let config = |text: &str| serde_json::from_str::<ImageConfig>(text).unwrap();
+        let now = config(
+            r#"{"os":"linux","architecture":"amd64","config":{"User":"1001","Env":["A=1","B=2"],"Cmd":["httpd"]}}"#,
+        );
+        let then =
+            config(r#"{"os":"linux","architecture":"amd64","config":{"Env":["A=1","C=3"],"Cmd":["httpd","-f"]}}"#);
+        let lines = config_differences(&now, &then);
+        let text: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
+        assert_eq!(
+            text,
+            ["User: 1001 → root", "Command: httpd → httpd -f", "Environment: C is set", "Environment: B is gone"]
+        );
+        assert!(lines[0].0, "running as root again deserves a look");
+    }
+}
