@@ -112,6 +112,11 @@ pub fn repository() -> tempfile::TempDir {
     directory
 }
 
+/// Seconds to sleep by which a process is told from those of tests that run at the same time.
+fn unlike_any_other() -> String {
+    rand::random_range(100_000..1_000_000).to_string()
+}
+
 /// One builder under test.
 struct Bench<'a> {
     builder: &'a dyn Builder,
@@ -349,17 +354,19 @@ impl Bench<'_> {
     }
 
     async fn cancelling_leaves_nothing(&self, base: &PinnedInput) {
-        let job = self.inline("cancelled", "FROM base:latest\nRUN sleep 98761\n", &[base]);
+        let sleep = unlike_any_other();
+        let job = self.inline("cancelled", &format!("FROM base:latest\nRUN sleep {sleep}\n"), &[base]);
         let id = job.id.clone();
         let (result, _) = self.run_until(job, CancellationToken::new(), Some("RUN sleep")).await;
         assert_eq!(result, Err(BuildFailure::Cancelled));
-        assert_eq!(Self::processes(&id, "98761"), 0, "processes are left");
+        assert_eq!(Self::processes(&id, &sleep), 0, "processes are left");
         assert!(!self.directory.join("work").join(&id).exists(), "its directory is left");
     }
 
     /// The future is dropped as when a server dies, except that a process of its own stands for one left behind.
     async fn reaping_ends_what_was_left(&self, base: &PinnedInput) {
-        let job = self.inline("left", "FROM base:latest\nRUN sleep 98762\n", &[base]);
+        let sleep = unlike_any_other();
+        let job = self.inline("left", &format!("FROM base:latest\nRUN sleep {sleep}\n"), &[base]);
         let id = job.id.clone();
         let (sender, mut receiver) = mpsc::channel(4);
         let mut run = self.builder.run(job, sender, CancellationToken::new());
@@ -375,10 +382,10 @@ impl Bench<'_> {
             () = started => {}
         }
         drop(run);
-        let mut orphan = Command::new("sleep").arg("98762").env(process::MARKER, &id).spawn().unwrap();
+        let mut orphan = Command::new("sleep").arg(&sleep).env(process::MARKER, &id).spawn().unwrap();
         self.builder.reap(&id).await.unwrap();
         orphan.wait().unwrap();
-        assert_eq!(Self::processes(&id, "98762"), 0, "processes are left");
+        assert_eq!(Self::processes(&id, &sleep), 0, "processes are left");
         assert!(!self.directory.join("work").join(&id).exists(), "its directory is left");
         self.builder.reap(&id).await.unwrap();
     }
