@@ -383,6 +383,7 @@ impl Bench<'_> {
         }
         drop(run);
         let mut orphan = Command::new("sleep").arg(&sleep).env(process::MARKER, &id).spawn().unwrap();
+        process::until_marked(&id).await;
         self.builder.reap(&id).await.unwrap();
         orphan.wait().unwrap();
         assert_eq!(Self::processes(&id, &sleep), 0, "processes are left");

@@ -2,14 +2,14 @@
 //!
 //! Every process carries `WEIR_BUILD_ID`, so a later server finds what an earlier one left ([`kill_marked`]).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
@@ -202,8 +202,20 @@ impl Group {
         if ended.is_err() {
             let _ = tokio::time::timeout(GRACE, self.child.wait()).await;
         }
+        self.gone().await;
         self.id = None;
         ended
+    }
+
+    /// Waits until nothing of the group is left: a process that was killed still exists for a moment. The first process of a PID
+    /// namespace is gone only after all others in it.
+    async fn gone(&self) {
+        let Some(id) = self.id else { return };
+        let deadline = Instant::now() + GRACE;
+        // Somebody else's child may stay as a zombie for as long as its parent likes.
+        while test_kill_process_group(id).is_ok() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }
 
@@ -215,11 +227,14 @@ impl Drop for Group {
 
 /// Kills every process of the user we run as that carries `marker`, until none is left. Returns how many there were.
 pub async fn kill_marked(marker: &str) -> anyhow::Result<usize> {
-    let mut killed = std::collections::HashSet::new();
+    let mut killed = HashSet::new();
+    let mut clean = 0;
     for _ in 0..100 {
         let entry = format!("{MARKER}={marker}");
         let found = tokio::task::spawn_blocking(move || marked(&entry)).await?;
-        if found.is_empty() {
+        // In the midst of `exec` a process shows no environment: one look alone may miss it.
+        clean = if found.is_empty() { clean + 1 } else { 0 };
+        if clean == 2 {
             return Ok(killed.len());
         }
         for pid in found {
@@ -231,6 +246,14 @@ pub async fn kill_marked(marker: &str) -> anyhow::Result<usize> {
     anyhow::bail!(
         "processes of build {marker} do not end: look for them with grep -l {MARKER}={marker} /proc/*/environ"
     )
+}
+
+/// Waits until a process that was just started shows its mark.
+#[cfg(test)]
+pub async fn until_marked(marker: &str) {
+    while marked(&format!("{MARKER}={marker}")).is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// The processes whose environment has `entry`. Those that are gone meanwhile, or another user's, are not.
@@ -294,6 +317,7 @@ mod tests {
     async fn finds_what_was_left_behind() {
         let marker = "left-behind-7f1e";
         let mut orphan = sh("exec sleep 600", marker).kill_on_drop(false).spawn().unwrap();
+        until_marked(marker).await;
         assert_eq!(kill_marked(marker).await.unwrap(), 1);
         assert!(!orphan.wait().await.unwrap().success());
     }

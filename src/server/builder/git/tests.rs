@@ -246,10 +246,12 @@ async fn a_fetch_that_is_cancelled_ends() {
     let source = GitSource { uri, ..GitSource::default() };
     let accepted = tokio::task::spawn_blocking(move || listener.accept());
     let stop = async {
-        accepted.await.unwrap().unwrap();
+        let connection = accepted.await.unwrap().unwrap();
         cancel.cancel();
+        // Open until the end: git is to be killed, not to give up.
+        connection
     };
-    let (result, ()) = tokio::join!(fetch.run(&source, None), stop);
+    let (result, _connection) = tokio::join!(fetch.run(&source, None), stop);
     assert_eq!(result, Err(BuildFailure::Cancelled));
     assert_eq!(process::kill_marked(marker).await.unwrap(), 0);
 }
