@@ -6,4 +6,5 @@ mod serving;
 mod stories;
 #[allow(dead_code, reason = "no test uses all of it")]
 mod support;
+mod ui;
 mod upstreams;

@@ -18,8 +18,9 @@ pub struct CatalogStream {
     pub size: Option<i64>,
     /// How that tag came to move: one of [`EventKind`]'s words.
     pub newest_kind: Option<String>,
-    /// What some tag imports.
+    /// What some tag imports, and what build config puts its image into some tag.
     pub imports: Option<String>,
+    pub built_by: Option<String>,
     /// Tags whose last check failed, tags that are held, tags that never got an image.
     pub failing: i64,
     pub held: i64,
@@ -106,6 +107,7 @@ macro_rules! catalog_page {
             "select s.id, s.name, s.description, n.name as newest_tag, n.digest, n.moved_at, i.size, e.kind as newest_kind, \
              (select count(*) from tags t where t.stream_id = s.id and t.deleted_at is null) as tags, \
              (select min(t.source) from tags t where t.stream_id = s.id and t.source_kind = 'DockerImage') as imports, \
+             (select min(c.name) from build_configs c join tags t on t.id = c.output_tag_id where t.stream_id = s.id) as built_by, \
              (select count(*) from tag_imports m join tags t on t.id = m.tag_id where t.stream_id = s.id and m.outcome = 'failed') as failing, \
              (select count(*) from holds h join tags t on t.id = h.tag_id where t.stream_id = s.id and h.ended_at is null) as held, \
              (select count(*) from tags t where t.stream_id = s.id and t.moved_at is null and t.has_spec = 1 and t.deleted_at is null) as never, \
@@ -140,6 +142,7 @@ macro_rules! select_catalog_tag {
              e.kind, e.actor_kind, e.actor, case when b.id is null then null else c.name || '-' || cast(b.number as text) end as build, \
              m.next_at, m.last_ok_at, m.failing_since, m.reason, h.actor as held_by, h.since as held_since, \
              (select x.sequence from tag_events x where x.tag_id = t.id and x.outcome = 'moved' and x.digest <> t.digest \
+               and not exists (select 1 from rejected_digests r where r.tag_id = t.id and r.digest = x.digest and r.ended_at is null) \
                order by x.number desc limit 1) as back_to, \
              (select count(distinct k.config_id) from build_inputs k join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
                where k.input_project = p.name and k.input_stream = s.name and k.input_tag = t.name) as builds, \

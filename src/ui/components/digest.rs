@@ -5,8 +5,11 @@ use leptos::prelude::*;
 /// The algorithm and the first 12 hex digits.
 pub fn short_digest(digest: &str) -> String {
     match digest.split_once(':') {
-        Some((algorithm, hex)) => format!("{algorithm}:{}", hex.get(..12).unwrap_or(hex)),
-        None => digest.to_owned(),
+        // Other text has colons, too: ports, tags.
+        Some((algorithm, hex)) if algorithm.starts_with("sha") => {
+            format!("{algorithm}:{}", hex.get(..12).unwrap_or(hex))
+        }
+        _ => digest.to_owned(),
     }
 }
 

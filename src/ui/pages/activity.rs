@@ -124,13 +124,25 @@ fn row(path: &str, entry: LedgerRow) -> AnyView {
             <td data-label="Who">
                 <Who kind=entry.actor_kind name=entry.actor.clone() />
             </td>
-            <td data-label="Did">{entry.action.replace(['.', '-'], " ")}</td>
+            <td data-label="Did">{action_words(&entry.action)}</td>
             <td data-label="What">{object}</td>
             <td data-label="From → to">{change.map(|change| view! { <span class="mono small" title=full>{change}</span> })}</td>
-            <td data-label="Why">{entry.reason.clone()} {cause}</td>
+            <td data-label="Why" class="break">
+                {entry.reason.clone()} {cause}
+            </td>
         </tr>
     }
     .into_any()
+}
+
+/// `tag.skip-held` as people say it.
+fn action_words(action: &str) -> String {
+    match action {
+        "tag.api" => "tag moved".to_owned(),
+        "tag.skip-held" => "tag held back".to_owned(),
+        "tag.skip-rejected" => "tag: rejected image skipped".to_owned(),
+        other => other.replace(['.', '-'], " "),
+    }
 }
 
 fn brief(value: Option<&str>) -> String {

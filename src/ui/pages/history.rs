@@ -35,10 +35,9 @@ pub fn HistoryTable(place: RowPlace, events: Vec<TagEvent>) -> impl IntoView {
                     <tr>
                         <th scope="col" class="num">"#"</th>
                         {with_tag.then(|| view! { <th scope="col">"Tag"</th> })}
-                        <th scope="col">"When"</th>
+                        <th scope="col">"Moved"</th>
                         <th scope="col">"Image"</th>
                         <th scope="col">"How"</th>
-                        <th scope="col">"By"</th>
                         <th scope="col">"Why"</th>
                         <th scope="col" class="num">"Size"</th>
                         <th scope="col"><span class="visually-hidden">"Actions"</span></th>
@@ -88,18 +87,18 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
                 {event.number}
             </th>
             {tag}
-            <td data-label="When">
+            <td data-label="Moved">
                 <Ago at=event.at />
+                <span class="cell-sub">
+                    <Who kind=event.actor_kind name=event.actor.clone() />
+                </span>
             </td>
             <td data-label="Image">
                 <span class="cluster gap-x-2 gap-y-0">{image} {state}</span>
             </td>
             <td data-label="How">{how(place, &event)}</td>
-            <td data-label="By">
-                <Who kind=event.actor_kind name=event.actor.clone() />
-            </td>
             <td data-label="Why">{why(place, &event)}</td>
-            <td class="num" data-label="Size">
+            <td class="num nowrap" data-label="Size">
                 {event.size.map(size_words)}
             </td>
             <td>{actions(place, &tag_path, &event)}</td>
@@ -155,7 +154,8 @@ fn actions(place: &RowPlace, tag_path: &str, event: &TagEvent) -> AnyView {
     let open = format!("{}/streams/{}/images/{digest}", place.project_path, event.stream);
     let differs = place.current_digest.as_ref().is_some_and(|current| current != digest);
     let here = format!("to #{}", event.number);
-    let back = (place.can_edit && differs).then(|| {
+    // What a hold kept back is applied by resuming, not by going back.
+    let back = (place.can_edit && differs && event.outcome == Outcome::Moved).then(|| {
         let fields = vec![
             ("to", event.sequence.to_string()),
             ("seen", place.current.map(|seen| seen.to_string()).unwrap_or_default()),
@@ -173,7 +173,7 @@ fn actions(place: &RowPlace, tag_path: &str, event: &TagEvent) -> AnyView {
     });
     let (on, copied) = (format!("#{}", event.number), digest.clone());
     view! {
-        <div class="row-actions">
+        <div class="row-actions flex-nowrap">
             {back} <More on=on>
                 <a href=open>"Open image"</a>
                 {compare}

@@ -36,9 +36,9 @@ pub async fn page(cx: Cx) -> PageResult {
     }
     let body = view! {
         <div class="tiles" data-live="tiles">
-            {tile("Needs attention", failing.len() + failed.len(), &format!("{path}#attention"), "failed imports and builds", Tone::Fail)}
+            {tile("Needs attention", failing.len() + failed.len(), &format!("{path}#attention"), "look at these", Tone::Fail)}
             {tile("Running cascades", running.len(), &format!("{path}/cascades"), "on their way", Tone::Running)}
-            {tile("Held", held.len(), &format!("{path}#held"), "wait for somebody to resume them", Tone::Held)}
+            {tile("Held", held.len(), &format!("{path}#held"), "to be resumed", Tone::Held)}
         </div>
         {attention(&path, &failing, &failed)}
         {running_card(&path, &running)}

@@ -208,7 +208,7 @@ fn tag_row(project: &InProject, stream: &Stream, tag: CatalogTag) -> AnyView {
             <td data-label="Source">{tag_source(&tag)}</td>
             <td data-label="Health">{tag_health(&tag)}</td>
             <td data-label="Used by">{used.map(|used| view! { <a href=format!("{path}/used-by")>{used}</a> })}</td>
-            <td class="num" data-label="Size">
+            <td class="num nowrap" data-label="Size">
                 {tag.size.map(size_words)}
             </td>
             <td>{project.can_edit().then(|| tag_actions(&path, &tag))}</td>
@@ -272,7 +272,7 @@ fn tag_actions(path: &str, tag: &CatalogTag) -> AnyView {
     };
     let (name, edit, delete) = (tag.name.clone(), format!("{path}/edit"), format!("{path}/delete"));
     view! {
-        <div class="row-actions">
+        <div class="row-actions flex-nowrap">
             {back} <More on=name>
                 {look} {check} {hold} <a href=edit>"Change source…"</a> <hr />
                 <a class="danger" href=delete>

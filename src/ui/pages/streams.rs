@@ -179,11 +179,11 @@ fn row(project: &InProject, registry: &str, stream: CatalogStream) -> AnyView {
             <td data-label="Used by">
                 <a href=format!("{path}/used-by")>{used}</a>
             </td>
-            <td class="num" data-label="Size">
+            <td class="num nowrap" data-label="Size">
                 {stream.size.map(size_words)}
             </td>
             <td>
-                <div class="row-actions">
+                <div class="row-actions flex-nowrap">
                     <a class="btn btn-small" href=format!("/p/{}/graph?q={}", project.name, stream.name)>
                         "Graph"
                         <span class="visually-hidden">{format!(" of {}", stream.name)}</span>
@@ -228,7 +228,15 @@ fn source(stream: &CatalogStream) -> String {
         let host = reference.split('/').next().filter(|host| reference.contains('/') && host.contains(['.', ':']));
         return format!("imported from {}", host.unwrap_or("docker.io"));
     }
-    kind_words(stream.newest_kind.as_deref().and_then(|kind| kind.parse().ok())).to_owned()
+    if let Some(config) = &stream.built_by {
+        return format!("built by {config}");
+    }
+    match stream.newest_kind.as_deref().and_then(|kind| kind.parse().ok()) {
+        None => "—".to_owned(),
+        Some(EventKind::Follow) => "follows".to_owned(),
+        // Going back and pointing by hand change where a tag points, not where its images come from.
+        Some(_) => "pushed".to_owned(),
+    }
 }
 
 /// How an image came, in a word for people.

@@ -40,6 +40,13 @@ pub struct Open {
     rejected: Vec<RejectedDigest>,
 }
 
+impl Open {
+    /// Whether no automation may put this image back on the tag.
+    pub fn is_rejected(&self, digest: &str) -> bool {
+        self.rejected.iter().any(|rejected| rejected.digest == digest)
+    }
+}
+
 /// The tag of the path; a deleted one too, since its history stays.
 pub async fn open(cx: &Cx, right: Right) -> Result<Open, UiError> {
     let project = cx.project(right).await?;

@@ -32,7 +32,8 @@ pub async fn page(cx: Cx) -> PageResult {
     let title = format!("Roll back {}?", open.tag.title());
     let candidates = candidates(&cx, &open).await?;
     let to = cx.form.value("to").unwrap_or_else(|| cx.query("to")).parse::<i64>().ok();
-    let to = to.or_else(|| candidates.first().map(|event| event.sequence));
+    let good = |event: &&TagEvent| event.digest.as_deref().is_some_and(|digest| !open.is_rejected(digest));
+    let to = to.or_else(|| candidates.iter().find(good).or(candidates.first()).map(|event| event.sequence));
     let tag_path = open.path.clone();
     let body = match to {
         Some(to) => dialog(&cx, &open, &candidates, to).await?,
@@ -195,7 +196,11 @@ fn config_differences(now: &ImageConfig, then: &ImageConfig) -> Vec<(bool, Strin
 fn differences(now: &(Image, ImageConfig, Vec<String>), then: &(Image, ImageConfig, Vec<String>)) -> AnyView {
     let shared = then.2.iter().filter(|layer| now.2.contains(layer)).count();
     let delta = then.0.size - now.0.size;
-    let sign = if delta >= 0 { "+" } else { "" };
+    let size = match delta {
+        0 => "Same size".to_owned(),
+        1.. => format!("+{}", size_words(delta)),
+        _ => size_words(delta),
+    };
     let lines: Vec<_> = config_differences(&now.1, &then.1)
         .into_iter()
         .map(|(warn, line)| {
@@ -212,7 +217,7 @@ fn differences(now: &(Image, ImageConfig, Vec<String>), then: &(Image, ImageConf
         <section class="stack gap-2">
             <h2>"What changes"</h2>
             <p>
-                {format!("{sign}{}; {shared} of {} layers are shared.", size_words(delta), then.2.len())}
+                {format!("{size}; {shared} of {} layers are shared.", then.2.len())}
             </p>
             {config}
         </section>

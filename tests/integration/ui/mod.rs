@@ -1,0 +1,6 @@
+//! The console as browsers without script see it.
+
+mod pages;
+mod rollback;
+mod sample;
+mod sign_in;
