@@ -142,12 +142,10 @@ impl Weir {
     pub fn router(&self) -> Router {
         let state = &self.state;
         let pages_and_rest = limited(crate::ui::router(state.clone()).merge(api::rest(state)), state);
-        let rest = limited(api::rest(state), state);
         Router::new()
             .merge(health::router(state.clone()))
             .merge(assets::router())
             .merge(registry::router(state))
-            .merge(rest)
             .merge(pages_and_rest)
             .layer(from_fn(head_of_root))
             .layer(from_fn(telemetry::observe))
