@@ -1,5 +1,7 @@
 //! The console. Pages and their pieces are compiled for the server only; `islands` is all that also runs in the browser.
 
+#[cfg(feature = "ssr")]
+pub mod graph;
 pub mod islands;
 pub mod log_line;
 pub mod relative;
