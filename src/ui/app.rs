@@ -74,6 +74,23 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/p/:project/imports") view=|| page(pages::imports::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/activity") view=|| page(pages::activity::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/settings") view=|| page(pages::settings::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/builds") view=|| page(pages::builds::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/builds/new") view=|| page(pages::build_form::new_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/builds/:build") view=|| page(pages::build::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/builds/:build/edit") view=|| page(pages::build_form::edit_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/builds/:build/start-with") view=|| page(pages::build::start_with_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/builds/:build/delete") view=|| page(pages::build::delete_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/builds/:build/runs/:number") view=|| page(pages::run::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/apps") view=|| page(pages::apps::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/apps/new") view=|| page(pages::app_form::new_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/apps/:app") view=|| page(pages::app::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/apps/:app/edit") view=|| page(pages::app_form::edit_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/apps/:app/rollback") view=|| page(pages::app_rollback::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/apps/:app/delete") view=|| page(pages::app::delete_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/graph") view=|| page(pages::graph::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/cascades") view=|| page(pages::cascades::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/cascades/:cascade") view=|| page(pages::cascade::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/cascades/:cascade/cancel") view=|| page(pages::cascade::cancel_page) ssr=SsrMode::Async />
                     </Routes>
                 </Router>
             </body>

@@ -3,7 +3,9 @@
 //! Reading verbs take a connection from the pool. Whatever reads and then writes goes through [`Store::write_tx`]: there is one writer
 //! at a time on both databases, so a verb never has to fear that what it read has changed under it. Committing wakes whom it concerns.
 
+mod app_list;
 mod apps;
+mod build_list;
 mod builds;
 mod bulk;
 mod cascades;
@@ -45,7 +47,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::server::wake::{Controller, Wake};
 
+pub use app_list::ListedRollout;
 pub use apps::AppFields;
+pub use build_list::ListedConfig;
 pub use builds::{BuildEnd, BuildRequest};
 pub use bulk::{FailingImport, ShownMove, StreamParts};
 pub use cascades::CascadeSummary;

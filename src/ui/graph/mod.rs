@@ -10,4 +10,4 @@ pub use reduce::{Direction, MOST_NODES};
 pub use svg::{Drawing, svg};
 
 #[cfg(test)]
-mod testing;
+pub mod testing;

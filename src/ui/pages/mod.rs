@@ -1,15 +1,29 @@
 //! One file per page: the function that reads the store and lays the page out, and beside it what its forms post to.
 
 pub mod activity;
+pub mod app;
+pub mod app_form;
+pub mod app_rollback;
+pub mod apps;
+pub mod build;
+pub mod build_form;
+pub mod builds;
+pub mod cascade;
+mod cascade_steps;
+pub mod cascades;
+pub mod graph;
 mod history;
 pub mod image;
 pub mod imports;
 pub mod look;
 pub mod overview;
 pub mod projects;
+pub mod run;
+mod run_log;
 pub mod search;
 pub mod settings;
 pub mod sign_in;
+mod standing;
 pub mod stream;
 pub mod streams;
 pub mod streams_new;

@@ -1,0 +1,196 @@
+//! Rolling an app back: the one click, and the dialog as a page of its own, which shows first what would happen.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::post;
+use leptos::prelude::*;
+
+use super::app::{below, open, path_of};
+use super::standing::Standing;
+use crate::model::{App, RolloutRow};
+use crate::server::auth::Right;
+use crate::ui::app::PageResult;
+use crate::ui::components::{Ago, DigestText, Empty, SelectField, TextField, Who, short_digest};
+use crate::ui::context::Cx;
+use crate::ui::error::UiError;
+use crate::ui::form::{Fields, Router};
+use crate::ui::shell::Page;
+
+/// With more replicas than this, one click leads to the dialog instead.
+const MANY_REPLICAS: u32 = 50;
+
+/// `POST …/rollback`
+pub fn router() -> Router {
+    Router::new().route("/p/{project}/apps/{app}/rollback", post(post_rollback))
+}
+
+/// `/p/:project/apps/:app/rollback?to=<rollout>`
+pub async fn page(cx: Cx) -> PageResult {
+    let (project, app) = open(&cx, Right::Edit).await?;
+    let path = path_of(&cx);
+    let candidates = candidates(&cx, &app).await?;
+    let to: Option<i64> = cx.form.value("to").unwrap_or_else(|| cx.query("to")).parse().ok();
+    let target = match to {
+        Some(to) => cx.store().find_rollout(&app.id, to).await?,
+        None => candidates.first().cloned(),
+    };
+    let body = match target {
+        Some(target) => dialog(&app, &path, &candidates, &target),
+        None => {
+            let path = path.clone();
+            view! {
+                <Empty heading="There is no earlier image">
+                    <p>"This app has run one image only. After its next rollout, the image before can be brought back here."</p>
+                    <p>
+                        <a class="btn" href=path>
+                            "Back to the app"
+                        </a>
+                    </p>
+                </Empty>
+            }
+            .into_any()
+        }
+    };
+    Ok(below(&project, Page::new(format!("Roll back {}?", app.name), body)).kind("app").crumb(app.name, path))
+}
+
+/// Rollouts one can go back to: each image once, where it was last.
+async fn candidates(cx: &Cx, app: &App) -> Result<Vec<RolloutRow>, UiError> {
+    let rollouts = cx.store().list_rollouts(&app.id, None, 100).await?;
+    let mut seen = std::collections::BTreeSet::new();
+    if app.wanted_phase.as_deref() != Some("Failed") {
+        seen.extend(app.wanted_digest.clone());
+    }
+    Ok(rollouts.into_iter().filter(|rollout| seen.insert(rollout.digest.clone())).collect())
+}
+
+fn dialog(app: &App, path: &str, candidates: &[RolloutRow], target: &RolloutRow) -> AnyView {
+    let standing = Standing::of(app);
+    let options = candidates
+        .iter()
+        .map(|rollout| {
+            (
+                rollout.number.to_string(),
+                format!("#{} · {} · by {}", rollout.number, short_digest(&rollout.digest), rollout.actor),
+            )
+        })
+        .collect();
+    let same = Some(&target.digest) == app.wanted_digest.as_ref() && app.wanted_phase.as_deref() != Some("Failed");
+    let problem = same.then_some("The app is on this image now: choose another row.");
+    let strategy = app.spec().unwrap_or_default();
+    let effect = format!(
+        "{} replicas roll to the older image, {} at a time. Nothing is built. Only the image changes: ports, environment and command stay as they are now.",
+        standing.replicas, strategy.parallelism
+    );
+    let seen: Vec<_> = standing
+        .observed
+        .iter()
+        .flat_map(|seen| &seen.replicas)
+        .map(|replica| {
+            let digest = replica.digest.as_ref().map(|digest| view! { <DigestText digest=digest.to_string() /> });
+            view! { <li class="cluster">{format!("{}: {}", replica.node, replica.state)} {digest}</li> }
+        })
+        .collect();
+    let seen = if seen.is_empty() {
+        view! { <p class="muted">"Nothing was seen running."</p> }.into_any()
+    } else {
+        view! { <ul class="stack gap-1">{seen}</ul> }.into_any()
+    };
+    view! {
+        <form class="toolbar" method="get">
+            <SelectField name="to" label="Back to" options value=target.number.to_string() />
+            <button class="btn self-end">"Show"</button>
+        </form>
+        <form class="card stack" method="post" action=format!("{path}/rollback")>
+            <input type="hidden" name="to" value=target.number />
+            <input type="hidden" name="dialog" value="1" />
+            <div class="field-row">
+                {from_side(app)}
+                <div class="stack gap-1">
+                    <h2>"To"</h2>
+                    <DigestText digest=target.digest.clone() />
+                    <p class="small">{format!("Rollout #{}, {}", target.number, target.phase.as_str().to_lowercase())}</p>
+                    <p class="small muted">
+                        "Rolled out "<Ago at=target.created_at />" by "
+                        {target.actor_kind.parse().ok().map(|kind| view! { <Who kind name=target.actor.clone() /> })}
+                    </p>
+                </div>
+            </div>
+            <section class="stack gap-2">
+                <h2>"What will happen"</h2>
+                <p>{effect}</p>
+            </section>
+            <section class="stack gap-2">
+                <h2>"What is prevented"</h2>
+                <p>
+                    {format!(
+                        "The app is held until somebody resumes it: when {}:{} moves, the newer image is shown as waiting and not rolled out.",
+                        app.image_stream,
+                        app.image_tag,
+                    )}
+                </p>
+            </section>
+            <section class="stack gap-2">
+                <h2>"What runs now"</h2>
+                {seen}
+            </section>
+            <TextField name="reason" label="Reason" maxlength=300 hint="For whoever asks later. Not required." autofocus=true />
+            {problem.map(|problem| view! { <p class="error" id="problem">{problem}</p> })}
+            <div class="form-actions">
+                <a class="btn" href=path.to_owned()>
+                    "Cancel"
+                </a>
+                <button class="btn btn-danger" disabled=problem.is_some() aria-describedby=problem.map(|_| "problem")>
+                    "Roll back"
+                </button>
+            </div>
+        </form>
+    }
+    .into_any()
+}
+
+fn from_side(app: &App) -> AnyView {
+    let Some(digest) = app.wanted_digest.clone() else {
+        return view! { <div><h2>"From"</h2><p class="muted">"no image"</p></div> }.into_any();
+    };
+    let phase = app.wanted_phase.clone().unwrap_or_default().to_lowercase();
+    view! {
+        <div class="stack gap-1">
+            <h2>"From"</h2>
+            <DigestText digest />
+            <p class="small">{format!("Rollout #{}, {phase}", app.last_number)}</p>
+            <p class="small muted">{app.wanted_message.clone()}</p>
+        </div>
+    }
+    .into_any()
+}
+
+/// One click sends `to` only and acts at once; the dialog sends the rest.
+async fn post_rollback(cx: Cx, fields: Fields) -> Response {
+    let path = path_of(&cx);
+    let dialog = fields.ticked("dialog");
+    let back = format!("{path}/rollback?to={}", urlencoding::encode(fields.get("to")));
+    match roll_back(&cx, &fields, dialog).await {
+        Ok(true) => Redirect::to(&path).into_response(),
+        Ok(false) => Redirect::to(&back).into_response(),
+        Err(error) => {
+            let page = if dialog || error.status() == StatusCode::CONFLICT { &back } else { &path };
+            cx.refuse(&fields, page, &error).await
+        }
+    }
+}
+
+/// Rolls back; false when it should be looked at first.
+async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiError> {
+    let (project, app) = open(cx, Right::Edit).await?;
+    let to = fields.get("to").parse().map_err(|_| UiError::field("to", "Choose a rollout to go back to"))?;
+    let reason = fields.some("reason");
+    if reason.is_some_and(|reason| reason.chars().count() > 300) {
+        return Err(UiError::field("reason", "At most 300 characters"));
+    }
+    if !dialog && app.spec().is_ok_and(|spec| spec.replicas > MANY_REPLICAS) {
+        return Ok(false);
+    }
+    cx.store().roll_back_app(&project.name, &app.name, to, reason, &cx.actor()?).await?;
+    Ok(true)
+}

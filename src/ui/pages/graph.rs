@@ -1,0 +1,452 @@
+//! The graph of a project: drawn on the server, with what can be done beside it and all of it once more as a table.
+
+use std::collections::BTreeMap;
+
+use leptos::prelude::*;
+
+use crate::model::{Action, Graph, Plan, PlanStep};
+use crate::server::auth::Right;
+use crate::ui::app::PageResult;
+use crate::ui::components::{Act, Badge, Empty, Tone, duration_words};
+use crate::ui::context::{Cx, InProject};
+use crate::ui::error::UiError;
+use crate::ui::graph::{Direction, Drawing, Kind, MOST_NODES, Node, Picture, State, svg};
+use crate::ui::shell::{Page, Section};
+
+/// Rows of the table at once, and members of a group.
+const ROWS: usize = 300;
+
+/// What the address asks for.
+struct Asked<'a> {
+    node: String,
+    focus: Option<Direction>,
+    impact: &'a str,
+    group: &'a str,
+    text: &'a str,
+}
+
+/// `/p/:project/graph`
+pub async fn page(cx: Cx) -> PageResult {
+    let project = cx.project(Right::View).await?;
+    let graph = cx.store().graph(Some(&project.name)).await?;
+    let mut whole = Picture::of(&graph, &project.name);
+    if whole.nodes.is_empty() {
+        return Ok(Page::new("Graph", empty(&project)).within(&project, Section::Graph));
+    }
+    let text = cx.query("q").trim();
+    let found: Vec<Node> = if text.is_empty() {
+        Vec::new()
+    } else {
+        whole.nodes.iter().filter(|node| node.name.contains(text)).cloned().collect()
+    };
+    let node = match (cx.query("node"), &found[..]) {
+        ("", [only]) => only.key.clone(),
+        (node, _) => node.to_owned(),
+    };
+    let asked = Asked {
+        node,
+        focus: Direction::parse(cx.query("focus")),
+        impact: cx.query("impact"),
+        group: cx.query("group"),
+        text,
+    };
+    let plan = impact(&cx, &whole, &asked).await?;
+    if let Some(plan) = &plan {
+        mark_waves(&mut whole, &graph, plan);
+    }
+    let members: Vec<Node> =
+        whole.members(asked.group).into_iter().filter(|_| !asked.group.is_empty()).cloned().collect();
+    let chosen = whole.find(&asked.node).map(|index| whole.nodes[index].clone());
+    let shown = match asked.focus {
+        Some(direction) => whole.clone().focused(&asked.node, direction),
+        None => whole.clone(),
+    };
+    let beside = match (&plan, &chosen) {
+        (Some(plan), _) => Some(impact_list(&project, &whole, asked.impact, plan)),
+        (None, Some(node)) => Some(node_card(&cx, &project, &whole, node)),
+        (None, None) if !members.is_empty() => Some(listed(&cx, "In this group", &members)),
+        (None, None) if !text.is_empty() => Some(listed(&cx, "Found", &found)),
+        (None, None) => None,
+    };
+    let drawing = draw(&cx, &project, shown.clone(), &asked);
+    let layout = if beside.is_some() { "split" } else { "stack" };
+    let body = view! {
+        {toolbar(&cx, &asked, shown.nodes.len())}
+        <div class=layout>
+            <div class="stack gap-2">
+                <div class="graph-wrap" tabindex="0" role="region" aria-label="Drawing" inner_html=drawing></div>
+                <p class="small muted">
+                    "A change flows along solid lines by itself; along dashed ones only by hand. Clouds are images of other registries, rounded boxes tags, hexagons builds, squares apps."
+                </p>
+            </div>
+            {beside.map(|beside| view! { <aside class="card stack">{beside}</aside> })}
+        </div>
+        {table(&cx, &project, &shown)}
+    };
+    Ok(Page::new("Graph", body).within(&project, Section::Graph))
+}
+
+fn empty(project: &InProject) -> AnyView {
+    let path = format!("/p/{}", project.name);
+    view! {
+        <Empty heading="Nothing to draw yet">
+            <p>"Streams, builds and apps appear here with what flows between them."</p>
+            <p>
+                <a class="btn" href=format!("{path}/streams")>
+                    "Streams"
+                </a>
+                " "
+                <a class="btn" href=format!("{path}/builds")>
+                    "Builds"
+                </a>
+            </p>
+        </Empty>
+    }
+    .into_any()
+}
+
+/// What a change of the node that `?impact=` names would do.
+async fn impact(cx: &Cx, picture: &Picture, asked: &Asked<'_>) -> Result<Option<Plan>, UiError> {
+    let Some(node) = picture.find(asked.impact).map(|index| &picture.nodes[index]) else { return Ok(None) };
+    let action = match node.kind {
+        Kind::Tag => Action::Move { tag: &node.id, dependents: true },
+        Kind::Build => Action::Build { config: &node.id },
+        _ => return Ok(None),
+    };
+    Ok(Some(cx.store().plan(&action).await?))
+}
+
+/// Numbers what a plan reaches; a tag moves in the wave of the build that makes it.
+pub fn mark_waves(picture: &mut Picture, graph: &Graph, plan: &Plan) {
+    let mut waves: BTreeMap<&str, u32> =
+        plan.steps.iter().filter(|step| step.kind != "skip").map(|step| (step.id.as_str(), step.wave)).collect();
+    for config in &graph.configs {
+        if let Some(wave) = waves.get(config.id.as_str()).copied() {
+            waves.insert(&config.output, wave);
+        }
+    }
+    for node in &mut picture.nodes {
+        node.wave = waves.get(node.id.as_str()).copied();
+    }
+}
+
+fn draw(cx: &Cx, project: &InProject, picture: Picture, asked: &Asked<'_>) -> String {
+    let chosen = if asked.node.is_empty() { asked.impact } else { &asked.node };
+    let picture = picture.collapsed(chosen);
+    let link = |node: &Node| match node.kind {
+        Kind::Group => cx.with_query(&[("group", &node.key), ("node", ""), ("q", ""), ("row", "")]),
+        _ => cx.with_query(&[("node", &node.key), ("group", ""), ("q", ""), ("impact", ""), ("row", "")]),
+    };
+    let title = format!(
+        "Graph of {}: {} nodes and {} edges, listed below as a table",
+        project.name,
+        picture.nodes.len(),
+        picture.edges.len()
+    );
+    let fit = cx.query("fit") == "1";
+    svg(&picture, &Drawing { title: &title, selected: chosen, link: &link, fit, passed: &|_| false })
+}
+
+fn toolbar(cx: &Cx, asked: &Asked<'_>, count: usize) -> AnyView {
+    let chip = |words: &'static str, href: String, current: bool| {
+        view! {
+            <a class="chip" href=href aria-current=current.then_some("true")>
+                {words}
+            </a>
+        }
+    };
+    let focus = (!asked.node.is_empty()).then(|| {
+        let to = |value: &str| cx.with_query(&[("focus", value), ("node", &asked.node), ("q", ""), ("row", "")]);
+        view! {
+            {chip("Upstream", to("up"), asked.focus == Some(Direction::Up))}
+            {chip("Downstream", to("down"), asked.focus == Some(Direction::Down))}
+            {chip("Both", to("both"), asked.focus == Some(Direction::Both))}
+        }
+    });
+    let anything =
+        !asked.node.is_empty() || !asked.impact.is_empty() || !asked.group.is_empty() || !asked.text.is_empty();
+    let clear = anything.then(|| chip("Show all", cx.path().to_owned(), false));
+    let fit = if cx.query("fit") == "1" { ("Own size", "") } else { ("Fit to width", "1") };
+    let many = (count > MOST_NODES).then(|| {
+        view! { <p class="small muted">{format!("{count} nodes are drawn as groups. Choose a group to see what is in it, or search for a node and look up- or downstream of it.")}</p> }
+    });
+    view! {
+        <div class="toolbar">
+            <form class="cluster" method="get" role="search">
+                <input type="search" name="q" value=asked.text.to_owned() placeholder="Stream, build or app…" aria-label="Find in the graph" />
+                <button class="btn">"Find"</button>
+            </form>
+            <div class="chips">
+                {focus} {clear} {chip(fit.0, cx.with_query(&[("fit", fit.1)]), false)} <a class="chip" href="#table">
+                    "Table view"
+                </a>
+            </div>
+        </div>
+        {many}
+    }
+    .into_any()
+}
+
+/// A node's state as a badge.
+fn badge(node: &Node) -> AnyView {
+    let tone = match node.state {
+        State::Ok => Tone::Ok,
+        State::Running => Tone::Running,
+        State::Warn => Tone::Warn,
+        State::Held => Tone::Held,
+        State::Fail => Tone::Fail,
+        State::Plain => Tone::Muted,
+    };
+    view! { <Badge tone text=node.word.clone() /> }.into_any()
+}
+
+/// What is known of the chosen node, and what can be done with it.
+fn node_card(cx: &Cx, project: &InProject, picture: &Picture, node: &Node) -> AnyView {
+    let index = picture.find(&node.key).unwrap_or_default();
+    let item = |other: &Node, label: &str, off: bool| {
+        let href = cx.with_query(&[("node", &other.key), ("q", ""), ("group", "")]);
+        let off = off.then_some(" (trigger off)");
+        view! { <li><a href=href>{other.name.clone()}</a>{format!(" {label}")}{off}</li> }
+    };
+    let into: Vec<_> = picture
+        .edges
+        .iter()
+        .filter(|edge| edge.to == index)
+        .map(|edge| item(&picture.nodes[edge.from], &edge.label, !edge.on))
+        .collect();
+    let out: Vec<_> = picture
+        .edges
+        .iter()
+        .filter(|edge| edge.from == index)
+        .map(|edge| item(&picture.nodes[edge.to], &edge.label, !edge.on))
+        .collect();
+    let lists = [("Takes in", into), ("Leads to", out)].into_iter().filter(|(_, items)| !items.is_empty()).map(
+        |(words, items)| {
+            view! {
+                <div>
+                    <h3>{words}</h3>
+                    <ul>{items}</ul>
+                </div>
+            }
+        },
+    );
+    let lists: Vec<_> = lists.collect();
+    let impact = matches!(node.kind, Kind::Tag | Kind::Build).then(|| {
+        let href = cx.with_query(&[("impact", &node.key), ("node", ""), ("focus", ""), ("q", "")]);
+        view! {
+            <a class="btn btn-small" href=href>
+                "Show impact"
+            </a>
+        }
+    });
+    view! {
+        <div>
+            <p class="small muted">{node.kind.word()}</p>
+            <h2 class="break">{node.name.clone()}</h2>
+        </div>
+        <p data-live="chosen">{badge(node)} " " <span class="muted small">{node.sub.clone()}</span></p>
+        <div class="cluster">{actions(project, node)} {impact}</div>
+        {lists}
+    }
+    .into_any()
+}
+
+/// What can be done with a node.
+fn actions(project: &InProject, node: &Node) -> AnyView {
+    let Some(href) = node.href.clone() else { return ().into_any() };
+    let (on, edit) = (node.name.clone(), project.can_edit() && node.project == project.name);
+    let act = edit.then(|| match node.kind {
+        Kind::Build => view! { <Act action=format!("{href}/start") label="Start build" on=on.clone() /> }.into_any(),
+        Kind::Tag | Kind::App => {
+            let hold = if node.state == State::Held { ("resume", "Resume") } else { ("hold", "Hold") };
+            view! {
+                <a class="btn btn-small" href=format!("{href}/rollback")>
+                    "Roll back…"
+                    <span class="visually-hidden">{format!(" {on}")}</span>
+                </a>
+                <Act action=format!("{href}/{}", hold.0) label=hold.1 on=on.clone() />
+            }
+            .into_any()
+        }
+        _ => ().into_any(),
+    });
+    view! {
+        {act}
+        <a class="btn btn-small" href=href>
+            "Open"
+            <span class="visually-hidden">{format!(" {on}")}</span>
+        </a>
+    }
+    .into_any()
+}
+
+fn listed(cx: &Cx, heading: &'static str, nodes: &[Node]) -> AnyView {
+    if nodes.is_empty() {
+        return view! {
+            <h2>{heading}</h2>
+            <p class="muted">"Nothing of that name is in this graph."</p>
+        }
+        .into_any();
+    }
+    let more = nodes.len().saturating_sub(ROWS);
+    let more = (more > 0).then(
+        || view! { <p class="small muted">{format!("and {more} more: search by name, or look into the table")}</p> },
+    );
+    let items: Vec<_> = nodes
+        .iter()
+        .take(ROWS)
+        .map(|node| {
+            let href = cx.with_query(&[("node", &node.key), ("focus", "both"), ("group", ""), ("q", "")]);
+            view! { <li><a href=href>{node.name.clone()}</a>" "<span class="muted small">{node.word.clone()}</span></li> }
+        })
+        .collect();
+    view! {
+        <h2>{heading}</h2>
+        <ul>{items}</ul>
+        {more}
+    }
+    .into_any()
+}
+
+/// The plan in order, and what is not touched with the reason.
+fn impact_list(project: &InProject, picture: &Picture, key: &str, plan: &Plan) -> AnyView {
+    let node = picture.find(key).map(|index| &picture.nodes[index]);
+    let heading = match node {
+        Some(node) if node.kind == Kind::Build => format!("If {} is built", node.name),
+        Some(node) => format!("If {} moves", node.name),
+        None => "Impact".to_owned(),
+    };
+    let item = |step: &PlanStep| {
+        let place =
+            if step.kind == "build" || (step.kind == "skip" && step.replicas.is_none()) { "builds" } else { "apps" };
+        let href = format!("/p/{}/{place}/{}", step.project, step.name);
+        let name =
+            if step.project == project.name { step.name.clone() } else { format!("{}/{}", step.project, step.name) };
+        let words = match (step.kind, step.why) {
+            (_, Some(why)) => format!(" is not touched: {why}"),
+            ("build", _) => step
+                .usual_ms
+                .map_or_else(|| " builds".to_owned(), |ms| format!(" builds, about {}", duration_words(ms))),
+            _ => format!(" rolls, {} replicas", step.replicas.unwrap_or_default()),
+        };
+        let wave = (step.kind != "skip").then(|| view! { <span class="count">{step.wave}</span> " " });
+        view! { <li>{wave}<a href=href>{name}</a>{words}</li> }
+    };
+    let (steps, skipped): (Vec<_>, Vec<_>) = plan.steps.iter().partition(|step| step.kind != "skip");
+    let summary = match (plan.builds().count(), plan.rollouts().count()) {
+        (0, 0) => "nothing else changes.".to_owned(),
+        (builds, apps) => {
+            let about = plan
+                .usual_ms()
+                .filter(|ms| *ms > 0)
+                .map(|ms| format!(", about {}", duration_words(ms)))
+                .unwrap_or_default();
+            format!(
+                "{builds} builds in {} steps, then {apps} apps with {} replicas{about}.",
+                plan.waves().saturating_sub(u32::from(apps > 0)),
+                plan.replicas()
+            )
+        }
+    };
+    let steps: Vec<_> = steps.into_iter().map(item).collect();
+    let skipped: Vec<_> = skipped.into_iter().map(item).collect();
+    let skipped = (!skipped.is_empty()).then(|| {
+        view! {
+            <h3>"Not touched"</h3>
+            <ul>{skipped}</ul>
+        }
+    });
+    view! {
+        <h2>{heading}</h2>
+        <p>{summary}</p>
+        <ol class="stack gap-1">{steps}</ol>
+        {skipped}
+    }
+    .into_any()
+}
+
+/// The twin of the drawing: every node and every edge, with what can be done.
+fn table(cx: &Cx, project: &InProject, picture: &Picture) -> AnyView {
+    let first: usize = cx.query("row").parse().unwrap_or_default();
+    let mut into = vec![Vec::new(); picture.nodes.len()];
+    let mut out = vec![Vec::new(); picture.nodes.len()];
+    for edge in &picture.edges {
+        let off = if edge.on { "" } else { ", trigger off" };
+        into[edge.to].push(format!("{} ({}{off})", picture.nodes[edge.from].name, edge.label));
+        out[edge.from].push(format!("{} ({}{off})", picture.nodes[edge.to].name, edge.label));
+    }
+    let some = |names: &[String]| match names.len() {
+        0..=12 => names.join(", "),
+        more => format!("{} and {} more", names[..12].join(", "), more - 12),
+    };
+    let mut order: Vec<usize> = (0..picture.nodes.len()).collect();
+    order.sort_by(|a, b| {
+        (picture.nodes[*a].kind, &picture.nodes[*a].name).cmp(&(picture.nodes[*b].kind, &picture.nodes[*b].name))
+    });
+    let rows: Vec<_> = order
+        .iter()
+        .skip(first)
+        .take(ROWS)
+        .map(|&index| {
+            let node = &picture.nodes[index];
+            let name = match &node.href {
+                Some(href) => view! { <a href=href.clone()>{node.name.clone()}</a> }.into_any(),
+                None => view! { <span class="break">{node.id.clone()}</span> }.into_any(),
+            };
+            view! {
+                <tr>
+                    <th scope="row">{name}</th>
+                    <td data-label="Kind">{node.kind.word()}</td>
+                    <td data-label="State" data-live=format!("row-{}", node.key)>
+                        {badge(node)}
+                    </td>
+                    <td data-label="Takes in">{some(&into[index])}</td>
+                    <td data-label="Leads to">{some(&out[index])}</td>
+                    <td>
+                        <div class="row-actions">{actions(project, node)}</div>
+                    </td>
+                </tr>
+            }
+        })
+        .collect();
+    let pages = (picture.nodes.len() > ROWS).then(|| {
+        let link = |row: usize, words: &'static str| {
+            view! {
+                <a class="btn btn-small" href=format!("{}#table", cx.with_query(&[("row", &row.to_string())]))>
+                    {words}
+                </a>
+            }
+        };
+        view! {
+            <nav class="pager" aria-label="Pages of the table">
+                <div class="btn-group">
+                    {(first > 0).then(|| link(first.saturating_sub(ROWS), "Back"))}
+                    {(first + ROWS < picture.nodes.len()).then(|| link(first + ROWS, "Next"))}
+                </div>
+            </nav>
+        }
+    });
+    let open = first > 0;
+    view! {
+        <details id="table" open=open>
+            <summary>{format!("Table view: {} nodes and {} edges", picture.nodes.len(), picture.edges.len())}</summary>
+            <div class="table-wrap">
+                <table class="table">
+                    <thead>
+                        <tr>
+                            <th scope="col">"Name"</th>
+                            <th scope="col">"Kind"</th>
+                            <th scope="col">"State"</th>
+                            <th scope="col">"Takes in"</th>
+                            <th scope="col">"Leads to"</th>
+                            <th scope="col"><span class="visually-hidden">"Actions"</span></th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+            {pages}
+        </details>
+    }
+    .into_any()
+}

@@ -1,0 +1,366 @@
+//! One run of a build: where it came from, how far it is, what went in and came out, and its log.
+
+use axum::response::Response;
+use axum::routing::post;
+use leptos::prelude::*;
+
+use super::build::{below, cancel_button, commit, path_of};
+use super::builds::phase_badge;
+use super::run_log::{self, Window};
+use crate::model::{Action, Build, BuildPhase, BuildStep, ResolvedInput, now};
+use crate::server::auth::Right;
+use crate::ui::app::PageResult;
+use crate::ui::components::{Act, Ago, DigestText, Who, duration_words};
+use crate::ui::context::{Cx, InProject};
+use crate::ui::error::UiError;
+use crate::ui::form::{Fields, Router};
+use crate::ui::shell::Page;
+
+/// Links of a cause chain; more would be a loop.
+const LONGEST_CHAIN: usize = 8;
+
+/// What a run's buttons post to.
+pub fn router() -> Router {
+    Router::new()
+        .route("/p/{project}/builds/{build}/runs/{number}/cancel", post(post_cancel))
+        .route("/p/{project}/builds/{build}/runs/{number}/rebuild", post(post_rebuild))
+        .merge(run_log::router())
+}
+
+/// The run of the path and the project it is in.
+pub async fn open(cx: &Cx, right: Right) -> Result<(InProject, Build), UiError> {
+    let project = cx.project(right).await?;
+    let (config, number) = (cx.param("build"), cx.param("number"));
+    let missing = || UiError::not_found("Run", &format!("{config} #{number}"));
+    let known = number.parse().map_err(|_| missing())?;
+    let run = cx.store().find_build(&project.name, config, known).await?.ok_or_else(missing)?;
+    Ok((project, run))
+}
+
+/// `/p/:project/builds/:build/runs/:number`
+pub async fn page(cx: Cx) -> PageResult {
+    let (project, run) = open(&cx, Right::View).await?;
+    let path = path_of(&cx);
+    let here = format!("{path}/runs/{}", run.number);
+    let window = Window::of(&cx, &run).await?;
+    let chain = chain(&cx, &project, &run).await?;
+    let failed = matches!(run.phase, BuildPhase::Failed | BuildPhase::Error);
+    let failure = if failed { Some(failure(&cx, &project, &run, &path).await?) } else { None };
+    let config_path = path.clone();
+    let body = view! {
+        <div data-live="steps">{steps(&run)}</div>
+        <div class="split">
+            <section class="stack gap-2" id="log-section">
+                <h2>"Log"</h2>
+                {window.view(&run, &here)}
+            </section>
+            <aside class="stack">
+                <section class="card">
+                    <h2>"Run"</h2>
+                    <div data-live="facts">{facts(&project, &run)}</div>
+                </section>
+                <section class="card">
+                    <h2>"Inputs"</h2>
+                    <div data-live="inputs">{inputs(&project, &run)}</div>
+                </section>
+                <section class="card">
+                    <h2>"Output"</h2>
+                    <div data-live="output">{output(&project, &run)}</div>
+                </section>
+            </aside>
+        </div>
+    };
+    let badge = phase_badge(run.phase);
+    let mut page = below(&project, Page::new(format!("{} #{}", run.config, run.number), body))
+        .kind("build run")
+        .crumb(run.config.clone(), config_path)
+        .beside(view! { <span data-live="phase" role="status">{badge}</span> })
+        .meta(chain);
+    if project.can_edit() {
+        page = page.actions(view! { <div class="cluster" data-live="buttons">{buttons(&run, &path)}</div> });
+    }
+    if let Some(failure) = failure {
+        page = page.banner(failure);
+    }
+    Ok(page)
+}
+
+fn buttons(run: &Build, path: &str) -> AnyView {
+    if !run.phase.is_final() {
+        return cancel_button(run, path);
+    }
+    view! {
+        <Act action=format!("{path}/runs/{}/rebuild", run.number) label="Rebuild" class="btn-primary" />
+        <Act action=format!("{path}/start") label="Start build" class="" />
+    }
+    .into_any()
+}
+
+/// What led to this run, from the root on.
+async fn chain(cx: &Cx, project: &InProject, run: &Build) -> Result<AnyView, UiError> {
+    let mut links = vec![view! { <li>"this run"</li> }.into_any()];
+    let (mut cause, mut last) = (run.cause, run.trigger_text.clone());
+    let mut actor = (run.actor_kind.parse().ok(), run.actor.clone());
+    while let Some(sequence) = cause.filter(|_| links.len() < LONGEST_CHAIN) {
+        let Some(event) = cx.store().find_event(sequence).await? else { break };
+        let href = format!("/p/{}/streams/{}/tags/{}", project.name, event.stream, event.tag);
+        let name = format!("{}:{}", event.stream, event.tag);
+        links.push(view! { <li><a href=href>{name}</a>{format!(" #{}", event.number)}</li> }.into_any());
+        last = format!("{} of {}:{}", event.kind, event.stream, event.tag);
+        actor = (Some(event.actor_kind), event.actor.clone());
+        cause = event.cause;
+        if let Some(id) = &event.build_id {
+            let build = cx.store().build_by_id(id).await?;
+            let href = format!("/p/{}/builds/{}/runs/{}", build.project, build.config, build.number);
+            links.push(view! { <li><a href=href>{format!("{} #{}", build.config, build.number)}</a></li> }.into_any());
+            cause = build.cause;
+            last = build.trigger_text;
+            actor = (build.actor_kind.parse().ok(), build.actor);
+        }
+    }
+    links.reverse();
+    let who = actor.0.map(|kind| view! { <Who kind name=actor.1 /> });
+    let cascade = run.cascade_number.map(|number| {
+        view! { <a href=format!("/p/{}/cascades/{number}", project.name)>{format!("Cascade {number}")}</a> }
+    });
+    Ok(view! {
+        <nav class="breadcrumb" aria-label="Cause">
+            <ol>
+                <li>{last} " " {who}</li>
+                {links}
+            </ol>
+        </nav>
+        {cascade}
+    }
+    .into_any())
+}
+
+/// Reason codes in words; what the builder said comes with them.
+fn reason_words(reason: &str) -> &'static str {
+    match reason {
+        "FetchSourceFailed" => "The source could not be fetched.",
+        "PullBuilderImageFailed" => "An image it takes in could not be pulled.",
+        "DockerBuildFailed" => "A step of the Dockerfile failed.",
+        "PushImageToRegistryFailed" => "The image was made, but the registry did not take it.",
+        "OutOfMemoryKilled" => "Memory ran out.",
+        "BuildPodDeleted" => "The server stopped while it ran.",
+        "CannotCreateBuildPod" => "The build could not be begun on this server.",
+        "InvalidOutputReference" => "Its output is no stream's tag.",
+        "CancelledBuild" => "It was cancelled.",
+        _ => "It did not end well.",
+    }
+}
+
+/// Why it failed, the last lines it wrote, what did not start because of it, and what to do.
+async fn failure(cx: &Cx, project: &InProject, run: &Build, path: &str) -> Result<AnyView, UiError> {
+    let lines = cx.store().read_log(&run.id, (run.log_lines - 19).max(1), 20).await?;
+    let plan = cx.store().plan(&Action::Build { config: &run.config_id }).await?;
+    let (builds, apps) = (plan.builds().count().saturating_sub(1), plan.rollouts().count());
+    let dependents = match (builds, apps) {
+        (0, 0) => None,
+        (builds, apps) => Some(format!("Not started because of it: {}.", counted(builds, apps))),
+    };
+    let reason = run.reason.clone().unwrap_or_default();
+    let message = run.message.clone().map(|message| view! { <p class="break">{message}</p> });
+    let lines: String = lines.iter().map(|(number, line)| run_log::line(*number, line, true)).collect();
+    let lines = (!lines.is_empty()).then(|| {
+        view! {
+            <details open>
+                <summary>"The last lines of its log"</summary>
+                <div class="log" inner_html=lines></div>
+            </details>
+        }
+    });
+    let buttons = project.can_edit().then(|| {
+        view! {
+            <div class="banner-actions">
+                <Act action=format!("{path}/runs/{}/rebuild", run.number) label="Retry" />
+            </div>
+        }
+    });
+    Ok(view! {
+        <section class="banner banner-fail" aria-label="Failure">
+            <strong>{reason_words(&reason)}</strong>
+            {message}
+            {dependents.map(|words| view! { <p>{words}</p> })}
+            {lines}
+            {buttons}
+            <small><code>{reason}</code></small>
+        </section>
+    }
+    .into_any())
+}
+
+/// `3 builds and 1 app`
+fn counted(builds: usize, apps: usize) -> String {
+    let plural =
+        |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
+    [plural(builds, "build"), plural(apps, "app")].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+fn steps(run: &Build) -> AnyView {
+    let steps: Vec<BuildStep> = run.steps().unwrap_or_default();
+    if steps.is_empty() {
+        let words = match run.phase {
+            BuildPhase::New => "It waits for its turn.",
+            BuildPhase::Pending => "It is about to begin.",
+            _ => "",
+        };
+        return if words.is_empty() { ().into_any() } else { view! { <p class="muted">{words}</p> }.into_any() };
+    }
+    let last = steps.len() - 1;
+    let items: Vec<_> = steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| {
+            let end = step.finished_at.or(run.finished_at);
+            let took = duration_words(end.unwrap_or_else(now) - step.started_at);
+            let phase = match (end, index == last) {
+                (None, _) => BuildPhase::Running,
+                (Some(_), true) if run.phase.is_final() => run.phase,
+                _ => BuildPhase::Complete,
+            };
+            let word = match phase {
+                BuildPhase::Running => "running",
+                BuildPhase::Complete => "done",
+                BuildPhase::Cancelled => "cancelled",
+                _ => "failed",
+            };
+            let from = (step.first_line - 5).max(1);
+            let href = format!("?from={from}#L{}", step.first_line.max(1));
+            view! {
+                <li>
+                    <a href=href>{step.name.clone()}</a>
+                    <span class="muted small">{format!("{word}, {took}")}</span>
+                </li>
+            }
+        })
+        .collect();
+    view! {
+        <ol class="steps" aria-label="Steps">
+            {items}
+        </ol>
+    }
+    .into_any()
+}
+
+fn facts(project: &InProject, run: &Build) -> AnyView {
+    let mut facts: Vec<(&str, AnyView)> = vec![("Cause", run.trigger_text.clone().into_any())];
+    if let Ok(kind) = run.actor_kind.parse() {
+        facts.push(("By", view! { <Who kind name=run.actor.clone() /> }.into_any()));
+    }
+    if let Some((commit, subject)) = commit(run) {
+        let short = commit.get(..12).unwrap_or(&commit).to_owned();
+        let author = run.revision.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        let author = author.and_then(|revision| revision["author"].as_str().map(str::to_owned));
+        let author = author.map(|author| view! { <span class="cell-sub">{author}</span> });
+        let shown = view! {
+            <code title=commit>{short}</code>
+            " "
+            {subject}
+            {author}
+        };
+        facts.push(("Commit", shown.into_any()));
+    }
+    facts.push(("Requested", view! { <Ago at=run.queued_at /> }.into_any()));
+    if let Some(started) = run.started_at {
+        facts.push(("Waited", duration_words(started - run.queued_at).into_any()));
+        let (words, took) = match run.finished_at {
+            Some(finished) => ("Took", finished - started),
+            None => ("Runs for", now() - started),
+        };
+        facts.push((words, duration_words(took).into_any()));
+    }
+    if run.attempt > 1 {
+        facts.push(("Try", format!("{} of the same request", super::builds::ordinal(run.attempt)).into_any()));
+    }
+    if let Some(number) = run.rebuild_of {
+        let href = format!("/p/{}/builds/{}/runs/{number}", project.name, run.config);
+        facts.push(("Rebuild of", view! { <a href=href>{format!("#{number}")}</a> }.into_any()));
+    }
+    if let (Some(by), Some(at)) = (&run.cancel_requested_by, run.cancel_requested_at) {
+        facts.push(("Cancelled", view! { {format!("by {by}, ")} <Ago at /> }.into_any()));
+    }
+    let rows: Vec<_> = facts
+        .into_iter()
+        .map(|(words, value)| {
+            view! {
+                <dt>{words}</dt>
+                <dd>{value}</dd>
+            }
+        })
+        .collect();
+    view! { <dl class="facts">{rows}</dl> }.into_any()
+}
+
+fn inputs(project: &InProject, run: &Build) -> AnyView {
+    let inputs: Vec<ResolvedInput> = run.inputs().unwrap_or_default();
+    if inputs.is_empty() {
+        let words = if run.phase.is_final() { "It took in no image." } else { "Found when the Dockerfile is read." };
+        return view! { <p class="muted">{words}</p> }.into_any();
+    }
+    let items: Vec<_> = inputs
+        .into_iter()
+        .map(|input| {
+            let name = match &input.tag {
+                Some(tag) => {
+                    let href = format!("/p/{}/streams/{}/tags/{}", tag.project, tag.stream, tag.tag);
+                    let name = if tag.project == project.name {
+                        format!("{}:{}", tag.stream, tag.tag)
+                    } else {
+                        tag.to_string()
+                    };
+                    view! { <a href=href>{name}</a> }.into_any()
+                }
+                None => view! { <span class="break">{input.reference.clone()}</span> }.into_any(),
+            };
+            view! {
+                <li>
+                    {name} " " <code>{input.kind.as_str()}</code>
+                    {input.digest.map(|digest| view! { <div><DigestText digest /></div> })}
+                </li>
+            }
+        })
+        .collect();
+    view! { <ul class="stack gap-2">{items}</ul> }.into_any()
+}
+
+fn output(project: &InProject, run: &Build) -> AnyView {
+    let Ok(spec) = run.spec() else { return ().into_any() };
+    let tag = format!("{}:{}", spec.output_stream, spec.output_tag);
+    let stream = format!("/p/{}/streams/{}", project.name, spec.output_stream);
+    let tag_path = format!("{stream}/tags/{}", spec.output_tag);
+    let image = match &run.output_digest {
+        Some(digest) => {
+            view! { <div><DigestText digest=digest.clone() href=format!("{stream}/images/{digest}") /></div> }
+                .into_any()
+        }
+        None if run.phase.is_final() => view! { <p class="muted">"No image came out."</p> }.into_any(),
+        None => view! { <p class="muted">"The image comes when the run ends."</p> }.into_any(),
+    };
+    view! {
+        <a href=tag_path>{tag}</a>
+        {image}
+    }
+    .into_any()
+}
+
+async fn post_cancel(cx: Cx, fields: Fields) -> Response {
+    let here = cx.path().trim_end_matches("/cancel").to_owned();
+    let work = async {
+        let (project, run) = open(&cx, Right::Edit).await?;
+        cx.store().cancel_build(&project.name, &run.config, run.number, &cx.actor()?).await?;
+        Ok(here.clone())
+    };
+    cx.submit(&fields, &here, work).await
+}
+
+async fn post_rebuild(cx: Cx, fields: Fields) -> Response {
+    let here = cx.path().trim_end_matches("/rebuild").to_owned();
+    let work = async {
+        let (project, run) = open(&cx, Right::Edit).await?;
+        let build = cx.store().rebuild(&project.name, &run.config, run.number, cx.actor()?).await?;
+        Ok(format!("{}/runs/{}", path_of(&cx), build.number))
+    };
+    cx.submit(&fields, &here, work).await
+}
