@@ -25,7 +25,7 @@ test('start a build, watch it arrive, go back, undo, go back again, resume', asy
 
   await page.goto(`${weir().url}${TAG}`);
   const row = page.getByRole('row').filter({ hasText: `httpd-base #${before.base + 1}` });
-  await expect(row).toContainText('current');
+  await expect(row).toContainText('Current');
   await expect(row.getByRole('link', { name: /cascade/ })).toBeVisible();
 
   await page.getByRole('button', { name: 'Roll back to #1', exact: true }).click();
