@@ -1,6 +1,7 @@
 //! Weir from the outside: one binary, real listeners, real programs.
 
 mod oci;
+mod openshift;
 mod registry;
 mod serving;
 mod stories;
