@@ -180,6 +180,13 @@ async fn an_upstream_that_is_away_is_told_and_disturbs_nothing() {
     let message = import.message.expect("a message");
     assert!(message.contains(story.proxy.address()) && message.contains("cannot be reached"), "{message}");
     assert_eq!(import.upstream_digest, Some(one.digest().to_string()), "the last good digest");
+    for path in ["/p/demo/imports", "/p/demo/streams/base/tags/latest"] {
+        let page = story.ada.get(path).await;
+        assert_eq!(page.status(), 200, "{path}");
+        let page = page.text().await.expect("a page");
+        let told = format!("registry {} cannot be reached", story.proxy.address());
+        assert!(page.contains(&told), "{path} does not tell: {told}");
+    }
     assert!(import.last_ok_at < import.failing_since && import.failing_since <= import.last_try_at, "the times");
     assert_eq!(story.digest().await, Some(one.digest().to_string()));
     assert_eq!(story.history().await.len(), 1, "a failure is no row of the history");
