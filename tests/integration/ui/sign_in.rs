@@ -63,7 +63,7 @@ async fn refused_forms_keep_what_was_typed() {
     assert!(text(&page).contains("Stream base exists already"), "{}", text(&page));
     let fields = [("way", "import"), ("reference", "Foo/Bar:x")];
     let page = html(send(&ada, "/p/demo/streams/new", &fields).await, StatusCode::UNPROCESSABLE_ENTITY).await;
-    assert!(text(&page).contains("repository name must be lowercase"), "{}", text(&page));
+    assert!(text(&page).contains("epository name must be lowercase"), "{}", text(&page));
     weir.stop().await;
 }
 
