@@ -10,6 +10,8 @@ const MARGIN: i64 = 14;
 const HEIGHT: i64 = 48;
 /// With more edges than this, labels would only hide each other; each edge's title still says it.
 const MOST_LABELS: usize = 60;
+/// A drawing up to this wide is fitted into its frame.
+const MOST_SHRUNK: i64 = 1250;
 /// The longest name that is drawn whole.
 const LONGEST: usize = 28;
 
@@ -34,12 +36,14 @@ pub fn svg(picture: &Picture, drawing: &Drawing<'_>) -> String {
     let layout = layout(&sizes, &pairs);
     let (width, height) = (layout.width + 2 * MARGIN, layout.height + 2 * MARGIN);
     let mut svg = String::with_capacity(picture.nodes.len() * 600);
+    // A little too wide is made smaller; a lot too wide is better scrolled than not to be read.
+    let class = if !drawing.fit && width <= MOST_SHRUNK { "graph graph-fit" } else { "graph" };
     let own_size =
         if drawing.fit { r#"width="100%""#.to_owned() } else { format!(r#"width="{width}" height="{height}""#) };
     // Writing to a String cannot fail.
     let _ = write!(
         svg,
-        r#"<svg class="graph" {own_size} viewBox="-{MARGIN} -{MARGIN} {width} {height}" role="group" aria-label="{}">"#,
+        r#"<svg class="{class}" {own_size} viewBox="-{MARGIN} -{MARGIN} {width} {height}" role="group" aria-label="{}">"#,
         escape(drawing.title)
     );
     for (edge, route) in picture.edges.iter().zip(&layout.routes) {

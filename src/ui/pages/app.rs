@@ -171,7 +171,7 @@ async fn engine_problem(cx: &Cx, app: &App) -> Option<AnyView> {
     Some(
         view! {
             <section class="banner banner-warn" aria-label="Engine" data-live="engine">
-                <strong>"The engine that runs apps does not answer as it should"</strong>
+                <strong>"Apps cannot be run or seen just now"</strong>
                 <p class="break">{words}</p>
                 {last}
             </section>

@@ -115,7 +115,8 @@ async fn form(cx: &Cx, project: &InProject, config: Option<&BuildConfig>, back: 
                     hint="With a repository, it takes the place of the repository's own."
                 />
             </fieldset>
-            <details class="card" open=config.is_some() || cx.form.is_again()>
+            <div class="card">
+            <details open=config.is_some() || cx.form.is_again()>
                 <summary>"More: base image, arguments, environment"</summary>
                 <div class="stack">
                     <TextField
@@ -130,6 +131,7 @@ async fn form(cx: &Cx, project: &InProject, config: Option<&BuildConfig>, back: 
                     <CheckField name="no_cache" label="Build every step anew" checked=no_cache />
                 </div>
             </details>
+            </div>
             <fieldset class="card stack gap-2">
                 <legend>"Starts by itself"</legend>
                 <CheckField

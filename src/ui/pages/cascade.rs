@@ -121,31 +121,26 @@ fn buttons(cascade: &CascadeSummary, running: bool, path: &str) -> AnyView {
     .into_any()
 }
 
-/// `4 of 12 done, app-b failed: tests`
+/// `4 of 12 done, 1 failed (app-b)`
 fn progress(open: &Open, over: usize) -> AnyView {
     if open.steps.is_empty() {
         return view! { <p class="muted">"It started no builds and no rollouts."</p> }.into_any();
     }
     let all = open.steps.len();
-    let failed: Vec<String> = open
-        .steps
-        .iter()
-        .filter(|step| step.word == "failed")
-        .map(|step| {
-            if step.reason.is_empty() {
-                format!("{} failed", step.name)
-            } else {
-                format!("{} failed: {}", step.name, step.reason)
-            }
-        })
-        .collect();
-    let failed = if failed.is_empty() { String::new() } else { format!(", {}", failed.join("; ")) };
+    let named = |words: &[&str], what: &str| {
+        let names: Vec<&str> =
+            open.steps.iter().filter(|step| words.contains(&step.word)).map(|step| step.name.as_str()).collect();
+        if names.is_empty() { String::new() } else { format!(", {} {what} ({})", names.len(), names.join(", ")) }
+    };
+    let done = open.steps.iter().filter(|step| step.word == "done").count();
+    let failed =
+        format!("{}{}", named(&["failed"], "failed"), named(&["cancelled", "not started", "skipped"], "not done"));
     let usual = open.plan.as_ref().and_then(Plan::usual_ms).filter(|_| over < all);
     let usual =
         usual.filter(|ms| *ms > 0).map(|ms| format!("; usually {} in all", duration_words(ms))).unwrap_or_default();
     view! {
         <div class="stack gap-2">
-            <p role="status">{format!("{over} of {all} done{failed}{usual}")}</p>
+            <p role="status">{format!("{done} of {all} done{failed}{usual}")}</p>
             <svg class="meter" width="100%" height="8" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">
                 <rect class="meter-fill" width=(over * 100 / all).to_string() height="8" />
             </svg>

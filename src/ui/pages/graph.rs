@@ -244,7 +244,10 @@ fn node_card(cx: &Cx, project: &InProject, picture: &Picture, node: &Node) -> An
             <p class="small muted">{node.kind.word()}</p>
             <h2 class="break">{node.name.clone()}</h2>
         </div>
-        <p data-live="chosen">{badge(node)} " " <span class="muted small">{node.sub.clone()}</span></p>
+        <p data-live="chosen">
+            {badge(node)}
+            {(node.sub != node.word).then(|| view! { " " <span class="muted small">{node.sub.clone()}</span> })}
+        </p>
         <div class="cluster">{actions(project, node)} {impact}</div>
         {lists}
     }
@@ -327,7 +330,7 @@ fn impact_list(project: &InProject, picture: &Picture, key: &str, plan: &Plan) -
             ("build", _) => step
                 .usual_ms
                 .map_or_else(|| " builds".to_owned(), |ms| format!(" builds, about {}", duration_words(ms))),
-            _ => format!(" rolls, {} replicas", step.replicas.unwrap_or_default()),
+            _ => format!(" rolls, {}", counted(step.replicas.unwrap_or_default() as usize, "replica")),
         };
         let wave = (step.kind != "skip").then(|| view! { <span class="count">{step.wave}</span> " " });
         view! { <li>{wave}<a href=href>{name}</a>{words}</li> }
@@ -341,11 +344,18 @@ fn impact_list(project: &InProject, picture: &Picture, key: &str, plan: &Plan) -
                 .filter(|ms| *ms > 0)
                 .map(|ms| format!(", about {}", duration_words(ms)))
                 .unwrap_or_default();
-            format!(
-                "{builds} builds in {} steps, then {apps} apps with {} replicas{about}.",
-                plan.waves().saturating_sub(u32::from(apps > 0)),
-                plan.replicas()
-            )
+            let steps = plan.waves().saturating_sub(u32::from(apps > 0)) as usize;
+            let replicas = counted(plan.replicas() as usize, "replica");
+            match (builds, apps) {
+                (0, apps) => format!("{} with {replicas}{about}.", counted(apps, "app")),
+                (builds, 0) => format!("{} in {}{about}.", counted(builds, "build"), counted(steps, "step")),
+                (builds, apps) => format!(
+                    "{} in {}, then {} with {replicas}{about}.",
+                    counted(builds, "build"),
+                    counted(steps, "step"),
+                    counted(apps, "app")
+                ),
+            }
         }
     };
     let steps: Vec<_> = steps.into_iter().map(item).collect();
@@ -363,6 +373,11 @@ fn impact_list(project: &InProject, picture: &Picture, key: &str, plan: &Plan) -
         {skipped}
     }
     .into_any()
+}
+
+/// `1 build`, `2 builds`
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The twin of the drawing: every node and every edge, with what can be done.

@@ -163,7 +163,8 @@ async fn failure(cx: &Cx, project: &InProject, run: &Build, path: &str) -> Resul
     let reason = run.reason.clone().unwrap_or_default();
     let message = run.message.clone().map(|message| view! { <p class="break">{message}</p> });
     let lines: String = lines.iter().map(|(number, line)| run_log::line(*number, line, true)).collect();
-    let lines = (!lines.is_empty()).then(|| {
+    // A short log stands whole below.
+    let lines = (run.log_lines > 20).then(|| {
         view! {
             <details open>
                 <summary>"The last lines of its log"</summary>

@@ -1,6 +1,8 @@
 //! The console as browsers without script see it.
 
+mod form;
 mod pages;
 mod rollback;
 mod sample;
 mod sign_in;
+mod work;
