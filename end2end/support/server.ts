@@ -58,9 +58,9 @@ export default async function start(): Promise<() => Promise<void>> {
     env: { ...process.env, WEIR_LOG: process.env.WEIR_LOG ?? 'warn' },
   });
   const output = await ready(child);
-  const password = /with the password (\S+)/.exec(output)?.[1];
-  const user = /Sign in as (\S+) with/.exec(output)?.[1];
-  if (!password || !user) throw new Error(`the demo names no sign-in:\n${output}`);
+  const password = /Sign in as developer with the password (\S+)/.exec(output)?.[1];
+  const user = 'developer';
+  if (!password) throw new Error(`the demo names no sign-in:\n${output}`);
   const token = execFileSync(binary, ['token', 'create', '--data-dir', dataDir, '--user', user], { encoding: 'utf8' }).trim();
   const apps = Object.fromEntries([...output.matchAll(/(app-[ab]) at (http:\S+?)[,\s]/g)].map((match) => [match[1], match[2]]));
   const running: Running = { url, dataDir, user, password, token, apps };

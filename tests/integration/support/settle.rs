@@ -8,8 +8,8 @@ use super::TestWeir;
 
 /// What takes longer does not end.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Rounds without any change that count as the end: an engine may need a look or two.
-const QUIET_ROUNDS: u32 = 3;
+/// Rounds without any change that count as the end: an engine replaces one replica at a look, which no row tells.
+const QUIET_ROUNDS: u32 = 15;
 
 /// Everything that changes while there is something to do.
 const STATE: &str = "select coalesce((select max(sequence) from ledger), 0), \
