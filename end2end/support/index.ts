@@ -7,9 +7,13 @@ export const weir = (): Running => JSON.parse(process.env.WEIR_E2E ?? '{}') as R
 export const test = base.extend<{ silent: void }>({
   /** Fails the test when the browser's console said anything. */
   silent: [
-    async ({ page }, use) => {
+    async ({ page, javaScriptEnabled }, use) => {
       const said: string[] = [];
-      page.on('console', (message) => said.push(`${message.type()}: ${message.text()}`));
+      // Without script nobody uses what was preloaded for the script; the browser remarks on that.
+      const isRemark = (text: string) => javaScriptEnabled === false && text.includes('was preloaded using link preload');
+      page.on('console', (message) => {
+        if (!isRemark(message.text())) said.push(`${message.type()}: ${message.text()}`);
+      });
       page.on('pageerror', (error) => said.push(`exception: ${error.message}`));
       await use();
       expect(said, 'the console of the browser is empty').toEqual([]);
