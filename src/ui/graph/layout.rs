@@ -58,7 +58,7 @@ pub fn layout(sizes: &[Size], edges: &[(usize, usize)]) -> Layout {
     for part in parts {
         let layers = Layers::new(&part, sizes, edges, &levels).arranged();
         layers.write(&mut layout, sizes, &columns);
-        layout.height = layers.bottom + PART_GAP + layout.height;
+        layout.height += layers.bottom + PART_GAP;
     }
     place_singles(&singles, sizes, &mut layout);
     layout.height = (layout.height - PART_GAP).max(0);

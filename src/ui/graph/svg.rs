@@ -11,7 +11,7 @@ const HEIGHT: i64 = 48;
 /// With more edges than this, labels would only hide each other; each edge's title still says it.
 const MOST_LABELS: usize = 60;
 /// A drawing up to this wide is fitted into its frame.
-const MOST_SHRUNK: i64 = 1250;
+const MOST_SHRUNK: i64 = 1450;
 /// The longest name that is drawn whole.
 const LONGEST: usize = 28;
 

@@ -151,7 +151,7 @@ fn form(app: Option<&App>, image: &str, back: &str) -> Result<AnyView, UiError> 
 }
 
 fn seconds(ms: u64) -> String {
-    if ms % 1000 == 0 { (ms / 1000).to_string() } else { format!("{}.{:03}", ms / 1000, ms % 1000) }
+    if ms.is_multiple_of(1000) { (ms / 1000).to_string() } else { format!("{}.{:03}", ms / 1000, ms % 1000) }
 }
 
 fn ports_text(ports: &[AppPort]) -> String {

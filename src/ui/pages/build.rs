@@ -4,14 +4,14 @@ use axum::response::Response;
 use axum::routing::post;
 use leptos::prelude::*;
 
+use super::build_parts::{facts, inputs_table};
 use super::builds::phase_badge;
-use crate::model::{Build, BuildConfig, BuildConfigSpec, ConfigInput, StrategyFrom};
+use crate::model::{Build, BuildConfig};
 use crate::server::auth::Right;
-use crate::server::builder::git;
 use crate::server::store::BuildRequest;
 use crate::ui::app::PageResult;
 use crate::ui::components::{
-    Act, Ago, Badge, CopyText, DigestText, Empty, More, PageSize, Pager, TextField, Tone, Who, duration_words,
+    Act, Ago, Badge, DigestText, Empty, More, PageSize, Pager, TextField, Tone, Who, duration_words,
 };
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
@@ -191,110 +191,6 @@ fn unreadable(problem: &str, path: &str, can_edit: bool) -> AnyView {
     .into_any()
 }
 
-fn inputs_table(project: &InProject, config: &BuildConfig, inputs: &[ConfigInput]) -> AnyView {
-    if inputs.is_empty() {
-        let words = if config.inspected_generation < config.generation && config.inspect_error.is_none() {
-            "Its Dockerfile is being read; what it takes in appears here in a moment."
-        } else {
-            "It takes in no image: its Dockerfile begins from scratch, or could not be read yet."
-        };
-        return view! {
-            <p class="muted" data-live="inputs">
-                {words}
-            </p>
-        }
-        .into_any();
-    }
-    let rows: Vec<_> = inputs.iter().map(|input| input_row(project, config, input)).collect();
-    view! {
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col">"Image"</th>
-                        <th scope="col">"Through"</th>
-                        <th scope="col">"Used last"</th>
-                        <th scope="col">"Newest"</th>
-                        <th scope="col">"How known"</th>
-                        <th scope="col">"Trigger"</th>
-                    </tr>
-                </thead>
-                <tbody data-live="inputs">{rows}</tbody>
-            </table>
-        </div>
-    }
-    .into_any()
-}
-
-fn input_row(project: &InProject, config: &BuildConfig, input: &ConfigInput) -> AnyView {
-    let image = match input.stands_for() {
-        Some(tag) => {
-            let href = format!("/p/{}/streams/{}/tags/{}", tag.project, tag.stream, tag.tag);
-            let name =
-                if tag.project == project.name { format!("{}:{}", tag.stream, tag.tag) } else { tag.to_string() };
-            let written = (input.reference != name)
-                .then(|| view! { <span class="cell-sub">{format!("written {}", input.reference)}</span> });
-            view! {
-                <a class="cell-main" href=href>
-                    {name}
-                </a>
-                {written}
-            }
-            .into_any()
-        }
-        None => view! {
-            <span class="cell-main break">{input.reference.clone()}</span>
-            <span class="cell-sub">"from elsewhere: its changes are not seen"</span>
-        }
-        .into_any(),
-    };
-    let stage =
-        (!input.stage.is_empty()).then(|| view! { <span class="cell-sub">{format!("stage {}", input.stage)}</span> });
-    let used = match (&input.used_digest, input.used_at) {
-        (Some(digest), at) => view! {
-            <DigestText digest=digest.clone() />
-            {at.map(|at| view! { <span class="cell-sub"><Ago at /></span> })}
-        }
-        .into_any(),
-        (None, _) => view! { <span class="muted">"never built"</span> }.into_any(),
-    };
-    let newest = match &input.digest {
-        Some(digest) if input.used_digest.as_ref() == Some(digest) => {
-            view! { <Badge tone=Tone::Ok text="Same" /> }.into_any()
-        }
-        Some(digest) => view! {
-            <DigestText digest=digest.clone() />
-            " "
-            <Badge tone=Tone::Warn text="Newer" />
-        }
-        .into_any(),
-        None if input.stands_for().is_some() => view! { <Badge tone=Tone::Warn text="No image yet" /> }.into_any(),
-        None => view! { <span class="muted">"not kept here"</span> }.into_any(),
-    };
-    let how = if input.how == "declared" { "written in this build" } else { "found in the Dockerfile" };
-    let trigger =
-        match (input.stands_for().is_some(), input.triggering == 1 && config.image_trigger == 1, config.paused_at) {
-            (false, ..) => "—",
-            (_, false, _) => "off",
-            (_, true, Some(_)) => "paused",
-            (_, true, None) => "on",
-        };
-    view! {
-        <tr>
-            <th scope="row">{image}</th>
-            <td data-label="Through">
-                <code>{input.kind.clone()}</code>
-                {stage}
-            </td>
-            <td data-label="Used last">{used}</td>
-            <td data-label="Newest">{newest}</td>
-            <td data-label="How known">{how}</td>
-            <td data-label="Trigger">{trigger}</td>
-        </tr>
-    }
-    .into_any()
-}
-
 fn runs_table(path: &str, runs: Vec<Build>, can_edit: bool) -> AnyView {
     let rows: Vec<_> = runs.into_iter().map(|run| run_row(path, &run, can_edit)).collect();
     view! {
@@ -378,61 +274,6 @@ pub fn commit(run: &Build) -> Option<(String, String)> {
         run.revision.as_deref().and_then(|revision| serde_json::from_str(revision).ok()).unwrap_or_default();
     let commit = revision["commit"].as_str().map(str::to_owned).or_else(|| run.commit_requested.clone())?;
     Some((commit, revision["message"].as_str().unwrap_or_default().to_owned()))
-}
-
-fn facts(project: &InProject, config: &BuildConfig, spec: &BuildConfigSpec) -> AnyView {
-    let mut facts: Vec<(&str, AnyView)> = Vec::new();
-    if let Some(git) = &spec.source.git {
-        facts.push(("Repository", view! { <CopyText text=git::shown(&git.uri) /> }.into_any()));
-        let branch = git.reference.clone().unwrap_or_else(|| "the default branch".to_owned());
-        facts.push(("Branch, tag or commit", branch.into_any()));
-        if let Some(secret) = &git.secret {
-            facts.push(("Secret", secret.clone().into_any()));
-        }
-    }
-    if let Some(directory) = &spec.source.context_dir {
-        facts.push(("Directory", view! { <code>{directory.clone()}</code> }.into_any()));
-    }
-    match (&spec.source.dockerfile, &spec.source.dockerfile_path) {
-        (Some(dockerfile), _) => facts.push(("Dockerfile", view! { <pre>{dockerfile.clone()}</pre> }.into_any())),
-        (None, path) => {
-            let path = path.clone().unwrap_or_else(|| "Dockerfile".to_owned());
-            facts.push(("Dockerfile", view! { <code>{path}</code> }.into_any()));
-        }
-    }
-    if let Some(StrategyFrom::ImageStreamTag(name) | StrategyFrom::DockerImage(name)) = &spec.strategy_from {
-        facts.push(("Last FROM replaced by", view! { <code>{name.clone()}</code> }.into_any()));
-    }
-    for (words, pairs) in [("Build arguments", &spec.build_args), ("Environment", &spec.env)] {
-        if !pairs.is_empty() {
-            let lines: Vec<_> = pairs
-                .iter()
-                .map(|pair| view! { <li><code>{format!("{}={}", pair.name, pair.value)}</code></li> })
-                .collect();
-            facts.push((words, view! { <ul>{lines}</ul> }.into_any()));
-        }
-    }
-    let starts = match (config.image_trigger == 1, config.config_trigger == 1) {
-        (true, true) => "When it is made, and when an image it takes in moves",
-        (true, false) => "When an image it takes in moves",
-        (false, true) => "When it is made; moves of its inputs do not start it",
-        (false, false) => "Only by hand",
-    };
-    facts.push(("Starts", starts.into_any()));
-    let made = view! { <Ago at=config.created_at />{format!(" by {}", config.created_by)} };
-    facts.push(("Made", made.into_any()));
-    let graph = format!("/p/{}/graph?node=build:{}&focus=both", project.name, config.name);
-    facts.push(("In the graph", view! { <a href=graph>"What leads to it and what depends on it"</a> }.into_any()));
-    let rows: Vec<_> = facts
-        .into_iter()
-        .map(|(words, value)| {
-            view! {
-                <dt>{words}</dt>
-                <dd>{value}</dd>
-            }
-        })
-        .collect();
-    view! { <dl class="facts">{rows}</dl> }.into_any()
 }
 
 /// `/p/:project/builds/:build/start-with`

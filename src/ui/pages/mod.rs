@@ -3,15 +3,18 @@
 pub mod activity;
 pub mod app;
 pub mod app_form;
+mod app_parts;
 pub mod app_rollback;
 pub mod apps;
 pub mod build;
 pub mod build_form;
+mod build_parts;
 pub mod builds;
 pub mod cascade;
 mod cascade_steps;
 pub mod cascades;
 pub mod graph;
+mod graph_parts;
 mod history;
 pub mod image;
 pub mod imports;
