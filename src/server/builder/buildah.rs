@@ -227,7 +227,7 @@ impl Run<'_> {
         tell(self.events, BuildEvent::Step("pull")).await;
         for (pull_spec, exact) in &self.prepared.pulls {
             let mut command = self.command("pull");
-            command.args(self.access(pull_spec)).args(["--policy", if *exact { "missing" } else { "newer" }]);
+            command.args(self.access(pull_spec)).args(["--policy", if *exact { "missing" } else { "always" }]);
             command.arg("--quiet").arg(format!("docker://{pull_spec}"));
             let ended = process::capture(command, self.limits()).await.map_err(failure::stopped)?;
             if !ended.status.success() {
