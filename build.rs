@@ -41,13 +41,15 @@ fn main() -> Result<()> {
     table.write()
 }
 
-/// Where `tools/build-islands` leaves the package: `site/pkg` in the target directory, which is the one that carries cargo's tag.
+/// Where `tools/build-islands` leaves the package: `site/pkg` in the target directory. Cargo builds in `<target>/<profile>/build/…/out`,
+/// or one deeper when it is told the platform.
 fn pkg_dir(out_dir: &Path) -> Result<PathBuf> {
     if let Some(dir) = env::var_os("WEIR_PKG_DIR") {
         return Ok(dir.into());
     }
-    let target = out_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
-    Ok(target.ok_or("OUT_DIR lies in no target directory of cargo's")?.join("site/pkg"))
+    let built = out_dir.ancestors().map(|dir| dir.join("site/pkg")).find(|dir| dir.exists());
+    let target = out_dir.ancestors().nth(4).ok_or("OUT_DIR lies in no target directory of cargo's")?;
+    Ok(built.unwrap_or_else(|| target.join("site/pkg")))
 }
 
 /// All files below `dir` whose names end in `suffix`, in the order of their names.
