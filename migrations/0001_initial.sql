@@ -163,6 +163,7 @@ create table tag_events (
 );
 create index tag_events_digest on tag_events (digest);
 create index tag_events_cascade on tag_events (cascade_id);
+create index tag_events_build on tag_events (build_id) where build_id is not null;
 
 create table blobs (
     digest text primary key,
@@ -266,6 +267,7 @@ create table build_configs (
     last_number bigint not null default 0,
     created_at bigint not null,
     created_by text not null,
+    written_by text not null,           -- whose rights decide what images of other projects it may build on
     version bigint not null,
     constraint build_configs_project_name_key unique (project_id, name)
 );

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use weir::model::{Actor, BuildConfigSpec, EventKind, NewImage, Source, Stream, config_inputs};
+use weir::model::{Actor, BuildConfigSpec, EventKind, NewImage, Source, Stream};
 use weir::server::builder::dockerfile;
 use weir::server::hash::sha256;
 use weir::server::oci::Manifest;
@@ -131,23 +131,8 @@ pub async fn dependents(store: &Store) -> anyhow::Result<()> {
 }
 
 fn config(project: &str, name: &str) -> anyhow::Result<ConfigFields> {
-    let text = "FROM base:latest\n";
-    let spec = BuildConfigSpec {
-        source: Source { dockerfile: Some(text.to_owned()), ..Source::default() },
-        strategy_from: None,
-        build_args: Vec::new(),
-        env: Vec::new(),
-        no_cache: false,
-        output_stream: name.parse()?,
-        output_tag: "latest".parse()?,
-    };
-    Ok(ConfigFields {
-        labels: "{}".to_owned(),
-        annotations: "{}".to_owned(),
-        inputs: Some(config_inputs(&spec, &dockerfile::inputs(text, &[])?, project, &[])),
-        spec,
-        image_trigger: true,
-        config_trigger: true,
-        paused: false,
-    })
+    let source = Source { dockerfile: Some("FROM base:latest\n".to_owned()), ..Source::default() };
+    let spec = BuildConfigSpec::new(source, name.parse()?, "latest".parse()?);
+    let inputs = dockerfile::known_inputs(&spec, project, &[])?;
+    Ok(ConfigFields::new(spec, inputs))
 }

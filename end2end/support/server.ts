@@ -74,7 +74,8 @@ async function stop(child: ChildProcess, running: Running): Promise<void> {
   const headers = { authorization: `Bearer ${running.token}` };
   for (const app of Object.keys(running.apps)) {
     const path = `${running.url}/apis/apps/v1/namespaces/demo/deployments/${app}`;
-    await fetch(path, { method: 'DELETE', headers }).catch(() => undefined);
+    const answer = await fetch(path, { method: 'DELETE', headers });
+    if (!answer.ok) throw new Error(`${app} cannot be deleted: ${answer.status} ${await answer.text()}`);
   }
   const gone = async () => {
     const answers = await Promise.all(Object.values(running.apps).map((app) => fetch(app).then(() => true, () => false)));

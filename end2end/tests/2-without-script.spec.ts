@@ -1,5 +1,5 @@
 // Every action of the story once more, with JavaScript switched off.
-import { bothServe, builds, buildsEnd, expect, signIn, test, weir } from '../support';
+import { api, bothServe, builds, buildsEnd, expect, signIn, test, weir } from '../support';
 
 test.use({ javaScriptEnabled: false });
 
@@ -41,16 +41,31 @@ test('start, roll back, explain, undo, hold and resume are plain forms', async (
 });
 
 test('a build is cancelled by a form', async ({ page }) => {
+  const configs = '/apis/build.openshift.io/v1/namespaces/demo/buildconfigs';
+  await api('POST', configs, {
+    metadata: { name: 'slow' },
+    spec: {
+      source: { dockerfile: 'FROM httpd-base:latest\nRUN echo it sleeps && sleep 600\n' },
+      strategy: { dockerStrategy: {} },
+      output: { to: { kind: 'ImageStreamTag', name: 'slow:latest' } },
+    },
+  });
   await signIn(page);
-  await buildsEnd();
-  const number = (await builds('httpd-base')) + 1;
-  await page.goto(`${weir().url}/p/demo/builds/httpd-base`);
+  await page.goto(`${weir().url}/p/demo/builds/slow`);
   await page.getByRole('button', { name: 'Start build' }).first().click();
-  await page.goto(`${weir().url}/p/demo/builds/httpd-base/runs/${number}`);
-  const cancel = page.getByRole('button', { name: 'Cancel' }).first();
-  // A quick machine may be done before the page is there.
-  if (await cancel.isVisible()) await cancel.click();
+  const run = `${weir().url}/p/demo/builds/slow/runs/1`;
+  await expect
+    .poll(async () => {
+      await page.goto(run);
+      return page.locator('#log').textContent();
+    }, { timeout: 60_000 })
+    .toContain('it sleeps');
+  await page.getByRole('button', { name: 'Cancel' }).first().click();
   await buildsEnd();
-  await page.goto(`${weir().url}/p/demo/builds/httpd-base/runs/${number}`);
-  await expect(page.getByText(/Cancelled|Complete/).first()).toBeVisible();
+  await page.goto(run);
+  await expect(page.locator('h1')).toContainText('slow #1');
+  await expect(page.getByText('The build was cancelled by the user.').first()).toBeVisible();
+  const build = await api('GET', '/apis/build.openshift.io/v1/namespaces/demo/builds/slow-1');
+  expect(build.status.phase).toBe('Cancelled');
+  await api('DELETE', `${configs}/slow`);
 });

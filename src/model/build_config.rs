@@ -33,6 +33,14 @@ pub struct BuildConfigSpec {
     pub output_tag: TagName,
 }
 
+impl BuildConfigSpec {
+    /// Builds `source` for a tag, with nothing else set.
+    pub fn new(source: Source, output_stream: StreamName, output_tag: TagName) -> Self {
+        let (build_args, env) = (Vec::new(), Vec::new());
+        Self { source, strategy_from: None, build_args, env, no_cache: false, output_stream, output_tag }
+    }
+}
+
 /// A stream's tag by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamTag {
@@ -60,6 +68,23 @@ pub struct NewConfigInput {
     pub declared: bool,
 }
 
+/// What is known of a build config's inputs when it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownInputs {
+    /// All of them: the Dockerfile is part of the config.
+    All(Vec<NewConfigInput>),
+    /// Those the config itself names; its Dockerfile has still to be fetched.
+    Declared(Vec<NewConfigInput>),
+}
+
+impl KnownInputs {
+    /// All that is known so far.
+    pub fn as_slice(&self) -> &[NewConfigInput] {
+        let (Self::All(inputs) | Self::Declared(inputs)) = self;
+        inputs
+    }
+}
+
 /// What an image reference in a build of `project` stands for: a stream's tag when its host is one of `own_hosts`, or when it is a short
 /// name (`app`, `app:1`), which counts only while the project has a stream of that name.
 pub fn stands_for(reference: &str, project: &str, own_hosts: &[String]) -> Option<(StreamTag, bool)> {
@@ -75,7 +100,7 @@ pub fn stands_for(reference: &str, project: &str, own_hosts: &[String]) -> Optio
     ours.then_some((StreamTag { project: parsed.namespace, stream: parsed.name, tag }, false))
 }
 
-/// All inputs of a config: the strategy's `from` and what its Dockerfile takes in, the last `FROM` of which the strategy replaces.
+/// All inputs of a config: the strategy's `from`, and what was found in its Dockerfile besides the place that the strategy replaces.
 pub fn config_inputs(
     spec: &BuildConfigSpec,
     found: &[BuildInput],
@@ -94,12 +119,7 @@ pub fn config_inputs(
         let kind = InputKind::Strategy;
         inputs.push(NewConfigInput { kind, stage: String::new(), reference, stands_for, short_name, declared: true });
     }
-    let replaced =
-        spec.strategy_from.as_ref().and_then(|_| found.iter().rposition(|input| input.kind == InputKind::From));
-    for (index, input) in found.iter().enumerate() {
-        if Some(index) == replaced {
-            continue;
-        }
+    for input in found.iter().filter(|input| input.kind != InputKind::Strategy) {
         let stands = stands_for(&input.reference, project, own_hosts).filter(|_| input.kind != InputKind::Syntax);
         inputs.push(NewConfigInput {
             kind: input.kind,
@@ -144,6 +164,8 @@ pub struct BuildConfig {
     pub last_number: i64,
     pub created_at: i64,
     pub created_by: String,
+    /// Who wrote it last: their rights decide what images of other projects it may build on.
+    pub written_by: String,
     pub version: i64,
 }
 

@@ -21,8 +21,8 @@ pub use app::{AppPort, AppSpec, AppSpecError, EnvVar, PublishMode};
 pub use app_state::{App, RolloutPhase, RolloutRow};
 pub use build::{BuildInput, GitSource, InputKind, Source};
 pub use build_config::{
-    Build, BuildConfig, BuildConfigSpec, BuildPhase, BuildStep, ConfigInput, NewConfigInput, ResolvedInput,
-    StrategyFrom, StreamTag, config_inputs, stands_for,
+    Build, BuildConfig, BuildConfigSpec, BuildPhase, BuildStep, ConfigInput, KnownInputs, NewConfigInput,
+    ResolvedInput, StrategyFrom, StreamTag, config_inputs, stands_for,
 };
 pub use digest::{Digest, DigestError};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};

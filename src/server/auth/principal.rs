@@ -162,8 +162,47 @@ impl Principal {
         self.project_limit.as_deref().is_none_or(|limit| limit == project)
     }
 
-    /// The project, if this principal may do this in it.
+    /// The project, if this principal may do this in it. A ticket is for repositories, and so for nothing here.
     pub async fn require(&self, store: &Store, project: &str, right: Right) -> Result<ProjectAccess, Denied> {
+        if self.access_limit.is_some() {
+            return Err(self.forbidden(project, right));
+        }
+        self.rights_in(store, project, right).await
+    }
+
+    /// [`Principal::require`] for a repository at the registry: a ticket's list of repositories counts, too, and a build may pull what it
+    /// takes in from other projects.
+    pub async fn require_repository(
+        &self,
+        store: &Store,
+        project: &str,
+        stream: &str,
+        right: Right,
+    ) -> Result<ProjectAccess, Denied> {
+        let access = self.rights_at(store, project, stream, right).await?;
+        let repository = format!("{project}/{stream}");
+        let allowed =
+            self.access_limit.as_ref().is_none_or(|list| list.iter().any(|one| one.allows(&repository, right)));
+        if allowed { Ok(access) } else { Err(self.forbidden(project, right)) }
+    }
+
+    /// What [`Principal::require_repository`] asks, whatever the ticket says: whoever passes this may fetch a wider one.
+    pub async fn rights_at(
+        &self,
+        store: &Store,
+        project: &str,
+        stream: &str,
+        right: Right,
+    ) -> Result<ProjectAccess, Denied> {
+        if let (Right::Pull, Some(build_id), false) = (right, self.build_id(), self.may_see(project)) {
+            let base = store.find_foreign_base(build_id, project, stream).await?;
+            let project_id = base.ok_or_else(|| Denied::NotFound(project.to_owned()))?;
+            return Ok(ProjectAccess { project_id, project: project.to_owned(), role: Role::Viewer });
+        }
+        self.rights_in(store, project, right).await
+    }
+
+    async fn rights_in(&self, store: &Store, project: &str, right: Right) -> Result<ProjectAccess, Denied> {
         let not_found = || Denied::NotFound(project.to_owned());
         if !self.may_see(project) {
             return Err(not_found());
@@ -183,27 +222,13 @@ impl Principal {
         // Builds and engines are here for images alone.
         let about_images = matches!(right, Right::View | Right::Pull | Right::Push);
         if !role.may(right) || (self.user.is_none() && !about_images) {
-            return Err(Denied::Forbidden { who: self.name.clone(), project: project.to_owned(), right });
+            return Err(self.forbidden(project, right));
         }
         Ok(ProjectAccess { project_id: membership.project_id, project: membership.project, role })
     }
 
-    /// [`Principal::require`] for a repository at the registry: a ticket's list of repositories counts, too.
-    pub async fn require_repository(
-        &self,
-        store: &Store,
-        project: &str,
-        stream: &str,
-        right: Right,
-    ) -> Result<ProjectAccess, Denied> {
-        let access = self.require(store, project, right).await?;
-        let repository = format!("{project}/{stream}");
-        let allowed =
-            self.access_limit.as_ref().is_none_or(|list| list.iter().any(|one| one.allows(&repository, right)));
-        if !allowed {
-            return Err(Denied::Forbidden { who: self.name.clone(), project: project.to_owned(), right });
-        }
-        Ok(access)
+    fn forbidden(&self, project: &str, right: Right) -> Denied {
+        Denied::Forbidden { who: self.name.clone(), project: project.to_owned(), right }
     }
 
     /// The id of the user or token, for logs.
@@ -224,8 +249,10 @@ impl Principal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::store::NewToken;
+    use crate::model::{BuildConfigSpec, EventKind, NewImage, Source};
+    use crate::server::builder::dockerfile;
     use crate::server::store::testing::{each_store, project};
+    use crate::server::store::{BuildRequest, ConfigFields, NewToken, TagMove};
 
     async fn rights(principal: &Principal, store: &Store, project: &str) -> String {
         let mut said = String::new();
@@ -277,6 +304,49 @@ mod tests {
 
             store.disable_user("ada", &actor).await.unwrap();
             assert!(principal(NewToken::user("t", &ada.id)).await.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_build_pulls_from_other_projects_what_it_takes_in_while_its_author_may() {
+        let root = Actor::system("test");
+        for store in each_store().await {
+            for name in ["demo", "bases"] {
+                project(&store, name).await;
+            }
+            for stream in ["httpd", "secret"] {
+                store.ensure_stream("bases", &stream.parse().unwrap(), &root).await.unwrap();
+            }
+            store.create_user("ada", "", None, false, &root).await.unwrap();
+            let ada = Actor::person("ada");
+            let source = Source { dockerfile: Some("FROM weir:80/bases/httpd:1".to_owned()), ..Source::default() };
+            let spec = BuildConfigSpec::new(source, "app".parse().unwrap(), "latest".parse().unwrap());
+            let inputs = dockerfile::known_inputs(&spec, "demo", &["weir:80".to_owned()]).unwrap();
+            let fields = ConfigFields::new(spec, inputs);
+            let name = "app".parse().unwrap();
+            let refused = store.create_config("demo", &name, &fields, &ada).await.unwrap_err();
+            assert!(refused.to_string().contains("ada, who wrote app last, has no role in project bases"), "{refused}");
+
+            store.grant_role("bases", "ada", Role::Viewer, &root).await.unwrap();
+            store.create_config("demo", &name, &fields, &ada).await.unwrap();
+            let httpd = store.stream("bases", "httpd").await.unwrap();
+            let tag = "1".parse().unwrap();
+            let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+            let base =
+                NewImage { digest: format!("sha256:{:064}", 1), manifest: "{}".to_owned(), ..NewImage::default() };
+            store.put_manifest(&httpd, &base, Some(to), &root).await.unwrap();
+            let build = store.start_build("demo", "app", BuildRequest::manual(ada)).await.unwrap();
+            let new = NewToken::build("app-1", &build.project_id, &build.id, i64::MAX);
+            let (token, _) = store.create_token(new, &root).await.unwrap();
+            let principal = Principal::from_token(&store, &token).await.unwrap().unwrap();
+            let may = async |stream, right| principal.require_repository(&store, "bases", stream, right).await.is_ok();
+            assert!(may("httpd", Right::Pull).await);
+            assert!(!may("httpd", Right::Push).await);
+            assert!(!may("secret", Right::Pull).await);
+            assert!(principal.require(&store, "bases", Right::View).await.is_err());
+
+            store.revoke_role("bases", "ada", &root).await.unwrap();
+            assert!(!may("httpd", Right::Pull).await);
         }
     }
 }

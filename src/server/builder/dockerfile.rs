@@ -8,7 +8,7 @@ mod expand;
 mod read;
 mod text;
 
-use crate::model::{BuildConfigSpec, BuildInput, InputKind, StrategyFrom};
+use crate::model::{BuildConfigSpec, BuildInput, InputKind, KnownInputs, NewConfigInput, StrategyFrom, config_inputs};
 
 use super::PinnedInput;
 use read::{Mention, Reading};
@@ -38,17 +38,33 @@ pub fn inputs_with_strategy(
     Ok(reading.mentions.into_iter().map(Mention::into_input).collect())
 }
 
-/// The images that a build of `spec` finds in its Dockerfile, in the form [`config_inputs`](crate::model::config_inputs) takes: with a
-/// strategy's `from`, the last entry of kind `FROM` is the place that it replaces, whatever stands there.
-pub fn inputs_of_spec(dockerfile: &str, spec: &BuildConfigSpec) -> Result<Vec<BuildInput>, DockerfileError> {
+/// All inputs of a build config of `project` that builds this Dockerfile. `own_hosts` are the names by which it may mean this registry.
+pub fn inputs_of_config(
+    dockerfile: &str,
+    spec: &BuildConfigSpec,
+    project: &str,
+    own_hosts: &[String],
+) -> Result<Vec<NewConfigInput>, DockerfileError> {
     let build_args: Vec<_> = spec.build_args.iter().map(|arg| (arg.name.clone(), arg.value.clone())).collect();
-    let Some(from) = &spec.strategy_from else { return inputs(dockerfile, &build_args) };
-    let (StrategyFrom::ImageStreamTag(reference) | StrategyFrom::DockerImage(reference)) = from;
-    let mut found = inputs_with_strategy(dockerfile, &build_args, reference)?;
-    for input in found.iter_mut().filter(|input| input.kind == InputKind::Strategy) {
-        input.kind = InputKind::From;
+    let found = match &spec.strategy_from {
+        Some(StrategyFrom::ImageStreamTag(from) | StrategyFrom::DockerImage(from)) => {
+            inputs_with_strategy(dockerfile, &build_args, from)?
+        }
+        None => inputs(dockerfile, &build_args)?,
+    };
+    Ok(config_inputs(spec, &found, project, own_hosts))
+}
+
+/// What a config's definition tells of its inputs: all of them when the Dockerfile is part of it.
+pub fn known_inputs(
+    spec: &BuildConfigSpec,
+    project: &str,
+    own_hosts: &[String],
+) -> Result<KnownInputs, DockerfileError> {
+    match &spec.source.dockerfile {
+        Some(text) => inputs_of_config(text, spec, project, own_hosts).map(KnownInputs::All),
+        None => Ok(KnownInputs::Declared(config_inputs(spec, &[], project, own_hosts))),
     }
-    Ok(found)
 }
 
 /// The Dockerfile as it is built: each mention of an image in `pinned` replaced by its pull spec, `strategy_from` in

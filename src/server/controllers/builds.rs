@@ -17,7 +17,7 @@ use tracing::{Instrument as _, info, info_span, warn};
 use super::{Controller, Runner};
 use crate::model::Build;
 use crate::server::builder::Builder;
-use crate::server::store::Store;
+use crate::server::store::{Lost, Store};
 use crate::server::wake;
 
 pub(super) use job::git_credentials;
@@ -112,8 +112,7 @@ impl Builds {
                 // Its token ends with it, so whatever is left cannot push.
                 warn!(build.id = %build.id, "Processes or files of build {} are left: {problem:#}", build.name());
             }
-            let message = "The server ended while this build ran. What was left of the build was removed.";
-            self.store.give_up_build(&build, message).await?;
+            self.store.give_up_build(&build, Lost::Worker).await?;
         }
         Ok(())
     }

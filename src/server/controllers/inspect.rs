@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::builds::git_credentials;
 use super::{Controller, Runner};
-use crate::model::{BuildConfig, NewConfigInput, config_inputs};
+use crate::model::{BuildConfig, NewConfigInput};
 use crate::server::builder::{Builder, dockerfile};
 use crate::server::store::{self, Store};
 use crate::server::wake;
@@ -128,7 +128,7 @@ impl Work {
                 fetched.map_err(|failure| failure.to_string())?.dockerfile
             }
         };
-        let found = dockerfile::inputs_of_spec(&text, &spec).map_err(|problem| problem.to_string())?;
-        Ok(config_inputs(&spec, &found, &config.project, &self.own_hosts))
+        dockerfile::inputs_of_config(&text, &spec, &config.project, &self.own_hosts)
+            .map_err(|problem| problem.to_string())
     }
 }

@@ -17,8 +17,8 @@ use super::auth::hash_password;
 use super::builder::dockerfile;
 use super::store::{self, AppFields, ConfigFields, NewToken, SecretData, Store, TagSpec};
 use crate::model::{
-    Actor, AppName, AppPort, AppSpec, BuildConfigSpec, GitSource, ProjectName, PublishMode, Role, Source, StreamTag,
-    config_inputs,
+    Actor, AppName, AppPort, AppSpec, BuildConfigSpec, GitSource, KnownInputs, ProjectName, PublishMode, Role, Source,
+    StreamTag,
 };
 
 /// The project.
@@ -219,26 +219,12 @@ impl Demo<'_> {
             reference: Some("main".to_owned()),
             secret: None,
         };
-        let spec = BuildConfigSpec {
-            source: Source { git: Some(git), context_dir: Some(name.to_owned()), ..Source::default() },
-            strategy_from: None,
-            build_args: Vec::new(),
-            env: Vec::new(),
-            // Each build stamps its time into the image: from a cache it would be the old one.
-            no_cache: true,
-            output_stream: name.parse()?,
-            output_tag: "latest".parse()?,
-        };
-        let found = dockerfile::inputs(sources::dockerfile(name), &[])?;
-        let fields = ConfigFields {
-            labels: "{}".to_owned(),
-            annotations: "{}".to_owned(),
-            inputs: Some(config_inputs(&spec, &found, PROJECT, &[])),
-            spec,
-            image_trigger: true,
-            config_trigger: true,
-            paused: false,
-        };
+        let source = Source { git: Some(git), context_dir: Some(name.to_owned()), ..Source::default() };
+        let mut spec = BuildConfigSpec::new(source, name.parse()?, "latest".parse()?);
+        // Each build stamps its time into the image: from a cache it would be the old one.
+        spec.no_cache = true;
+        let inputs = dockerfile::inputs_of_config(sources::dockerfile(name), &spec, PROJECT, &[])?;
+        let fields = ConfigFields::new(spec, KnownInputs::All(inputs));
         self.store.create_config(PROJECT, &name.parse()?, &fields, actor).await?;
         Ok(())
     }

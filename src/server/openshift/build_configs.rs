@@ -14,8 +14,8 @@ use super::list::{ListQuery, envelope};
 use super::metadata::{ObjectMeta, read_object, texts};
 use super::status::{Cause, Status};
 use super::{Door, builds, deleted};
-use crate::model::{AppName, BuildConfig, StrategyFrom};
-use crate::server::store::BuildRequest;
+use crate::model::{AppName, BuildConfig};
+use crate::server::store::{BuildRequest, ConfigFields};
 
 /// Configs of a project.
 pub async fn list(
@@ -66,8 +66,8 @@ pub async fn create(
     let about = |status: Status| status.about(&BUILD_CONFIGS, &given.meta.name);
     let name: AppName =
         given.meta.name.parse().map_err(|error| about(Status::bad_name("metadata.name", &given.meta.name, &error)))?;
-    check_source(&door, &caller, &given).await?;
     let fields = given.fields(&project, &door.own_hosts).map_err(about)?;
+    check_sources(&door, &caller, &project, &fields).await?;
     let made = door.store.create_config(&project, &name, &fields, &caller.actor()).await;
     let config = made.map_err(|error| about(error.into()))?;
     Ok((StatusCode::CREATED, warnings, show(&door, &config).await?))
@@ -89,8 +89,8 @@ pub async fn update(
         let cause = Cause::invalid_value("metadata.resourceVersion", "0x0", "must be specified for an update");
         return Err(about(Status::invalid(vec![cause])));
     }
-    check_source(&door, &caller, &given).await?;
     let fields = given.fields(&project, &door.own_hosts).map_err(about)?;
+    check_sources(&door, &caller, &project, &fields).await?;
     let changed = door.store.update_config(&project, &name, &fields, given.meta.version, &caller.actor()).await;
     let config = changed.map_err(|error| about(error.into()))?;
     Ok((warnings, show(&door, &config).await?))
@@ -168,11 +168,11 @@ pub async fn instantiate(
 }
 
 /// An image of another project may be built on only by who may pull it.
-async fn check_source(door: &Door, caller: &Caller, given: &GivenConfig) -> Result<(), Status> {
-    if let Some(StrategyFrom::ImageStreamTag(name)) = &given.spec.strategy_from
-        && let Some((project, _)) = name.split_once('/')
-    {
-        return caller.may_pull_from(door, project).await;
+async fn check_sources(door: &Door, caller: &Caller, project: &str, fields: &ConfigFields) -> Result<(), Status> {
+    for tag in fields.inputs.as_slice().iter().filter_map(|input| input.stands_for.as_ref()) {
+        if tag.project != project {
+            caller.may_pull_from(door, &tag.project).await?;
+        }
     }
     Ok(())
 }

@@ -7,7 +7,6 @@ use super::metadata::GivenMeta;
 use super::status::{Cause, Status};
 use crate::model::{
     BuildConfig, BuildConfigSpec, EnvVar, GitSource, ImageReference, Source, StrategyFrom, StreamName, TagName,
-    config_inputs,
 };
 use crate::server::builder::dockerfile;
 use crate::server::store::ConfigFields;
@@ -27,55 +26,25 @@ pub struct GivenConfig {
 }
 
 impl GivenConfig {
-    /// As the store takes it. The inputs of an inline Dockerfile are known at once; others are found when the source is fetched.
+    /// As the store takes it.
     pub fn fields(&self, project: &str, own_hosts: &[String]) -> Result<ConfigFields, Status> {
-        let spec = &self.spec;
-        let inputs = match &spec.source.dockerfile {
-            None => {
-                self.refuse_own_output(project, own_hosts)?;
-                None
-            }
-            Some(text) => {
-                let args: Vec<(String, String)> =
-                    spec.build_args.iter().map(|arg| (arg.name.clone(), arg.value.clone())).collect();
-                let found = dockerfile::inputs(text, &args).map_err(|error| {
-                    let message = format!("line {}: {}", error.line, error.message);
-                    Status::invalid(vec![Cause {
-                        reason: "FieldValueInvalid",
-                        field: "spec.source.dockerfile".to_owned(),
-                        message,
-                    }])
-                })?;
-                Some(config_inputs(spec, &found, project, own_hosts))
-            }
-        };
+        let inputs = dockerfile::known_inputs(&self.spec, project, own_hosts).map_err(|error| {
+            let field = "spec.source.dockerfile".to_owned();
+            let message = format!("line {}: {}", error.line, error.message);
+            Status::invalid(vec![Cause { reason: "FieldValueInvalid", field, message }])
+        })?;
         let mut annotations = self.meta.annotations.clone();
         // It is a state of its own here; the view writes it again.
         annotations.remove(PAUSED);
         Ok(ConfigFields {
             labels: self.meta.labels_json()?,
             annotations: serde_json::to_string(&annotations)?,
-            spec: spec.clone(),
+            spec: self.spec.clone(),
             image_trigger: self.image_trigger,
             config_trigger: self.config_trigger,
             paused: self.paused,
             inputs,
         })
-    }
-
-    /// The one cycle that shows before any source was read.
-    fn refuse_own_output(&self, project: &str, own_hosts: &[String]) -> Result<(), Status> {
-        let spec = &self.spec;
-        let output = format!("{}:{}", spec.output_stream, spec.output_tag);
-        let own = config_inputs(spec, &[], project, own_hosts)
-            .into_iter()
-            .filter_map(|input| input.stands_for)
-            .any(|tag| tag.project == project && format!("{}:{}", tag.stream, tag.tag) == output);
-        if !own {
-            return Ok(());
-        }
-        let message = format!("would build on its own output: {output} → {output}");
-        Err(Status::invalid(vec![Cause::invalid_value("spec.output.to.name", &output, message)]))
     }
 }
 
@@ -354,15 +323,6 @@ mod tests {
         let (_, remarks) = given(&spec).unwrap();
         assert_eq!(remarks.unknown[0].path, "triggers[1].imageChange.pause");
         assert_eq!(remarks.unknown[0].meant.as_deref(), Some("paused"));
-    }
-
-    #[test]
-    fn its_own_output_is_no_base() {
-        let mut spec = config();
-        spec["output"]["to"]["name"] = "base:latest".into();
-        let (given, _) = given(&spec).unwrap();
-        let error = given.fields("demo", &[]).unwrap_err();
-        assert!(error.to_json().to_string().contains("base:latest → base:latest"));
     }
 
     #[test]

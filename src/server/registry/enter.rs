@@ -54,7 +54,7 @@ impl Caller {
     pub(super) async fn enter(self, registry: &Registry, project: &str, stream: &str, right: Right) -> Result<Entered> {
         let (project, name) = repository(project, stream)?;
         // Rights before tickets: whoever has no right is denied, whoever has only too narrow a ticket may fetch another.
-        self.principal.require(&registry.store, project.as_str(), right).await?;
+        self.principal.rights_at(&registry.store, project.as_str(), name.as_str(), right).await?;
         let entered = self.principal.require_repository(&registry.store, project.as_str(), name.as_str(), right).await;
         if entered.is_err() {
             let scope = format!("repository:{project}/{name}:{}", actions(right));

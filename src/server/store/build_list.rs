@@ -107,29 +107,15 @@ fn contains(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Actor, BuildConfigSpec, Source};
+    use crate::model::{Actor, BuildConfigSpec, KnownInputs, Source};
     use crate::server::store::testing::{each_store, project};
     use crate::server::store::{BuildRequest, ConfigFields};
 
     async fn config(store: &Store, name: &str) {
-        let spec = BuildConfigSpec {
-            source: Source { dockerfile: Some("FROM scratch\n".to_owned()), ..Source::default() },
-            strategy_from: None,
-            build_args: Vec::new(),
-            env: Vec::new(),
-            no_cache: false,
-            output_stream: name.parse().unwrap(),
-            output_tag: "latest".parse().unwrap(),
-        };
-        let fields = ConfigFields {
-            labels: "{}".to_owned(),
-            annotations: "{}".to_owned(),
-            spec,
-            image_trigger: true,
-            config_trigger: false,
-            paused: false,
-            inputs: Some(Vec::new()),
-        };
+        let source = Source { dockerfile: Some("FROM scratch\n".to_owned()), ..Source::default() };
+        let spec = BuildConfigSpec::new(source, name.parse().unwrap(), "latest".parse().unwrap());
+        let inputs = KnownInputs::All(Vec::new());
+        let fields = ConfigFields { config_trigger: false, ..ConfigFields::new(spec, inputs) };
         store.create_config("demo", &name.parse().unwrap(), &fields, &Actor::person("developer")).await.unwrap();
     }
 

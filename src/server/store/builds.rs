@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::members::has_any_role;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
 use crate::model::{
     Actor, ActorKind, Build, BuildConfig, BuildPhase, BuildStep, ConfigInput, InputKind, NewConfigInput, ResolvedInput,
@@ -56,6 +57,24 @@ impl BuildRequest<'_> {
             commit: None,
             rebuild_of: None,
             attempt: 1,
+        }
+    }
+}
+
+/// How a build lost its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The server was asked to stop.
+    Stop,
+    /// Its process is gone, or was not heard of in time.
+    Worker,
+}
+
+impl Lost {
+    fn message(self) -> &'static str {
+        match self {
+            Self::Stop => "The server was stopped while this build ran.",
+            Self::Worker => "The server ended while this build ran. What was left of the build was removed.",
         }
     }
 }
@@ -280,20 +299,49 @@ impl Store {
         Ok(())
     }
 
-    /// Marks a lost build and requests it again, with the inputs as they are now, unless it was tried too often or was to be cancelled.
-    pub async fn give_up_build(&self, build: &Build, message: &str) -> Result<()> {
+    /// Ends a build whose worker is gone. One whose image arrived before is complete; any other is requested again with the inputs as
+    /// they are now, unless it was to be cancelled, or was lost too often and so perhaps brings its worker down.
+    pub async fn give_up_build(&self, build: &Build, lost: Lost) -> Result<()> {
         let mut tx = self.write_tx().await?;
+        let arrived: Option<(String,)> =
+            sqlx::query_as("select digest from tag_events where build_id = $1 order by sequence desc limit 1")
+                .bind(&build.id)
+                .fetch_optional(&mut *tx)
+                .await?;
         let cancelled = build.cancel_requested_at.is_some();
-        let end = BuildEnd {
-            phase: if cancelled { BuildPhase::Cancelled } else { BuildPhase::Error },
-            reason: Some(if cancelled { "CancelledBuild" } else { "BuildPodDeleted" }.to_owned()),
-            message: Some(message.to_owned()),
-            digest: None,
+        let (phase, reason) = match (&arrived, cancelled) {
+            (Some(_), _) => (BuildPhase::Complete, None),
+            (None, true) => (BuildPhase::Cancelled, Some("CancelledBuild")),
+            (None, false) => (BuildPhase::Error, Some("BuildPodDeleted")),
         };
-        if tx.finish(build, &end, &Actor::system("builds")).await? && !cancelled && build.attempt < ATTEMPTS {
-            tx.retry(build).await?;
+        let end = BuildEnd {
+            phase,
+            reason: reason.map(str::to_owned),
+            message: Some(lost.message().to_owned()),
+            digest: arrived.map(|(digest,)| digest),
+        };
+        let ended = tx.finish(build, &end, &Actor::system("builds")).await?;
+        let attempt = build.attempt + i64::from(lost == Lost::Worker);
+        if ended && phase == BuildPhase::Error && attempt <= ATTEMPTS {
+            tx.retry(build, attempt).await?;
         }
         tx.commit().await
+    }
+
+    /// The id of another project whose stream this build takes in; `None` when it takes in nothing from there, or when whoever wrote its
+    /// config may not pull there (any more).
+    pub async fn find_foreign_base(&self, build_id: &str, project: &str, stream: &str) -> Result<Option<String>> {
+        let build = self.build_by_id(build_id).await?;
+        let inputs = build.inputs()?;
+        let tags = inputs.iter().filter_map(|input| input.tag.as_ref());
+        if !tags.into_iter().any(|tag| tag.project == project && tag.stream == stream) {
+            return Ok(None);
+        }
+        let config = self.config(&build.project, &build.config).await?;
+        if !has_any_role(self.pool(), project, &config.written_by).await? {
+            return Ok(None);
+        }
+        Ok(self.find_project(project).await?.map(|project| project.id))
     }
 
     /// The build of that number.
@@ -565,7 +613,7 @@ impl WriteTx {
     }
 
     /// Requests a lost build again for the same cause.
-    async fn retry(&mut self, build: &Build) -> Result<()> {
+    async fn retry(&mut self, build: &Build, attempt: i64) -> Result<()> {
         let config = self.config_by_id(&build.config_id).await?;
         let waiting: Option<(i64,)> =
             sqlx::query_as("select number from builds where config_id = $1 and phase = 'New' limit 1")
@@ -585,7 +633,7 @@ impl WriteTx {
             cascade: Some(build.cascade_id.clone()),
             commit: build.commit_requested.clone(),
             rebuild_of: None,
-            attempt: build.attempt + 1,
+            attempt,
         };
         self.request_build(&config, resolved, request).await?;
         Ok(())

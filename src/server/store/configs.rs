@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::members::has_any_role;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
-use crate::model::{Actor, AppName, BuildConfig, BuildConfigSpec, ConfigInput, NewConfigInput, StreamTag, now};
+use crate::model::{
+    Actor, AppName, BuildConfig, BuildConfigSpec, ConfigInput, KnownInputs, NewConfigInput, StreamTag, now,
+};
 use crate::server::wake::Controller;
 
 macro_rules! select_config {
@@ -11,7 +14,7 @@ macro_rules! select_config {
         concat!(
             "select c.id, c.project_id, p.name as project, c.name, c.labels, c.annotations, c.spec, c.output_tag_id, \
              s.name as output_stream, t.name as output_tag, c.image_trigger, c.config_trigger, c.paused_at, c.generation, \
-             c.inspected_generation, c.inspect_error, c.last_number, c.created_at, c.created_by, c.version \
+             c.inspected_generation, c.inspect_error, c.last_number, c.created_at, c.created_by, c.written_by, c.version \
              from build_configs c join projects p on p.id = c.project_id join tags t on t.id = c.output_tag_id \
              join streams s on s.id = t.stream_id ",
             $rest
@@ -47,8 +50,16 @@ pub struct ConfigFields {
     /// Its creation builds it.
     pub config_trigger: bool,
     pub paused: bool,
-    /// The inputs of an inline Dockerfile; `None` when the Dockerfile has still to be fetched.
-    pub inputs: Option<Vec<NewConfigInput>>,
+    pub inputs: KnownInputs,
+}
+
+impl ConfigFields {
+    /// A config that builds by itself: when it is made, and when an input's tag moves.
+    pub fn new(spec: BuildConfigSpec, inputs: KnownInputs) -> Self {
+        let nothing = || "{}".to_owned();
+        let (labels, annotations) = (nothing(), nothing());
+        Self { labels, annotations, spec, image_trigger: true, config_trigger: true, paused: false, inputs }
+    }
 }
 
 impl Store {
@@ -72,7 +83,7 @@ impl Store {
         let id = new_id();
         sqlx::query(
             "insert into build_configs (id, project_id, name, labels, annotations, spec, output_tag_id, image_trigger, config_trigger, \
-             paused_at, created_at, created_by, version) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             paused_at, created_at, created_by, written_by, version) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13)",
         )
         .bind(&id)
         .bind(&owner.id)
@@ -89,10 +100,7 @@ impl Store {
         .bind(version)
         .execute(&mut *tx)
         .await?;
-        if let Some(inputs) = &fields.inputs {
-            tx.write_inputs(&id, inputs).await?;
-        }
-        tx.wake(Controller::Inspect);
+        tx.take_inputs(&id, &fields.inputs).await?;
         tx.wake(Controller::Triggers);
         let config = tx.config(project, name.as_str()).await?;
         tx.commit().await?;
@@ -126,7 +134,7 @@ impl Store {
         let changed = spec != config.spec;
         sqlx::query(
             "update build_configs set labels = $2, annotations = $3, spec = $4, output_tag_id = $5, image_trigger = $6, \
-             config_trigger = $7, paused_at = $8, generation = generation + $9, version = $10 where id = $1",
+             config_trigger = $7, paused_at = $8, generation = generation + $9, version = $10, written_by = $11 where id = $1",
         )
         .bind(&config.id)
         .bind(&fields.labels)
@@ -138,13 +146,10 @@ impl Store {
         .bind(if fields.paused { config.paused_at.or_else(|| Some(now())) } else { None })
         .bind(i64::from(changed))
         .bind(sequence)
+        .bind(&actor.name)
         .execute(&mut *tx)
         .await?;
-        match &fields.inputs {
-            Some(inputs) => tx.write_inputs(&config.id, inputs).await?,
-            None if changed => tx.wake(Controller::Inspect),
-            None => {}
-        }
+        tx.take_inputs(&config.id, &fields.inputs).await?;
         tx.wake(Controller::Triggers);
         let config = tx.config(project, name).await?;
         tx.commit().await?;
@@ -327,10 +332,30 @@ impl WriteTx {
         Ok(self.ensure_tag(&stream, &spec.output_tag).await?.id)
     }
 
+    /// Takes in what is known of the inputs of a config that was just written. Those of a Dockerfile that has still to be fetched stay
+    /// as they were until it is: forgetting what they were built with would build them again.
+    async fn take_inputs(&mut self, config_id: &str, known: &KnownInputs) -> Result<()> {
+        match known {
+            KnownInputs::All(inputs) => self.write_inputs(config_id, inputs).await,
+            KnownInputs::Declared(declared) => {
+                let config = self.config_by_id(config_id).await?;
+                let found = self.inputs(config_id).await?;
+                let found = found.iter().filter(|input| input.how == "found").filter_map(ConfigInput::stands_for);
+                let named = declared.iter().filter_map(|input| input.stands_for.clone());
+                self.refuse_build_cycle(&config, &named.chain(found).collect()).await?;
+                self.refuse_foreign_images(&config, declared).await?;
+                self.wake(Controller::Inspect);
+                Ok(())
+            }
+        }
+    }
+
     /// Replaces a config's inputs, keeping what was used of those that stay, and marks its Dockerfile as read.
     pub(super) async fn write_inputs(&mut self, config_id: &str, inputs: &[NewConfigInput]) -> Result<()> {
         let config = self.config_by_id(config_id).await?;
-        self.refuse_build_cycle(&config, inputs).await?;
+        let wanted = inputs.iter().filter_map(|input| input.stands_for.clone()).collect();
+        self.refuse_build_cycle(&config, &wanted).await?;
+        self.refuse_foreign_images(&config, inputs).await?;
         let before: BTreeMap<(String, String), ConfigInput> = self
             .inputs(config_id)
             .await?
@@ -369,8 +394,7 @@ impl WriteTx {
     }
 
     /// A config that would feed itself, through others or through tags that follow, would build for ever.
-    async fn refuse_build_cycle(&mut self, config: &BuildConfig, inputs: &[NewConfigInput]) -> Result<()> {
-        let wanted: BTreeSet<StreamTag> = inputs.iter().filter_map(|input| input.stands_for.clone()).collect();
+    async fn refuse_build_cycle(&mut self, config: &BuildConfig, wanted: &BTreeSet<StreamTag>) -> Result<()> {
         let edges = self.edges_without(&config.id).await?;
         let output = StreamTag {
             project: config.project.clone(),
@@ -398,6 +422,20 @@ impl WriteTx {
                     reached.insert(to.clone(), tag.clone());
                     queue.push(to.clone());
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// A config may build on images of other projects only where who wrote it may pull.
+    async fn refuse_foreign_images(&mut self, config: &BuildConfig, inputs: &[NewConfigInput]) -> Result<()> {
+        for tag in inputs.iter().filter_map(|input| input.stands_for.as_ref()) {
+            if tag.project != config.project && !has_any_role(&mut **self, &tag.project, &config.written_by).await? {
+                let message = format!(
+                    "{} builds on {tag}, and {}, who wrote {0} last, has no role in project {}: ask one of its admins for viewer",
+                    config.name, config.written_by, tag.project
+                );
+                return Err(Error::invalid("spec.source", message));
             }
         }
         Ok(())

@@ -20,6 +20,23 @@ impl Membership {
     }
 }
 
+/// Whether the user of that name may see the project, and so pull its images: any member may, and site admins everywhere.
+pub(super) async fn has_any_role<'e>(
+    executor: impl sqlx::Executor<'e, Database = sqlx::Any>,
+    project: &str,
+    user: &str,
+) -> Result<bool> {
+    let found: Option<(i64,)> = sqlx::query_as(
+        "select 1 from users u join projects p on p.name = $1 left join role_bindings b on b.project_id = p.id and b.user_id = u.id \
+         where u.name = $2 and u.disabled_at is null and (u.site_admin = 1 or b.role is not null)",
+    )
+    .bind(project)
+    .bind(user)
+    .fetch_optional(executor)
+    .await?;
+    Ok(found.is_some())
+}
+
 impl Store {
     /// The project of that name and the user's role in it; `None` when there is no such project.
     pub async fn find_membership(&self, project: &str, user_id: &str) -> Result<Option<Membership>> {

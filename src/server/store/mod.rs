@@ -50,7 +50,7 @@ use crate::server::wake::{Controller, Wake};
 pub use app_list::ListedRollout;
 pub use apps::AppFields;
 pub use build_list::ListedConfig;
-pub use builds::{BuildEnd, BuildRequest};
+pub use builds::{BuildEnd, BuildRequest, Lost};
 pub use bulk::{FailingImport, ShownMove, StreamParts};
 pub use cascades::CascadeSummary;
 pub use catalog::{CatalogStream, CatalogTag, StreamFilter};

@@ -6,8 +6,7 @@ use leptos::prelude::*;
 
 use super::build::{below, open, path_of};
 use crate::model::{
-    AppName, BuildConfig, BuildConfigSpec, EnvVar, GitSource, NewConfigInput, Source, StrategyFrom, StreamName,
-    TagName, config_inputs,
+    AppName, BuildConfig, BuildConfigSpec, EnvVar, GitSource, KnownInputs, Source, StrategyFrom, StreamName, TagName,
 };
 use crate::server::auth::Right;
 use crate::server::builder::{dockerfile, git};
@@ -225,7 +224,7 @@ fn read_from(fields: &Fields) -> Result<Option<StrategyFrom>, UiError> {
     Ok(Some(StrategyFrom::ImageStreamTag(format!("{prefix}{stream}:{tag}"))))
 }
 
-fn read(cx: &Cx, fields: &Fields, project: &str, before: Option<&BuildConfig>) -> Result<ConfigFields, UiError> {
+async fn read(cx: &Cx, fields: &Fields, project: &str, before: Option<&BuildConfig>) -> Result<ConfigFields, UiError> {
     let (output_stream, output_tag) = read_stream_tag(fields, "output")?;
     let spec = BuildConfigSpec {
         source: read_source(fields)?,
@@ -239,7 +238,7 @@ fn read(cx: &Cx, fields: &Fields, project: &str, before: Option<&BuildConfig>) -
     Ok(ConfigFields {
         labels: before.map_or_else(|| "{}".to_owned(), |config| config.labels.clone()),
         annotations: before.map_or_else(|| "{}".to_owned(), |config| config.annotations.clone()),
-        inputs: inputs(cx, &spec, project)?,
+        inputs: inputs(cx, &spec, project).await?,
         spec,
         image_trigger: fields.ticked("image_trigger"),
         config_trigger: fields.ticked("config_trigger"),
@@ -247,12 +246,21 @@ fn read(cx: &Cx, fields: &Fields, project: &str, before: Option<&BuildConfig>) -
     })
 }
 
-/// What a Dockerfile written here takes in; `None` when it has to be fetched first.
-fn inputs(cx: &Cx, spec: &BuildConfigSpec, project: &str) -> Result<Option<Vec<NewConfigInput>>, UiError> {
-    let Some(text) = &spec.source.dockerfile else { return Ok(None) };
-    let found =
-        dockerfile::inputs_of_spec(text, spec).map_err(|error| UiError::field("dockerfile", error.to_string()))?;
-    Ok(Some(config_inputs(spec, &found, project, &[cx.settings().registry_host().to_owned()])))
+/// What its definition takes in, which must be images that whoever defines it may pull.
+async fn inputs(cx: &Cx, spec: &BuildConfigSpec, project: &str) -> Result<KnownInputs, UiError> {
+    let own_hosts = [cx.settings().registry_host().to_owned()];
+    let known = dockerfile::known_inputs(spec, project, &own_hosts)
+        .map_err(|error| UiError::field("dockerfile", error.to_string()))?;
+    for input in known.as_slice() {
+        if let Some(tag) = input.stands_for.as_ref().filter(|tag| tag.project != project)
+            && cx.project_named(&tag.project, Right::Pull).await.is_err()
+        {
+            let field = if input.declared { "from" } else { "dockerfile" };
+            let message = format!("You may not pull {tag}: there is no such project, or you have no role in it");
+            return Err(UiError::field(field, message));
+        }
+    }
+    Ok(known)
 }
 
 /// The store names fields as the REST door does; here a cycle is told where the output was typed.
@@ -268,7 +276,7 @@ async fn post_new(cx: Cx, fields: Fields) -> Response {
     let work = async {
         let project = cx.project(Right::Edit).await?;
         let name: AppName = fields.parse("name")?;
-        let values = read(&cx, &fields, &project.name, None)?;
+        let values = read(&cx, &fields, &project.name, None).await?;
         cx.store().create_config(&project.name, &name, &values, &cx.actor()?).await.map_err(at_field)?;
         Ok(format!("/p/{}/builds/{name}", project.name))
     };
@@ -279,7 +287,7 @@ async fn post_edit(cx: Cx, fields: Fields) -> Response {
     let path = path_of(&cx);
     let work = async {
         let (project, config) = open(&cx, Right::Edit).await?;
-        let values = read(&cx, &fields, &project.name, Some(&config))?;
+        let values = read(&cx, &fields, &project.name, Some(&config)).await?;
         let version = fields.get("version").parse().ok();
         cx.store()
             .update_config(&project.name, &config.name, &values, version, &cx.actor()?)

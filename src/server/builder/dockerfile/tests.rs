@@ -278,6 +278,30 @@ fn the_strategys_image_replaces_the_last_from() {
 }
 
 #[test]
+fn a_config_takes_in_its_strategys_image_and_what_that_does_not_replace() {
+    let spec = BuildConfigSpec {
+        source: crate::model::Source::default(),
+        strategy_from: Some(StrategyFrom::ImageStreamTag("httpd-base:latest".to_owned())),
+        build_args: Vec::new(),
+        env: Vec::new(),
+        no_cache: false,
+        output_stream: "app".parse().unwrap(),
+        output_tag: "latest".parse().unwrap(),
+    };
+    for (dockerfile, expected) in [
+        ("FROM a", vec!["httpd-base:latest"]),
+        ("FROM scratch", vec!["httpd-base:latest"]),
+        // The last FROM names a stage: what the stage is made from stays.
+        ("FROM a AS x\nFROM x", vec!["httpd-base:latest", "a"]),
+        ("FROM a AS x\nFROM b\nCOPY --from=x / /", vec!["httpd-base:latest", "a"]),
+    ] {
+        let found = inputs_of_config(dockerfile, &spec, "demo", &[]).unwrap();
+        let found: Vec<&str> = found.iter().map(|input| input.reference.as_str()).collect();
+        assert_eq!(found, expected, "{dockerfile}");
+    }
+}
+
+#[test]
 fn the_base_is_found_through_stages() {
     for (dockerfile, expected) in [
         ("FROM a", Some("a")),

@@ -10,9 +10,9 @@ use tracing::{info, warn};
 
 use super::job::{git_credentials, job, token};
 use super::{BuildSettings, HEARTBEAT, LEASE, LEASE_MS};
-use crate::model::{Build, BuildConfigSpec, BuildPhase, BuildStep, NewConfigInput, ResolvedInput, config_inputs, now};
+use crate::model::{Build, BuildConfigSpec, BuildPhase, BuildStep, NewConfigInput, ResolvedInput, now};
 use crate::server::builder::{BuildEvent, BuildFailure, BuildJob, BuildOutput, Builder, Fetched, dockerfile};
-use crate::server::store::{self, BuildEnd, Store};
+use crate::server::store::{self, BuildEnd, Lost, Store};
 
 /// Lines wait at most this long for others to be written with them.
 const FLUSH_AFTER: Duration = Duration::from_millis(250);
@@ -139,8 +139,8 @@ impl Worker {
     }
 
     fn found(&self, spec: &BuildConfigSpec, fetched: &Fetched) -> Vec<NewConfigInput> {
-        let found = dockerfile::inputs_of_spec(&fetched.dockerfile, spec).unwrap_or_default();
-        config_inputs(spec, &found, &self.build.project, &self.settings.own_hosts)
+        let (project, own_hosts) = (&self.build.project, &self.settings.own_hosts);
+        dockerfile::inputs_of_config(&fetched.dockerfile, spec, project, own_hosts).unwrap_or_default()
     }
 
     /// The graph follows the Dockerfile as it was really built. An older one that is built again says nothing about today.
@@ -165,7 +165,7 @@ impl Worker {
                 let row = self.store.build_by_id(&self.build.id).await?;
                 if row.cancel_requested_at.is_none() {
                     if self.stop.is_cancelled() {
-                        self.store.give_up_build(&row, "The server was stopped while this build ran.").await?;
+                        self.store.give_up_build(&row, Lost::Stop).await?;
                     }
                     return Ok(());
                 }

@@ -5,12 +5,13 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::auth::DockerCredentials;
 use bollard::errors::Error as DockerError;
-use bollard::models::{LocalNodeState, Service, ServiceSpec};
+use bollard::models::{LocalNodeState, PortBinding, Service, ServiceSpec, Task};
 use bollard::query_parameters::{
     ListNodesOptionsBuilder, ListServicesOptionsBuilder, ListTasksOptionsBuilder, UpdateServiceOptionsBuilder,
 };
@@ -143,10 +144,31 @@ impl Swarm {
     async fn look_at(&self, service: &Service) -> Result<Observed, RolloutError> {
         let filters = HashMap::from([("service", vec![service.id.clone().unwrap_or_default()])]);
         let options = ListTasksOptionsBuilder::default().filters(&filters).build();
-        let tasks = self.call(|docker| docker.list_tasks(Some(options))).await.map_err(|error| self.error(&error))?;
+        let mut tasks =
+            self.call(|docker| docker.list_tasks(Some(options))).await.map_err(|error| self.error(&error))?;
+        for task in &mut tasks {
+            self.drop_ports_for_ipv6(task).await;
+        }
         let options = ListNodesOptionsBuilder::default().build();
         let nodes = self.call(|docker| docker.list_nodes(Some(options))).await.map_err(|error| self.error(&error))?;
         Ok(Snapshot { service, tasks: &tasks, nodes: &nodes, now: now() }.observed())
+    }
+
+    /// A host port that Docker chose itself may be one number for IPv4 and another for IPv6, and the task does not say which is which.
+    /// The container does, where this very engine runs it; on other nodes both numbers stay.
+    async fn drop_ports_for_ipv6(&self, task: &mut Task) {
+        if !observe::has_ambiguous_ports(task) {
+            return;
+        }
+        let Some(id) = observe::container_id(task) else { return };
+        let Ok(container) = self.call(|docker| docker.inspect_container(&id, None)).await else { return };
+        let ports = container.network_settings.and_then(|settings| settings.ports).unwrap_or_default();
+        let for_ipv4 = |binding: &PortBinding| {
+            let ip: Option<IpAddr> = binding.host_ip.as_ref().and_then(|ip| ip.parse().ok());
+            binding.host_port.as_ref().and_then(|port| port.parse().ok()).filter(|_| ip.is_none_or(|ip| ip.is_ipv4()))
+        };
+        let reachable = ports.into_values().flatten().flatten().filter_map(|binding| for_ipv4(&binding)).collect();
+        observe::keep_ports(task, &reachable);
     }
 
     /// The mesh fails in silence without IPVS, so it is refused in words; only for an engine on this machine, whose

@@ -1,6 +1,6 @@
 //! What Docker says of a service, its tasks and its nodes, as what was observed of an app. No calls here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bollard::models::{
     EndpointPortConfig, EndpointPortConfigPublishModeEnum, Node, NodeState, Service, ServiceUpdateStatusStateEnum,
@@ -112,13 +112,12 @@ impl Snapshot<'_> {
     }
 
     fn ports(&self, task: &Task) -> Vec<(u16, u16)> {
-        let own = task.status.as_ref().and_then(|status| status.port_status.as_ref()?.ports.as_deref());
         let mesh = self.service.endpoint.as_ref().and_then(|endpoint| endpoint.ports.as_deref());
         let mesh = mesh
             .unwrap_or_default()
             .iter()
             .filter(|port| port.publish_mode != Some(EndpointPortConfigPublishModeEnum::HOST));
-        let mut ports: Vec<(u16, u16)> = own.unwrap_or_default().iter().chain(mesh).filter_map(published).collect();
+        let mut ports: Vec<(u16, u16)> = own_ports(task).iter().chain(mesh).filter_map(published).collect();
         // Docker names a port once for IPv4 and once for IPv6.
         ports.sort_unstable();
         ports.dedup();
@@ -211,6 +210,36 @@ fn image(spec: Option<&TaskSpec>) -> Option<&str> {
 
 fn published(port: &EndpointPortConfig) -> Option<(u16, u16)> {
     Some((u16::try_from(port.target_port?).ok()?, u16::try_from(port.published_port?).ok()?))
+}
+
+/// Ports on its node that Docker opened for this task alone.
+fn own_ports(task: &Task) -> &[EndpointPortConfig] {
+    task.status.as_ref().and_then(|status| status.port_status.as_ref()?.ports.as_deref()).unwrap_or_default()
+}
+
+/// Whether one port of the container has several on the node.
+pub(super) fn has_ambiguous_ports(task: &Task) -> bool {
+    let ports = own_ports(task);
+    let same =
+        |a: &EndpointPortConfig, b: &EndpointPortConfig| (a.target_port, a.protocol) == (b.target_port, b.protocol);
+    ports.iter().any(|a| ports.iter().any(|b| same(a, b) && a.published_port != b.published_port))
+}
+
+/// Leaves of the task's own ports only these, if any of them is one.
+pub(super) fn keep_ports(task: &mut Task, reachable: &HashSet<u16>) {
+    let is_reachable = |port: &EndpointPortConfig| published(port).is_some_and(|(_, port)| reachable.contains(&port));
+    if !own_ports(task).iter().any(is_reachable) {
+        return;
+    }
+    let status = task.status.as_mut().and_then(|status| status.port_status.as_mut()?.ports.as_mut());
+    if let Some(ports) = status {
+        ports.retain(is_reachable);
+    }
+}
+
+/// The container it runs in.
+pub(super) fn container_id(task: &Task) -> Option<String> {
+    task.status.as_ref()?.container_status.as_ref()?.container_id.clone().filter(|id| !id.is_empty())
 }
 
 fn millis(text: Option<&str>) -> i64 {
@@ -348,5 +377,23 @@ mod tests {
         let seen = observe(None, "down", tasks);
         assert_eq!(seen.replicas.len(), 1);
         assert_eq!((seen.replicas[0].state.as_str(), seen.replicas[0].ready), ("unknown", false));
+    }
+
+    #[test]
+    fn of_two_ports_for_one_only_those_that_answer_are_kept() {
+        let with_ports = |ports: &[(i64, &str, i64)]| {
+            let mut task = task("1", 1, 'b', ("running", "running"), 9_000);
+            let port = |(target, protocol, published): &(i64, &str, i64)| json!({ "TargetPort": target, "Protocol": protocol, "PublishedPort": published, "PublishMode": "host" });
+            task["Status"]["PortStatus"] = json!({ "Ports": ports.iter().map(port).collect::<Vec<_>>() });
+            serde_json::from_value::<Task>(task).unwrap()
+        };
+        let kept = |task: &Task| own_ports(task).iter().filter_map(published).collect::<Vec<_>>();
+        assert!(!has_ambiguous_ports(&with_ports(&[(80, "tcp", 32_768), (80, "tcp", 32_768), (80, "udp", 32_900)])));
+        let mut task = with_ports(&[(80, "tcp", 32_768), (80, "tcp", 32_769)]);
+        assert!(has_ambiguous_ports(&task));
+        keep_ports(&mut task, &HashSet::from([1]));
+        assert_eq!(kept(&task), [(80, 32_768), (80, 32_769)], "nothing is known, so nothing goes");
+        keep_ports(&mut task, &HashSet::from([32_769]));
+        assert_eq!(kept(&task), [(80, 32_769)]);
     }
 }

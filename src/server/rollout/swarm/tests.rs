@@ -1,6 +1,11 @@
 //! Against a real Docker Engine, with images pulled from a real registry that asks for a password.
 //! Everything made here goes away at the end, also when a test fails.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the registry and the containers are waited for where nothing else runs"
+)]
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -156,9 +161,16 @@ fn push_image(scratch: &Path, repository: &str, version: &str) -> Digest {
     std::fs::read_to_string(digest).unwrap().trim().parse().unwrap()
 }
 
-/// What the web server at a port says.
+/// What the web server at a port says. A replica without a health check counts as ready from its start, a moment before it listens.
 pub(in crate::server) fn ask(port: u16) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let start = Instant::now();
+    let mut stream = loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(start.elapsed() < Duration::from_secs(20), "port {port}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();

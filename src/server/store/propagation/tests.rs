@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{
-    Actor, AppSpec, Build, BuildConfigSpec, BuildPhase, EventKind, InputKind, NewConfigInput, NewImage, Outcome,
-    ResolvedInput, RollbackMode, Source, StreamTag, Tag, TagEvent,
+    Actor, AppSpec, Build, BuildConfigSpec, BuildPhase, EventKind, InputKind, KnownInputs, NewConfigInput, NewImage,
+    Outcome, ResolvedInput, RollbackMode, Source, StreamTag, Tag, TagEvent,
 };
 use crate::server::store::testing::{TestStore, each_store};
-use crate::server::store::{AppFields, BuildEnd, BuildRequest, ConfigFields, Error, Moved, TagMove, TagRollback};
+use crate::server::store::{AppFields, BuildEnd, BuildRequest, ConfigFields, Error, Lost, Moved, TagMove, TagRollback};
 
 fn anna() -> Actor {
     Actor::person("anna")
@@ -38,23 +38,8 @@ fn config(output: &str, inputs: &[&str]) -> ConfigFields {
         short_name: true,
         declared: false,
     };
-    ConfigFields {
-        labels: "{}".to_owned(),
-        annotations: "{}".to_owned(),
-        spec: BuildConfigSpec {
-            source: Source::default(),
-            strategy_from: None,
-            build_args: Vec::new(),
-            env: Vec::new(),
-            no_cache: false,
-            output_stream: output.parse().unwrap(),
-            output_tag: "latest".parse().unwrap(),
-        },
-        image_trigger: true,
-        config_trigger: true,
-        paused: false,
-        inputs: Some(inputs.iter().map(input).collect()),
-    }
+    let spec = BuildConfigSpec::new(Source::default(), output.parse().unwrap(), "latest".parse().unwrap());
+    ConfigFields::new(spec, KnownInputs::All(inputs.iter().map(input).collect()))
 }
 
 /// A project `demo` and what a test does in it.
@@ -423,7 +408,7 @@ async fn a_lost_build_is_marked_and_requested_again() {
         world.0.end_all_leases().await.unwrap();
         let lost = world.0.list_lost_builds().await.unwrap();
         assert_eq!(lost.len(), 1);
-        world.0.give_up_build(&lost[0], "the server stopped").await.unwrap();
+        world.0.give_up_build(&lost[0], Lost::Worker).await.unwrap();
         let marked = world.0.build_by_id(&started.id).await.unwrap();
         assert_eq!(marked.phase, BuildPhase::Error);
         let retry = world.claim().await.unwrap();
@@ -439,5 +424,36 @@ async fn a_lost_build_is_marked_and_requested_again() {
         };
         let late = world.0.put_manifest(&stream, &image("late"), Some(to), &Actor::build("late")).await;
         assert!(matches!(late, Err(Error::Conflict(_))), "what a lost build still delivers is not taken");
+    }
+}
+
+#[tokio::test]
+async fn builds_that_end_with_the_server_are_tried_again_and_those_that_end_it_only_so_often() {
+    for world in World::demo().await {
+        world.0.start_build("demo", "httpd-base", BuildRequest::manual(anna())).await.unwrap();
+        let mut attempts = Vec::new();
+        for lost in [Lost::Stop, Lost::Stop, Lost::Worker, Lost::Stop, Lost::Worker, Lost::Worker] {
+            let build = world.claim().await.unwrap();
+            attempts.push(build.attempt);
+            world.0.give_up_build(&build, lost).await.unwrap();
+        }
+        assert_eq!(attempts, [1, 1, 1, 2, 2, 3]);
+        assert!(world.claim().await.is_none(), "the third worker that it took was the last");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_build_whose_image_arrived_is_complete() {
+    for world in World::demo().await {
+        world.0.start_build("demo", "httpd-base", BuildRequest::manual(anna())).await.unwrap();
+        let build = world.claim().await.unwrap();
+        let stream = world.0.stream("demo", "httpd-base").await.unwrap();
+        let tag = build.spec().unwrap().output_tag;
+        let to = TagMove { tag: &tag, kind: EventKind::Build, reference: None, cause: None, build_id: Some(&build.id) };
+        world.0.put_manifest(&stream, &image("made"), Some(to), &Actor::build(build.name())).await.unwrap();
+        world.0.give_up_build(&build, Lost::Worker).await.unwrap();
+        let ended = world.0.build_by_id(&build.id).await.unwrap();
+        assert_eq!((ended.phase, ended.output_digest), (BuildPhase::Complete, Some(digest("made"))));
+        assert!(ended.output_sequence.is_some());
     }
 }
