@@ -12,7 +12,7 @@ use super::images::typed;
 use super::kind::BUILD_CONFIGS;
 use super::list::{ListQuery, envelope};
 use super::metadata::{ObjectMeta, read_object, texts};
-use super::status::{Cause, Status};
+use super::status::Status;
 use super::{Door, builds, deleted};
 use crate::model::{AppName, BuildConfig};
 use crate::server::store::{BuildRequest, ConfigFields};
@@ -85,13 +85,10 @@ pub async fn update(
     let (given, warnings) = read_config(&body, &project, &name)?;
     given.meta.check_name(&name)?;
     let about = |status: Status| status.about(&BUILD_CONFIGS, &name);
-    if given.meta.version.is_none() {
-        let cause = Cause::invalid_value("metadata.resourceVersion", "0x0", "must be specified for an update");
-        return Err(about(Status::invalid(vec![cause])));
-    }
+    let version = given.meta.required_version().map_err(about)?;
     let fields = given.fields(&project, &door.own_hosts).map_err(about)?;
     check_sources(&door, &caller, &project, &fields).await?;
-    let changed = door.store.update_config(&project, &name, &fields, given.meta.version, &caller.actor()).await;
+    let changed = door.store.update_config(&project, &name, &fields, Some(version), &caller.actor()).await;
     let config = changed.map_err(|error| about(error.into()))?;
     Ok((warnings, show(&door, &config).await?))
 }
@@ -177,17 +174,8 @@ async fn check_sources(door: &Door, caller: &Caller, project: &str, fields: &Con
     Ok(())
 }
 
-fn read_config(body: &Body, project: &str, url_name: &str) -> Result<(GivenConfig, Warnings), Status> {
-    let mut name = url_name.to_owned();
-    let read = body.read(|root| {
-        let meta = read_object(&root, &BUILD_CONFIGS, project)?;
-        if name.is_empty() {
-            name.clone_from(&meta.name);
-        }
-        root.pass_over_all(&["status"]);
-        build_specs::read(&root.get("spec"), meta, project)
-    });
-    read.map_err(|status| status.about(&BUILD_CONFIGS, &name))
+fn read_config(body: &Body, project: &str, name: &str) -> Result<(GivenConfig, Warnings), Status> {
+    read_object(body, &BUILD_CONFIGS, project, name, |root, meta| build_specs::read(&root.get("spec"), meta, project))
 }
 
 async fn show(door: &Door, config: &BuildConfig) -> Result<Json<Value>, Status> {

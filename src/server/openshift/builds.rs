@@ -15,7 +15,7 @@ use super::caller::Caller;
 use super::images::typed;
 use super::kind::{BUILD_CONFIGS, BUILDS};
 use super::list::{ListQuery, envelope};
-use super::metadata::{ObjectMeta, OwnerReference, read_object};
+use super::metadata::{ObjectMeta, OwnerReference, read_head};
 use super::status::Status;
 use super::{Door, build_log, build_specs, deleted};
 use crate::model::{Build, BuildConfig, BuildPhase, InputKind, ResolvedInput, rfc3339};
@@ -83,7 +83,7 @@ pub async fn update(
     caller.may(&door, "update", &BUILDS, &project, &name).await?;
     let build = find(&door, &project, &name).await?;
     let ((meta, cancelled), warnings) = body.read(|root| {
-        let meta = read_object(&root, &BUILDS, &project)?;
+        let meta = read_head(&root, &BUILDS, &project)?;
         // A build's spec never changes, and its state is the server's to say.
         root.pass_over_all(&["spec"]);
         let status = root.get("status");

@@ -99,18 +99,10 @@ pub async fn delete(
     Ok(Json(deleted(&DEPLOYMENTS, &name, &app.id)))
 }
 
-fn read_app(door: &Door, body: &Body, project: &str, url_name: &str) -> Result<(GivenApp, Warnings), Status> {
-    let mut name = url_name.to_owned();
-    let read = body.read(|root| {
-        let meta = read_object(&root, &DEPLOYMENTS, project)?;
-        if name.is_empty() {
-            name.clone_from(&meta.name);
-        }
-        // What runs is observed, not told.
-        root.pass_over_all(&["status"]);
+fn read_app(door: &Door, body: &Body, project: &str, name: &str) -> Result<(GivenApp, Warnings), Status> {
+    read_object(body, &DEPLOYMENTS, project, name, |root, meta| {
         app_specs::read(&root.get("spec"), meta, project, &door.own_hosts)
-    });
-    read.map_err(|status| status.about(&DEPLOYMENTS, &name))
+    })
 }
 
 /// An app of one project may run an image of another only when its author may pull it.

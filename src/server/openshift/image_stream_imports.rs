@@ -16,7 +16,7 @@ use super::caller::Caller;
 use super::fields::Field;
 use super::images::{self, typed};
 use super::kind::{IMAGE_STREAM_IMPORTS, IMAGE_STREAMS, IMAGES};
-use super::metadata::{ObjectMeta, read_object};
+use super::metadata::{ObjectMeta, read_head};
 use super::status::{Cause, Status};
 use super::tag_specs::GivenTag;
 use super::{Door, image_streams, tag_specs};
@@ -47,7 +47,7 @@ pub async fn create(
 ) -> Result<(StatusCode, Warnings, Json<Value>), Status> {
     caller.may(&door, "create", &IMAGE_STREAM_IMPORTS, &project, "").await?;
     let ((meta, wanted, import), warnings) = body.read(|root| {
-        let meta = read_object(&root, &IMAGE_STREAM_IMPORTS, &project)?;
+        let meta = read_head(&root, &IMAGE_STREAM_IMPORTS, &project)?;
         root.pass_over_all(&["status"]);
         let spec = root.get("spec");
         let wanted = read_images(&spec)?;

@@ -12,7 +12,7 @@ use super::caller::Caller;
 use super::images::{self, typed};
 use super::kind::IMAGE_STREAM_TAGS;
 use super::list::{ListQuery, envelope};
-use super::metadata::{GivenMeta, ObjectMeta, read_object, texts};
+use super::metadata::{GivenMeta, ObjectMeta, read_head, texts};
 use super::status::{Cause, Status};
 use super::tag_specs::GivenTag;
 use super::{Door, deleted, image_streams, tag_specs};
@@ -216,7 +216,7 @@ fn spec_of(tag: &Tag) -> Result<TagSpec, Status> {
 fn read_tag(body: &Body, project: &str, url_name: &str) -> Result<(Given, Warnings), Status> {
     let mut name = url_name.to_owned();
     let read = body.read(|root| {
-        let meta = read_object(&root, &IMAGE_STREAM_TAGS, project)?;
+        let meta = read_head(&root, &IMAGE_STREAM_TAGS, project)?;
         if name.is_empty() {
             name.clone_from(&meta.name);
         }

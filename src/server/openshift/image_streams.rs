@@ -11,7 +11,7 @@ use super::images::typed;
 use super::kind::IMAGE_STREAMS;
 use super::list::{ListQuery, envelope};
 use super::metadata::{GivenMeta, ObjectMeta, read_object, texts};
-use super::status::{Cause, Status};
+use super::status::Status;
 use super::{Door, deleted, tag_specs};
 use crate::model::{Stream, StreamName, Tag, TagName, rfc3339};
 use crate::server::store::{StreamFields, StreamParts, WantedTag};
@@ -87,13 +87,7 @@ pub async fn update(
     let (given, warnings) = read_stream(&body, &project, &name)?;
     given.meta.check_name(&name)?;
     let about = |status: Status| status.about(&IMAGE_STREAMS, &name);
-    let version = given.meta.version.ok_or_else(|| {
-        about(Status::invalid(vec![Cause::invalid_value(
-            "metadata.resourceVersion",
-            "0x0",
-            "must be specified for an update",
-        )]))
-    })?;
+    let version = given.meta.required_version().map_err(about)?;
     check_sources(&door, &caller, &given.tags).await?;
     let fields = given.fields(before.description)?;
     let stream = door
@@ -133,13 +127,8 @@ impl Given {
     }
 }
 
-fn read_stream(body: &Body, project: &str, url_name: &str) -> Result<(Given, Warnings), Status> {
-    let mut name = url_name.to_owned();
-    let read = body.read(|root| {
-        let meta = read_object(&root, &IMAGE_STREAMS, project)?;
-        name.clone_from(&meta.name);
-        // What became of the tags is the server's to say.
-        root.pass_over_all(&["status"]);
+fn read_stream(body: &Body, project: &str, name: &str) -> Result<(Given, Warnings), Status> {
+    read_object(body, &IMAGE_STREAMS, project, name, |root, meta| {
         let spec = root.get("spec");
         spec.without_effect(&["dockerImageRepository"]);
         let mut tags: Vec<WantedTag> = Vec::new();
@@ -153,8 +142,7 @@ fn read_stream(body: &Body, project: &str, url_name: &str) -> Result<(Given, War
         }
         tags.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Given { meta, local_lookup: spec.get("lookupPolicy").get("local").flag()?, tags })
-    });
-    read.map_err(|status| status.about(&IMAGE_STREAMS, &name))
+    })
 }
 
 async fn check_sources(door: &Door, caller: &Caller, tags: &[WantedTag]) -> Result<(), Status> {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::body::{Body, Warnings};
 use super::fields::Field;
 use super::kind::Kind;
-use super::status::Status;
+use super::status::{Cause, Status};
 use crate::model::rfc3339;
 
 /// Kubernetes' `ObjectMeta`, as Weir shows it.
@@ -97,6 +98,14 @@ impl GivenMeta {
         Ok(serde_json::to_string(&self.annotations)?)
     }
 
+    /// The version an update is meant for, on kinds that take none without.
+    pub fn required_version(&self) -> Result<i64, Status> {
+        self.version.ok_or_else(|| {
+            let cause = Cause::invalid_value("metadata.resourceVersion", "0x0", "must be specified for an update");
+            Status::invalid(vec![cause])
+        })
+    }
+
     /// An update names the object of its URL, or none.
     pub fn check_name(&self, name: &str) -> Result<(), Status> {
         if self.name.is_empty() || self.name == name {
@@ -109,8 +118,29 @@ impl GivenMeta {
     }
 }
 
+/// Reads an object of a kind: its `kind`, `apiVersion` and `metadata` here, the rest of it by `read`. Errors name the object.
+pub fn read_object<T>(
+    body: &Body,
+    kind: &'static Kind,
+    project: &str,
+    url_name: &str,
+    read: impl FnOnce(&Field<'_>, GivenMeta) -> Result<T, Status>,
+) -> Result<(T, Warnings), Status> {
+    let mut name = url_name.to_owned();
+    let given = body.read(|root| {
+        let meta = read_head(&root, kind, project)?;
+        if name.is_empty() {
+            name.clone_from(&meta.name);
+        }
+        // What became of it is the server's to say.
+        root.pass_over_all(&["status"]);
+        read(&root, meta)
+    });
+    given.map_err(|status| status.about(kind, &name))
+}
+
 /// Reads `kind`, `apiVersion` and `metadata` of an object.
-pub fn read_object(root: &Field<'_>, kind: &Kind, project: &str) -> Result<GivenMeta, Status> {
+pub fn read_head(root: &Field<'_>, kind: &Kind, project: &str) -> Result<GivenMeta, Status> {
     for (key, expected) in [("kind", kind.kind.to_owned()), ("apiVersion", kind.api_version())] {
         let field = root.get(key);
         if field.filled()?.is_some_and(|given| given != expected) {

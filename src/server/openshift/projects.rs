@@ -12,7 +12,7 @@ use super::caller::Caller;
 use super::images::typed;
 use super::kind::{PROJECT_REQUESTS, PROJECTS};
 use super::list::{ListQuery, envelope};
-use super::metadata::{ObjectMeta, read_object};
+use super::metadata::{ObjectMeta, read_head};
 use super::status::{Cause, Status};
 use super::{Door, deleted};
 use crate::model::{Project, ProjectName};
@@ -64,7 +64,7 @@ pub async fn request(
 ) -> Result<(StatusCode, Warnings, Json<Value>), Status> {
     caller.may_request_projects("create")?;
     let ((meta, display_name, description), warnings) = body.read(|root| {
-        let meta = read_object(&root, &PROJECT_REQUESTS, "")?;
+        let meta = read_head(&root, &PROJECT_REQUESTS, "")?;
         Ok((meta, root.get("displayName").text_or_empty()?, root.get("description").text_or_empty()?))
     })?;
     let name: ProjectName = meta

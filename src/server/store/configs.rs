@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::members::has_any_role;
-use super::{Entry, Error, Result, Store, WriteTx, new_id};
+use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
 use crate::model::{
     Actor, AppName, BuildConfig, BuildConfigSpec, ConfigInput, KnownInputs, NewConfigInput, StreamTag, now,
 };
@@ -119,14 +119,7 @@ impl Store {
     ) -> Result<BuildConfig> {
         let mut tx = self.write_tx().await?;
         let config = tx.config(project, name).await?;
-        if let Some(version) = version
-            && version != config.version
-        {
-            return Err(Error::Conflict(format!(
-                "the object has been modified: it is at version {} now; read it again and apply your change to that",
-                config.version
-            )));
-        }
+        check_version(config.version, version)?;
         let output = tx.output_tag(project, &fields.spec, actor).await?;
         let entry = Entry { action: "config.update", project: Some(project), object: name, ..Entry::default() };
         let sequence = tx.record(actor, entry).await?;

@@ -6,6 +6,7 @@
 mod app_list;
 mod apps;
 mod build_list;
+mod build_work;
 mod builds;
 mod bulk;
 mod cascades;
@@ -27,6 +28,7 @@ mod propagation;
 mod pull_tokens;
 mod registry;
 mod rollback;
+mod rollouts;
 mod seal;
 mod secrets;
 mod sessions;
@@ -50,7 +52,8 @@ use crate::server::wake::{Controller, Wake};
 pub use app_list::ListedRollout;
 pub use apps::AppFields;
 pub use build_list::ListedConfig;
-pub use builds::{BuildEnd, BuildRequest, Lost};
+pub use build_work::{BuildEnd, Lost};
+pub use builds::BuildRequest;
 pub use bulk::{FailingImport, ShownMove, StreamParts};
 pub use cascades::CascadeSummary;
 pub use catalog::{CatalogStream, CatalogTag, StreamFilter};
@@ -123,6 +126,16 @@ impl Error {
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), message: message.into() }
     }
+}
+
+/// Optimistic concurrency (Kubernetes' resourceVersion): `asked` is the version the caller's change is meant for, if it says so.
+fn check_version(current: i64, asked: Option<i64>) -> Result<()> {
+    if asked.is_none_or(|asked| asked == current) {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "the object has been modified: it is at version {current} now; read it again and apply your change to that"
+    )))
 }
 
 /// The result of every verb.

@@ -196,17 +196,21 @@ impl WriteTx {
     pub(super) async fn settle_configs(&mut self, config_ids: &BTreeSet<String>) -> Result<()> {
         for id in config_ids {
             for input in self.inputs(id).await?.into_iter().filter(|input| input.digest.is_some()) {
-                sqlx::query(
-                    "update build_inputs set used_digest = $3, used_at = $4 where config_id = $1 and position = $2",
-                )
-                .bind(id)
-                .bind(input.position)
-                .bind(input.digest.as_deref())
-                .bind(now())
-                .execute(&mut **self)
-                .await?;
+                self.note_used(id, input.position, input.digest.as_deref()).await?;
             }
         }
+        Ok(())
+    }
+
+    /// What an input was last built with, or accepted at: it is stale once its tag points elsewhere.
+    pub(super) async fn note_used(&mut self, config_id: &str, position: i64, digest: Option<&str>) -> Result<()> {
+        sqlx::query("update build_inputs set used_digest = $3, used_at = $4 where config_id = $1 and position = $2")
+            .bind(config_id)
+            .bind(position)
+            .bind(digest)
+            .bind(now())
+            .execute(&mut **self)
+            .await?;
         Ok(())
     }
 

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::apps::{RolloutRequest, held};
+use super::apps::held;
 use super::holds::Held;
 use super::moves::{Move, Moved};
+use super::rollouts::RolloutRequest;
 use super::{Error, Result, Store, WriteTx, new_id};
 use crate::model::{Actor, Build, Cascade, EventKind, RollbackMode, RolloutRow, Tag, now};
 use crate::server::store::builds::select_build;

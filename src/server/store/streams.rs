@@ -1,6 +1,6 @@
 //! Streams.
 
-use super::{Entry, Error, Result, Store, WriteTx, new_id};
+use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
 use crate::model::{Actor, Project, Stream, StreamName, now};
 use crate::server::wake::Controller;
 
@@ -98,7 +98,7 @@ impl Store {
     ) -> Result<Stream> {
         let mut tx = self.write_tx().await?;
         let stream = tx.stream(project, name).await?;
-        check_version(&stream, version)?;
+        check_version(stream.version, version)?;
         let entry = Entry { action: "stream.update", project: Some(project), object: name, ..Entry::default() };
         let sequence = tx.record(actor, entry).await?;
         sqlx::query(
@@ -144,17 +144,6 @@ impl Store {
         tx.record(actor, Entry { action: "stream.delete", project: Some(project), object: name, ..Entry::default() })
             .await?;
         tx.commit().await
-    }
-}
-
-/// Optimistic concurrency (Kubernetes' resourceVersion).
-pub(super) fn check_version(stream: &Stream, version: Option<i64>) -> Result<()> {
-    match version {
-        Some(version) if version != stream.version => Err(Error::Conflict(format!(
-            "the object has been modified: it is at version {} now; read it again and apply your change to that",
-            stream.version
-        ))),
-        _ => Ok(()),
     }
 }
 

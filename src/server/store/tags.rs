@@ -1,7 +1,6 @@
 //! Tags: what they should be. How they move is in `moves`.
 
-use super::streams::check_version;
-use super::{Entry, Error, Result, Store, WriteTx, new_id};
+use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
 use crate::model::{
     Actor, EventKind, Hold, RejectedDigest, SourceKind, Stream, StreamName, Tag, TagEvent, TagName, now,
 };
@@ -216,7 +215,7 @@ impl Store {
     ) -> Result<TagSet> {
         let mut tx = self.write_tx().await?;
         let stream = tx.ensure_stream(project, stream, actor).await?;
-        check_version(&stream, version)?;
+        check_version(stream.version, version)?;
         let set = tx.set_tag(&stream, name, spec, actor).await?;
         tx.commit().await?;
         Ok(set)

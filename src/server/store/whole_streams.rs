@@ -1,7 +1,6 @@
 //! Writing a stream as a whole, as the REST door's clients do: what it is and what all of its tags should be, in one transaction.
 
-use super::streams::check_version;
-use super::{Entry, Error, Result, Store, StreamFields, TagSpec, WriteTx};
+use super::{Entry, Error, Result, Store, StreamFields, TagSpec, WriteTx, check_version};
 use crate::model::{Actor, Stream, StreamName, Tag, TagName};
 
 /// A tag and what it should be.
@@ -51,7 +50,7 @@ impl Store {
     ) -> Result<Stream> {
         let mut tx = self.write_tx().await?;
         let stream = tx.stream(project, name).await?;
-        check_version(&stream, Some(version))?;
+        check_version(stream.version, Some(version))?;
         if !same_fields(&stream, fields) {
             let entry = Entry { action: "stream.update", project: Some(project), object: name, ..Entry::default() };
             let sequence = tx.record(actor, entry).await?;
