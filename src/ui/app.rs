@@ -66,10 +66,10 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/p/:project/streams/:stream/add-tag") view=|| page(pages::tag_add::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/tags/:tag") view=|| page(pages::tag::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/tags/:tag/history") view=|| page(pages::tag::page) ssr=SsrMode::Async />
-                        <Route path=path!("/p/:project/streams/:stream/tags/:tag/used-by") view=|| page(pages::tag::used_by_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/tags/:tag/used-by") view=|| page(pages::tag_users::used_by_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/tags/:tag/rollback") view=|| page(pages::tag_rollback::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/tags/:tag/edit") view=|| page(pages::tag_add::edit_page) ssr=SsrMode::Async />
-                        <Route path=path!("/p/:project/streams/:stream/tags/:tag/delete") view=|| page(pages::tag::delete_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/tags/:tag/delete") view=|| page(pages::tag_users::delete_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/images/:digest") view=|| page(pages::image::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/imports") view=|| page(pages::imports::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/activity") view=|| page(pages::activity::page) ssr=SsrMode::Async />

@@ -36,6 +36,7 @@ pub fn router(app: AppState) -> Router {
         .merge(pages::stream::router())
         .merge(pages::streams_new::router())
         .merge(pages::tag::router())
+        .merge(pages::tag_users::router())
         .merge(pages::tag_add::router())
         .merge(pages::tag_rollback::router())
         .merge(pages::tokens::router())

@@ -8,12 +8,12 @@ use crate::model::{LedgerRow, Stream, Tag};
 /// Something that takes an image out of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct StreamUser {
-    /// `build` or `app`
+    /// `build`, `app` or `tag`
     pub kind: String,
     pub project: String,
     pub name: String,
     pub tag: String,
-    /// The instruction of a Dockerfile; `runs` for an app.
+    /// The instruction of a Dockerfile; `runs` for an app, `follows` for a tag.
     pub how: String,
 }
 
@@ -59,7 +59,11 @@ impl Store {
              union all \
              select 'app' as kind, p.name as project, a.name, t.name as tag, 'runs' as how \
              from apps a join tags t on t.id = a.tag_id join projects p on p.id = a.project_id \
-             where t.stream_id = $3 and a.deleted_at is null order by 1, 2, 3, 4 limit $4",
+             where t.stream_id = $3 and a.deleted_at is null \
+             union all \
+             select 'tag' as kind, p.name as project, s.name || ':' || t.name as name, f.name as tag, 'follows' as how \
+             from tags t join tags f on f.id = t.follows_tag_id join streams s on s.id = t.stream_id \
+             join projects p on p.id = s.project_id where f.stream_id = $3 and t.deleted_at is null order by 1, 2, 3, 4 limit $4",
         )
         .bind(project)
         .bind(&stream.name)

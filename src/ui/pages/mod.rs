@@ -25,6 +25,7 @@ pub mod run;
 mod run_log;
 pub mod search;
 pub mod settings;
+mod sight;
 pub mod sign_in;
 mod standing;
 pub mod stream;
@@ -33,6 +34,7 @@ pub mod streams_new;
 pub mod tag;
 pub mod tag_add;
 pub mod tag_rollback;
+pub mod tag_users;
 pub mod tokens;
 
 use super::app::PageResult;

@@ -5,6 +5,7 @@ use axum::routing::post;
 use leptos::prelude::*;
 
 use super::history::{HistoryTable, RowPlace};
+use super::sight::Sight;
 use super::streams::kind_words;
 use crate::model::{Stream, StreamTag};
 use crate::server::auth::Right;
@@ -344,11 +345,15 @@ pub async fn imports_page(cx: Cx) -> PageResult {
 pub async fn used_by_page(cx: Cx) -> PageResult {
     let (project, stream) = open(&cx, Right::View).await?;
     let users = cx.store().list_stream_users(&project.name, &stream, 200).await?;
-    let rows: Vec<_> = users
-        .into_iter()
-        .map(|user| {
-            let href = format!("/p/{}/{}s/{}", user.project, user.kind, user.name);
-            view! {
+    let mut sight = Sight::of(&cx, &project.name);
+    let mut rows = Vec::new();
+    for user in users {
+        if sight.reaches(&user.project).await {
+            let href = match (user.kind.as_str(), user.name.split_once(':')) {
+                ("tag", Some((stream, tag))) => format!("/p/{}/streams/{stream}/tags/{tag}", user.project),
+                (kind, _) => format!("/p/{}/{kind}s/{}", user.project, user.name),
+            };
+            rows.push(view! {
                 <tr>
                     <th scope="row">
                         <a class="cell-main" href=href>{user.name}</a>
@@ -358,10 +363,10 @@ pub async fn used_by_page(cx: Cx) -> PageResult {
                     <td data-label="Tag">{user.tag}</td>
                     <td data-label="How">{user.how}</td>
                 </tr>
-            }
-        })
-        .collect();
-    let body = if rows.is_empty() {
+            });
+        }
+    }
+    let body = if rows.is_empty() && sight.hidden == 0 {
         view! {
             <Empty heading="Nothing uses this stream">
                 <p>"Builds whose Dockerfile takes in one of its tags, apps that run one, and tags that follow one will stand here."</p>
@@ -384,6 +389,7 @@ pub async fn used_by_page(cx: Cx) -> PageResult {
                     <tbody data-live="users">{rows}</tbody>
                 </table>
             </div>
+            {sight.in_words().map(|hidden| view! { <p class="muted">{hidden}</p> })}
         }
         .into_any()
     };

@@ -1,7 +1,8 @@
 //! Every page of a project: complete, with a title, without slips of source text, under the strict policy.
 
 use reqwest::StatusCode;
-use weir::model::Role;
+use weir::model::{Actor, Role, SourceKind};
+use weir::server::store::TagSpec;
 
 use super::sample::{demo, digest, html, location, text};
 
@@ -82,7 +83,7 @@ async fn what_one_may_not_see_is_not_there_and_what_one_may_not_do_names_who_may
 #[tokio::test]
 async fn a_hundred_streams_are_walked_by_pages() {
     let (weir, ada) = demo().await;
-    let actor = weir::model::Actor::person("ada");
+    let actor = Actor::person("ada");
     for n in 0..60 {
         let name = format!("s{n:03}").parse().unwrap();
         weir.store().ensure_stream("demo", &name, &actor).await.unwrap();
@@ -100,4 +101,23 @@ async fn a_hundred_streams_are_walked_by_pages() {
     let second = html(ada.get(&next).await, StatusCode::OK).await;
     assert!(second.contains(">s023<") && second.contains(">s047<") && !second.contains(">s022<"), "{}", text(&second));
     weir.stop().await;
+}
+
+#[tokio::test]
+async fn users_in_projects_one_has_no_role_in_are_counted_and_not_named() {
+    let (weir, ada) = demo().await;
+    let actor = Actor::person("ada");
+    weir.make_project("hidden").await;
+    let source = Some((SourceKind::ImageStreamTag, "base:latest".to_owned()));
+    let follows = TagSpec { source, source_project: Some("demo".to_owned()), ..TagSpec::default() };
+    let (stream, tag) = ("spy".parse().unwrap(), "latest".parse().unwrap());
+    weir.store().set_tag("hidden", &stream, &tag, &follows, None, &actor).await.unwrap();
+    for path in ["/p/demo/streams/base/used-by", "/p/demo/streams/base/tags/latest/used-by"] {
+        let page = html(ada.get(path).await, StatusCode::OK).await;
+        assert!(page.contains("one more in a project you have no role in"), "{path}: {}", text(&page));
+        assert!(!page.contains("spy"), "{path}");
+    }
+    weir.store().grant_role("hidden", "ada", Role::Viewer, &actor).await.unwrap();
+    let page = html(ada.get("/p/demo/streams/base/tags/latest/used-by").await, StatusCode::OK).await;
+    assert!(page.contains("spy") && !page.contains("one more"));
 }
