@@ -7,6 +7,7 @@ mod icon;
 mod look_menu;
 mod pager;
 mod status;
+mod table;
 mod time;
 mod who;
 
@@ -17,5 +18,6 @@ pub use icon::Icon;
 pub use look_menu::LookMenu;
 pub use pager::{PageSize, Pager};
 pub use status::{Badge, Tone};
+pub use table::{Col, DataTable};
 pub use time::{Ago, duration_words, size_words};
 pub use who::Who;

@@ -6,7 +6,7 @@ use crate::model::LedgerRow;
 use crate::server::auth::Right;
 use crate::server::store::LedgerFilter;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Ago, Empty, PageSize, Pager, Who, short_digest};
+use crate::ui::components::{Ago, Col, DataTable, Empty, PageSize, Pager, Who, short_digest};
 use crate::ui::context::Cx;
 use crate::ui::shell::{Page, Section};
 
@@ -72,22 +72,15 @@ pub async fn page(cx: Cx) -> PageResult {
 fn table(path: &str, rows: Vec<LedgerRow>) -> AnyView {
     let rows: Vec<_> = rows.into_iter().map(|entry| row(path, entry)).collect();
     view! {
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col" class="num">"#"</th>
-                        <th scope="col">"When"</th>
-                        <th scope="col">"Who"</th>
-                        <th scope="col">"Did"</th>
-                        <th scope="col">"What"</th>
-                        <th scope="col">"From → to"</th>
-                        <th scope="col">"Why"</th>
-                    </tr>
-                </thead>
-                <tbody data-live="ledger">{rows}</tbody>
-            </table>
-        </div>
+        <DataTable
+            columns=&[
+                Col::Number("#"), Col::Text("When"), Col::Text("Who"), Col::Text("Did"), Col::Text("What"), Col::Text("From → to"),
+                Col::Text("Why")
+            ]
+            live="ledger"
+        >
+            {rows}
+        </DataTable>
     }
     .into_any()
 }

@@ -12,7 +12,7 @@ use super::standing::Standing;
 use crate::model::{App, Cascade, Hold, RolloutRow};
 use crate::server::auth::Right;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, DigestText, Empty, More, PageSize, Pager, Who};
+use crate::ui::components::{Act, Ago, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Who};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
@@ -246,23 +246,14 @@ fn no_rollouts(app: &App) -> AnyView {
 fn rollouts_table(project: &InProject, app: &App, path: &str, rollouts: &[RolloutRow]) -> AnyView {
     let rows: Vec<_> = rollouts.iter().map(|rollout| rollout_row(project, app, path, rollout)).collect();
     view! {
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col">"Rollout"</th>
-                        <th scope="col">"When"</th>
-                        <th scope="col">"Image"</th>
-                        <th scope="col">"What"</th>
-                        <th scope="col">"By"</th>
-                        <th scope="col">"Result"</th>
-                        <th scope="col">"Cascade"</th>
-                        <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                    </tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
-        </div>
+        <DataTable
+            columns=&[
+                Col::Text("Rollout"), Col::Text("When"), Col::Text("Image"), Col::Text("What"), Col::Text("By"),
+                Col::Text("Result"), Col::Text("Cascade"), Col::Actions
+            ]
+        >
+            {rows}
+        </DataTable>
     }
     .into_any()
 }

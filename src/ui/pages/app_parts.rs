@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use super::standing::Standing;
 use crate::model::{App, AppPort, AppSpec, PublishMode};
 use crate::server::rollout::Replica;
-use crate::ui::components::{Ago, DigestText};
+use crate::ui::components::{Ago, Col, DataTable, DigestText};
 
 /// Each replica as the engine reported it.
 pub fn replicas(app: &App, standing: &Standing) -> AnyView {
@@ -30,20 +30,11 @@ pub fn replicas(app: &App, standing: &Standing) -> AnyView {
     let rows: Vec<_> = seen.replicas.iter().map(|replica| replica_row(app, replica)).collect();
     view! {
         {failed}
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col">"Replica"</th>
-                        <th scope="col">"State"</th>
-                        <th scope="col">"Image"</th>
-                        <th scope="col">"Since"</th>
-                        <th scope="col">"Ports"</th>
-                    </tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
-        </div>
+        <DataTable
+            columns=&[Col::Text("Replica"), Col::Text("State"), Col::Text("Image"), Col::Text("Since"), Col::Text("Ports")]
+        >
+            {rows}
+        </DataTable>
     }
     .into_any()
 }

@@ -7,7 +7,7 @@ use crate::model::{App, RolloutPhase};
 use crate::server::auth::Right;
 use crate::server::store::ListedRollout;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Badge, DigestText, Empty, More, PageSize, Pager, Tone, Who};
+use crate::ui::components::{Act, Ago, Badge, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Tone, Who};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::shell::{Page, Section};
 
@@ -46,22 +46,14 @@ pub async fn page(cx: Cx) -> PageResult {
             .collect();
         view! {
             <a class="pill-new" data-new-pill hidden href="">"New apps"</a>
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            <th scope="col">"App"</th>
-                            <th scope="col">"State"</th>
-                            <th scope="col">"Running"</th>
-                            <th scope="col">"Wanted"</th>
-                            <th scope="col">"Last rollout"</th>
-                            <th scope="col" class="num">"Replicas"</th>
-                            <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                        </tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </div>
+            <DataTable
+                columns=&[
+                    Col::Text("App"), Col::Text("State"), Col::Text("Running"), Col::Text("Wanted"), Col::Text("Last rollout"),
+                    Col::Number("Replicas"), Col::Actions
+                ]
+            >
+                {rows}
+            </DataTable>
         }
         .into_any()
     };

@@ -11,7 +11,7 @@ use crate::server::auth::Right;
 use crate::server::store::BuildRequest;
 use crate::ui::app::PageResult;
 use crate::ui::components::{
-    Act, Ago, Badge, DigestText, Empty, More, PageSize, Pager, TextField, Tone, Who, duration_words,
+    Act, Ago, Badge, Col, DataTable, DigestText, Empty, More, PageSize, Pager, TextField, Tone, Who, duration_words,
 };
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
@@ -194,23 +194,14 @@ fn unreadable(problem: &str, path: &str, can_edit: bool) -> AnyView {
 fn runs_table(path: &str, runs: Vec<Build>, can_edit: bool) -> AnyView {
     let rows: Vec<_> = runs.into_iter().map(|run| run_row(path, &run, can_edit)).collect();
     view! {
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col">"Run"</th>
-                        <th scope="col">"Cause"</th>
-                        <th scope="col">"By"</th>
-                        <th scope="col">"Commit"</th>
-                        <th scope="col">"Requested"</th>
-                        <th scope="col">"Took"</th>
-                        <th scope="col">"Image"</th>
-                        <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                    </tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
-        </div>
+        <DataTable
+            columns=&[
+                Col::Text("Run"), Col::Text("Cause"), Col::Text("By"), Col::Text("Commit"), Col::Text("Requested"),
+                Col::Text("Took"), Col::Text("Image"), Col::Actions
+            ]
+        >
+            {rows}
+        </DataTable>
     }
     .into_any()
 }

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use crate::model::{BuildConfig, BuildConfigSpec, ConfigInput, StrategyFrom};
 use crate::server::builder::git;
-use crate::ui::components::{Ago, Badge, CopyText, DigestText, Tone};
+use crate::ui::components::{Ago, Badge, Col, CopyText, DataTable, DigestText, Tone};
 use crate::ui::context::InProject;
 
 /// What it takes in, and whether that is the newest.
@@ -24,21 +24,15 @@ pub fn inputs_table(project: &InProject, config: &BuildConfig, inputs: &[ConfigI
     }
     let rows: Vec<_> = inputs.iter().map(|input| input_row(project, config, input)).collect();
     view! {
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col">"Image"</th>
-                        <th scope="col">"Through"</th>
-                        <th scope="col">"Used last"</th>
-                        <th scope="col">"Newest"</th>
-                        <th scope="col">"How known"</th>
-                        <th scope="col">"Trigger"</th>
-                    </tr>
-                </thead>
-                <tbody data-live="inputs">{rows}</tbody>
-            </table>
-        </div>
+        <DataTable
+            columns=&[
+                Col::Text("Image"), Col::Text("Through"), Col::Text("Used last"), Col::Text("Newest"), Col::Text("How known"),
+                Col::Text("Trigger")
+            ]
+            live="inputs"
+        >
+            {rows}
+        </DataTable>
     }
     .into_any()
 }

@@ -7,7 +7,7 @@ use crate::model::BuildPhase;
 use crate::server::auth::Right;
 use crate::server::store::ListedConfig;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Badge, Empty, More, PageSize, Pager, Tone, Who, duration_words};
+use crate::ui::components::{Act, Ago, Badge, Col, DataTable, Empty, More, PageSize, Pager, Tone, Who, duration_words};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::shell::{Page, Section};
 
@@ -53,22 +53,14 @@ pub async fn page(cx: Cx) -> PageResult {
             .collect();
         view! {
             <a class="pill-new" data-new-pill hidden href="">"New builds"</a>
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            <th scope="col">"Build"</th>
-                            <th scope="col">"Last run"</th>
-                            <th scope="col">"Cause"</th>
-                            <th scope="col">"Output"</th>
-                            <th scope="col">"Inputs"</th>
-                            <th scope="col">"Last ten"</th>
-                            <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                        </tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </div>
+            <DataTable
+                columns=&[
+                    Col::Text("Build"), Col::Text("Last run"), Col::Text("Cause"), Col::Text("Output"), Col::Text("Inputs"),
+                    Col::Text("Last ten"), Col::Actions
+                ]
+            >
+                {rows}
+            </DataTable>
         }
         .into_any()
     };

@@ -11,7 +11,7 @@ use crate::model::{Action, Build, Graph, Outcome, Plan, RolloutRow, TagEvent};
 use crate::server::auth::Right;
 use crate::server::store::CascadeSummary;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Badge, DigestText, Tone, Who, duration_words};
+use crate::ui::components::{Act, Ago, Badge, Col, DataTable, DigestText, Tone, Who, duration_words};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
 use crate::ui::graph::{Direction, Drawing, Edge, Node, Picture, State, svg};
@@ -230,19 +230,7 @@ fn step_table(steps: &[Step]) -> AnyView {
         })
         .collect();
     view! {
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col">"What"</th>
-                        <th scope="col">"Step"</th>
-                        <th scope="col">"State"</th>
-                        <th scope="col">"Took"</th>
-                    </tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
-        </div>
+        <DataTable columns=&[Col::Text("What"), Col::Text("Step"), Col::Text("State"), Col::Text("Took")]>{rows}</DataTable>
     }
     .into_any()
 }
@@ -291,21 +279,11 @@ fn moves(open: &Open) -> AnyView {
             })
             .collect();
     view! {
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col">"Tag"</th>
-                        <th scope="col">"From"</th>
-                        <th scope="col">"To"</th>
-                        <th scope="col">"How"</th>
-                        <th scope="col">"By"</th>
-                        <th scope="col">"When"</th>
-                    </tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
-        </div>
+        <DataTable
+            columns=&[Col::Text("Tag"), Col::Text("From"), Col::Text("To"), Col::Text("How"), Col::Text("By"), Col::Text("When")]
+        >
+            {rows}
+        </DataTable>
     }
     .into_any()
 }

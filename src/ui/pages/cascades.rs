@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use crate::server::auth::Right;
 use crate::server::store::CascadeSummary;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Badge, Empty, PageSize, Pager, Tone, Who};
+use crate::ui::components::{Act, Ago, Badge, Col, DataTable, Empty, PageSize, Pager, Tone, Who};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
@@ -40,22 +40,14 @@ pub async fn page(cx: Cx) -> PageResult {
         let rows: Vec<_> = cascades.into_iter().map(|cascade| row(&project, &cascade)).collect();
         view! {
             <a class="pill-new" data-new-pill hidden href="">"New cascades"</a>
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            <th scope="col">"Cascade"</th>
-                            <th scope="col">"State"</th>
-                            <th scope="col">"Done"</th>
-                            <th scope="col">"Moved"</th>
-                            <th scope="col">"By"</th>
-                            <th scope="col">"Began"</th>
-                            <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                        </tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </div>
+            <DataTable
+                columns=&[
+                    Col::Text("Cascade"), Col::Text("State"), Col::Text("Done"), Col::Text("Moved"), Col::Text("By"),
+                    Col::Text("Began"), Col::Actions
+                ]
+            >
+                {rows}
+            </DataTable>
         }
         .into_any()
     };

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::graph::ROWS;
 use crate::model::{Plan, PlanStep};
-use crate::ui::components::{Act, Badge, Tone, duration_words};
+use crate::ui::components::{Act, Badge, Col, DataTable, Tone, duration_words};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::graph::{Kind, Node, Picture, State};
 
@@ -120,21 +120,14 @@ pub fn table(cx: &Cx, project: &InProject, picture: &Picture) -> AnyView {
     view! {
         <details id="table" open=open>
             <summary>{format!("Table view: {} nodes and {} edges", picture.nodes.len(), picture.edges.len())}</summary>
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            <th scope="col">"Name"</th>
-                            <th scope="col">"Kind"</th>
-                            <th scope="col">"State"</th>
-                            <th scope="col">"Takes in"</th>
-                            <th scope="col">"Leads to"</th>
-                            <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                        </tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </div>
+            <DataTable
+                columns=&[
+                    Col::Text("Name"), Col::Text("Kind"), Col::Text("State"), Col::Text("Takes in"), Col::Text("Leads to"),
+                    Col::Actions
+                ]
+            >
+                {rows}
+            </DataTable>
             {pages}
         </details>
     }

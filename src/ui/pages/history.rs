@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::streams::kind_words;
 use crate::model::{EventKind, Outcome, TagEvent};
-use crate::ui::components::{Act, Ago, Badge, DigestText, Icon, More, Tone, Who, size_words};
+use crate::ui::components::{Act, Ago, Badge, Col, DataTable, DigestText, Icon, More, Tone, Who, size_words};
 
 /// How a row is shown.
 #[derive(Debug, Clone, Default)]
@@ -28,24 +28,12 @@ pub struct RowPlace {
 pub fn HistoryTable(place: RowPlace, events: Vec<TagEvent>) -> impl IntoView {
     let with_tag = place.with_tag;
     let rows: Vec<_> = events.into_iter().map(|event| row(&place, event)).collect();
+    let mut columns = vec![Col::Number("#")];
+    columns.extend(with_tag.then_some(Col::Text("Tag")));
+    columns.extend(["Moved", "Image", "How", "Why"].map(Col::Text));
+    columns.extend([Col::Number("Size"), Col::Actions]);
     view! {
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col" class="num">"#"</th>
-                        {with_tag.then(|| view! { <th scope="col">"Tag"</th> })}
-                        <th scope="col">"Moved"</th>
-                        <th scope="col">"Image"</th>
-                        <th scope="col">"How"</th>
-                        <th scope="col">"Why"</th>
-                        <th scope="col" class="num">"Size"</th>
-                        <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                    </tr>
-                </thead>
-                <tbody data-live="history">{rows}</tbody>
-            </table>
-        </div>
+        <DataTable columns live="history">{rows}</DataTable>
     }
 }
 

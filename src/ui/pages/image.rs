@@ -7,7 +7,7 @@ use crate::model::{Image, ImageChild, ImageConfig, ImageLayer};
 use crate::server::auth::Right;
 use crate::server::store::ImageTag;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Ago, Badge, CopyText, DigestText, Tone, short_digest, size_words};
+use crate::ui::components::{Ago, Badge, Col, CopyText, DataTable, DigestText, Tone, short_digest, size_words};
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 use crate::ui::shell::{Page, Section};
@@ -175,18 +175,7 @@ fn platforms(stream_path: &str, children: Vec<ImageChild>) -> AnyView {
             <div class="card-header">
                 <h2>"Platforms"</h2>
             </div>
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            <th scope="col">"Platform"</th>
-                            <th scope="col">"Image"</th>
-                            <th scope="col" class="num">"Manifest"</th>
-                        </tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </div>
+            <DataTable columns=&[Col::Text("Platform"), Col::Text("Image"), Col::Number("Manifest")]>{rows}</DataTable>
         </section>
     }
     .into_any()
@@ -279,19 +268,7 @@ fn layer_table(config: &ImageConfig, layers: Vec<ImageLayer>) -> AnyView {
             <div class="card-header">
                 <h2>"Layers"</h2>
             </div>
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            <th scope="col" class="num">"#"</th>
-                            <th scope="col">"Made by"</th>
-                            <th scope="col">"Layer"</th>
-                            <th scope="col" class="num">"Size"</th>
-                        </tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </div>
+            <DataTable columns=&[Col::Number("#"), Col::Text("Made by"), Col::Text("Layer"), Col::Number("Size")]>{rows}</DataTable>
         </section>
     }
     .into_any()

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use crate::server::auth::Right;
 use crate::server::store::DueImport;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Badge, Empty, PageSize, Pager, Tone};
+use crate::ui::components::{Act, Ago, Badge, Col, DataTable, Empty, PageSize, Pager, Tone};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::shell::{Page, Section};
 
@@ -46,22 +46,15 @@ pub async fn page(cx: Cx) -> PageResult {
 pub fn table(project: &InProject, due: Vec<DueImport>) -> AnyView {
     let rows: Vec<_> = due.into_iter().map(|due| row(project, due)).collect();
     view! {
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col">"Tag"</th>
-                        <th scope="col">"Upstream"</th>
-                        <th scope="col">"Result"</th>
-                        <th scope="col">"Last good"</th>
-                        <th scope="col">"Last try"</th>
-                        <th scope="col">"Next"</th>
-                        <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                    </tr>
-                </thead>
-                <tbody data-live="imports">{rows}</tbody>
-            </table>
-        </div>
+        <DataTable
+            columns=&[
+                Col::Text("Tag"), Col::Text("Upstream"), Col::Text("Result"), Col::Text("Last good"), Col::Text("Last try"),
+                Col::Text("Next"), Col::Actions
+            ]
+            live="imports"
+        >
+            {rows}
+        </DataTable>
     }
     .into_any()
 }

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 
 use crate::model::{Project, ProjectName};
 use crate::ui::app::PageResult;
-use crate::ui::components::{Ago, AreaField, Empty, PageSize, Pager, TextField};
+use crate::ui::components::{Ago, AreaField, Col, DataTable, Empty, PageSize, Pager, TextField};
 use crate::ui::context::Cx;
 use crate::ui::form::{Fields, Router};
 use crate::ui::shell::Page;
@@ -35,18 +35,7 @@ pub async fn page(cx: Cx) -> PageResult {
     }
     let rows: Vec<_> = projects.into_iter().map(row).collect();
     let body = view! {
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col">"Project"</th>
-                        <th scope="col">"Made"</th>
-                        <th scope="col">"By"</th>
-                    </tr>
-                </thead>
-                <tbody data-live="projects">{rows}</tbody>
-            </table>
-        </div>
+        <DataTable columns=&[Col::Text("Project"), Col::Text("Made"), Col::Text("By")] live="projects">{rows}</DataTable>
         <Pager cx next words=("Back", "Next") />
     };
     Ok(Page::new("Projects", body).actions(new))

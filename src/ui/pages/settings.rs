@@ -9,7 +9,7 @@ use crate::model::{AppName, Member, Role, SecretEntry};
 use crate::server::auth::Right;
 use crate::server::store::SecretData;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, AreaField, PasswordField, SelectField, TextField};
+use crate::ui::components::{Act, Ago, AreaField, Col, DataTable, PasswordField, SelectField, TextField};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
@@ -97,19 +97,7 @@ fn members_card(path: &str, project: &InProject, members: Vec<Member>) -> AnyVie
             <div class="card-header">
                 <h2>"Members"</h2>
             </div>
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            <th scope="col">"Name"</th>
-                            <th scope="col">"Role"</th>
-                            <th scope="col">"Since"</th>
-                            <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                        </tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </div>
+            <DataTable columns=&[Col::Text("Name"), Col::Text("Role"), Col::Text("Since"), Col::Actions]>{rows}</DataTable>
             {grant}
         </section>
     }
@@ -202,19 +190,7 @@ fn secrets_card(path: &str, secrets: Vec<SecretEntry>) -> AnyView {
             .into_any()
     } else {
         view! {
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            <th scope="col">"Name"</th>
-                            <th scope="col">"For"</th>
-                            <th scope="col">"Made"</th>
-                            <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                        </tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </div>
+            <DataTable columns=&[Col::Text("Name"), Col::Text("For"), Col::Text("Made"), Col::Actions]>{rows}</DataTable>
         }
         .into_any()
     };

@@ -12,7 +12,8 @@ use crate::server::auth::Right;
 use crate::server::store::{CatalogTag, StreamFields};
 use crate::ui::app::PageResult;
 use crate::ui::components::{
-    Act, Ago, AreaField, Badge, CopyText, DigestText, Empty, More, PageSize, Pager, TextField, Tone, Who, size_words,
+    Act, Ago, AreaField, Badge, Col, CopyText, DataTable, DigestText, Empty, More, PageSize, Pager, TextField, Tone,
+    Who, size_words,
 };
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
@@ -106,34 +107,19 @@ pub async fn tags_page(cx: Cx) -> PageResult {
         }
         .into_any()
     } else {
-        let head = |words: &'static str, sort: &'static str, current: bool, order: &'static str| {
-            let href = cx.with_query(&[("sort", sort), ("after", ""), ("trail", "")]);
-            view! {
-                <th scope="col" aria-sort=current.then_some(order)>
-                    <a href=href>{words}</a>
-                </th>
-            }
+        let sorted = |name, sort: &'static str, order: Option<&'static str>| Col::Sorted {
+            name,
+            href: cx.with_query(&[("sort", sort), ("after", ""), ("trail", "")]),
+            order,
         };
+        let mut columns = vec![sorted("Tag", "name", by_name.then_some("ascending")), Col::Text("Image")];
+        columns.push(sorted("Moved", "", (!by_name).then_some("descending")));
+        columns.extend(["Source", "Health", "Used by"].map(Col::Text));
+        columns.extend([Col::Number("Size"), Col::Actions]);
         let rows: Vec<_> = tags.into_iter().map(|tag| tag_row(&project, &stream, tag)).collect();
         view! {
             <a class="pill-new" data-new-pill hidden href="">"New tags"</a>
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            {head("Tag", "name", by_name, "ascending")}
-                            <th scope="col">"Image"</th>
-                            {head("Moved", "", !by_name, "descending")}
-                            <th scope="col">"Source"</th>
-                            <th scope="col">"Health"</th>
-                            <th scope="col">"Used by"</th>
-                            <th scope="col" class="num">"Size"</th>
-                            <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                        </tr>
-                    </thead>
-                    <tbody data-live="tags">{rows}</tbody>
-                </table>
-            </div>
+            <DataTable columns live="tags">{rows}</DataTable>
         }
         .into_any()
     };
@@ -375,20 +361,12 @@ pub async fn used_by_page(cx: Cx) -> PageResult {
         .into_any()
     } else {
         view! {
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            <th scope="col">"Name"</th>
-                            <th scope="col">"What"</th>
-                            <th scope="col">"Project"</th>
-                            <th scope="col">"Tag"</th>
-                            <th scope="col">"How"</th>
-                        </tr>
-                    </thead>
-                    <tbody data-live="users">{rows}</tbody>
-                </table>
-            </div>
+            <DataTable
+                columns=&[Col::Text("Name"), Col::Text("What"), Col::Text("Project"), Col::Text("Tag"), Col::Text("How")]
+                live="users"
+            >
+                {rows}
+            </DataTable>
             {sight.in_words().map(|hidden| view! { <p class="muted">{hidden}</p> })}
         }
         .into_any()

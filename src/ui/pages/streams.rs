@@ -6,7 +6,7 @@ use crate::model::EventKind;
 use crate::server::auth::Right;
 use crate::server::store::{CatalogStream, StreamFilter};
 use crate::ui::app::PageResult;
-use crate::ui::components::{Ago, Badge, DigestText, Empty, More, PageSize, Pager, Tone, size_words};
+use crate::ui::components::{Ago, Badge, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Tone, size_words};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::pages::streams_new::FirstStream;
 use crate::ui::shell::{Page, Section};
@@ -116,28 +116,11 @@ fn table(cx: &Cx, project: &InProject, streams: Vec<CatalogStream>) -> AnyView {
     let turn = cx.with_query(&[("dir", if falling { "" } else { "desc" }), ("after", ""), ("trail", "")]);
     let registry = cx.settings().registry_host();
     let rows: Vec<_> = streams.into_iter().map(|stream| row(project, registry, stream)).collect();
-    view! {
-        <div class="table-wrap">
-            <table class="table">
-                <thead>
-                    <tr>
-                        <th scope="col" aria-sort=if falling { "descending" } else { "ascending" }>
-                            <a href=turn>"Name"</a>
-                        </th>
-                        <th scope="col" class="num">"Tags"</th>
-                        <th scope="col">"Newest"</th>
-                        <th scope="col">"Health"</th>
-                        <th scope="col">"Source"</th>
-                        <th scope="col">"Used by"</th>
-                        <th scope="col" class="num">"Size"</th>
-                        <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                    </tr>
-                </thead>
-                <tbody data-live="streams">{rows}</tbody>
-            </table>
-        </div>
-    }
-    .into_any()
+    let order = Some(if falling { "descending" } else { "ascending" });
+    let mut columns = vec![Col::Sorted { name: "Name", href: turn, order }, Col::Number("Tags")];
+    columns.extend(["Newest", "Health", "Source", "Used by"].map(Col::Text));
+    columns.extend([Col::Number("Size"), Col::Actions]);
+    view! { <DataTable columns live="streams">{rows}</DataTable> }.into_any()
 }
 
 fn row(project: &InProject, registry: &str, stream: CatalogStream) -> AnyView {

@@ -9,7 +9,7 @@ use super::stream::stream_tag;
 use super::tag::{laid_out, open, path_of};
 use crate::server::auth::Right;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Badge, DigestText, Empty, Tone, size_words};
+use crate::ui::components::{Badge, Col, DataTable, DigestText, Empty, Tone, size_words};
 use crate::ui::context::Cx;
 use crate::ui::form::{Fields, Router};
 use crate::ui::shell::{Page, Section};
@@ -59,19 +59,7 @@ pub async fn used_by_page(cx: Cx) -> PageResult {
         view! { <Empty heading="Nothing uses this tag"><p>"Builds that take it in, apps that run it and tags that follow it will stand here."</p></Empty> }.into_any()
     } else {
         view! {
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            <th scope="col">"Name"</th>
-                            <th scope="col">"What"</th>
-                            <th scope="col">"Has"</th>
-                            <th scope="col">"State"</th>
-                        </tr>
-                    </thead>
-                    <tbody data-live="users">{rows}</tbody>
-                </table>
-            </div>
+            <DataTable columns=&[Col::Text("Name"), Col::Text("What"), Col::Text("Has"), Col::Text("State")] live="users">{rows}</DataTable>
             {sight.in_words().map(|hidden| view! { <p class="muted">{hidden}</p> })}
         }
         .into_any()

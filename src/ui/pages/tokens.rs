@@ -9,7 +9,7 @@ use crate::model::{Role, Token, User, now};
 use crate::server::auth::{PrincipalKind, Right};
 use crate::server::store::NewToken;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, CopyText, Empty, SelectField, TextField};
+use crate::ui::components::{Act, Ago, Col, CopyText, DataTable, Empty, SelectField, TextField};
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, FormState, Router};
@@ -74,22 +74,14 @@ pub async fn page(cx: Cx) -> PageResult {
     } else {
         let rows: Vec<_> = tokens.into_iter().map(row).collect();
         view! {
-            <div class="table-wrap">
-                <table class="table">
-                    <thead>
-                        <tr>
-                            <th scope="col">"Name"</th>
-                            <th scope="col">"Where"</th>
-                            <th scope="col">"May"</th>
-                            <th scope="col">"Made"</th>
-                            <th scope="col">"Last used"</th>
-                            <th scope="col">"Ends"</th>
-                            <th scope="col"><span class="visually-hidden">"Actions"</span></th>
-                        </tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </div>
+            <DataTable
+                columns=&[
+                    Col::Text("Name"), Col::Text("Where"), Col::Text("May"), Col::Text("Made"), Col::Text("Last used"),
+                    Col::Text("Ends"), Col::Actions
+                ]
+            >
+                {rows}
+            </DataTable>
         }
         .into_any()
     };
