@@ -2,6 +2,7 @@
 //!
 //! Everything of an image is stored before the tag moves, so pulls go on working when the other registry does not.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -9,11 +10,13 @@ use tracing::debug;
 
 use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, TagName};
 use crate::server::blobs::{self, Blobs, UploadId};
-use crate::server::oci::{Access, Client, Credentials, Descriptor, Error as OciError, Manifest};
+use crate::server::oci::{Access, Client, Credentials, Descriptor, Error as OciError, Manifest, ManifestError};
 use crate::server::store::{self, CheckEnd, DueImport, Moved, Store, TagMove};
 
 /// Blobs fetched side by side for one image.
 const PARALLEL_BLOBS: usize = 3;
+/// The most manifests one import takes, with those of indexes within indexes.
+const MAX_MANIFESTS: usize = 1000;
 
 /// Imports images.
 #[derive(Clone)]
@@ -34,7 +37,7 @@ pub enum ImportError {
     #[error("the image could not be stored: {0}")]
     Blobs(#[from] blobs::Error),
     #[error("the image cannot be taken: {0}")]
-    Manifest(#[from] crate::server::oci::ManifestError),
+    Manifest(#[from] ManifestError),
     #[error("\"{reference}\" is not an image reference: {cause}")]
     Reference { reference: String, cause: crate::model::ReferenceError },
 }
@@ -68,9 +71,24 @@ struct Source {
 /// An image as the other registry has it, before anything is stored.
 pub struct Fetched {
     pub image: NewImage,
-    /// Manifests of an index, all its platforms.
+    /// Manifests of an index, all its platforms, and of indexes within it: what is listed comes before what lists it.
     pub children: Vec<NewImage>,
     blobs: Vec<Descriptor>,
+}
+
+/// A step on the way through an index, deepest first.
+enum Step {
+    Enter(Digest),
+    Leave(Box<Manifest>),
+}
+
+/// The steps through a manifest, the last one first: all that it lists, then itself.
+fn enter(manifest: Manifest) -> Vec<Step> {
+    let listed = manifest.children().iter().filter(|child| child.is_manifest());
+    let listed: Vec<_> = listed.map(|child| Step::Enter(child.digest.clone())).collect();
+    let mut steps = vec![Step::Leave(Box::new(manifest))];
+    steps.extend(listed);
+    steps
 }
 
 impl Importer {
@@ -154,18 +172,43 @@ impl Importer {
             Some(child) => self.manifest(source, &child.digest).await?,
             None => top,
         };
+        let image = self.describe(source, &top).await?;
+        let manifests = self.tree(source, top).await?;
         let mut blobs = Vec::new();
         let mut children = Vec::new();
-        for child in top.children().iter().filter(|child| child.is_manifest()) {
-            let manifest = self.manifest(source, &child.digest).await?;
-            children.push(self.describe(source, &manifest).await?);
-            blobs.extend(manifest.blobs().cloned());
+        for manifest in &manifests {
+            // What an index lists that is no manifest is a blob.
+            blobs.extend(
+                manifest.blobs().chain(manifest.children().iter().filter(|child| !child.is_manifest())).cloned(),
+            );
+            if manifest.digest.as_str() != image.digest {
+                children.push(self.describe(source, manifest).await?);
+            }
         }
-        let image = self.describe(source, &top).await?;
-        blobs.extend(top.blobs().cloned());
         blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
         blobs.dedup_by(|a, b| a.digest == b.digest);
         Ok((upstream, Fetched { image, children, blobs }))
+    }
+
+    /// A manifest with all that it lists, each once; what is listed comes before what lists it.
+    async fn tree(&self, source: &Source, top: Manifest) -> Result<Vec<Manifest>, ImportError> {
+        let mut seen = BTreeSet::from([top.digest.clone()]);
+        let mut ordered = Vec::new();
+        let mut steps = enter(top);
+        while let Some(step) = steps.pop() {
+            match step {
+                Step::Leave(manifest) => ordered.push(*manifest),
+                Step::Enter(digest) if seen.insert(digest.clone()) => {
+                    if seen.len() > MAX_MANIFESTS {
+                        let message = format!("its index lists more than {MAX_MANIFESTS} manifests");
+                        return Err(ManifestError::Invalid(message).into());
+                    }
+                    steps.extend(enter(self.manifest(source, &digest).await?));
+                }
+                Step::Enter(_) => {}
+            }
+        }
+        Ok(ordered)
     }
 
     async fn manifest(&self, source: &Source, digest: &Digest) -> Result<Manifest, ImportError> {
@@ -197,7 +240,7 @@ impl Importer {
         }
         let reference = format!("{}@{}", source.reference.as_repository().exact(), fetched.image.digest);
         let to = TagMove { tag, kind: EventKind::Import, reference: Some(&reference), cause: None, build_id: None };
-        Ok(self.store.put_manifest(stream, &fetched.image, Some(to), actor).await?)
+        Ok(self.store.put_manifest(stream, &fetched.image, Some(to), actor).await?.pop())
     }
 
     async fn store_blob(&self, source: &Source, stream: &Stream, blob: &Descriptor) -> Result<(), ImportError> {

@@ -4,7 +4,7 @@ use crate::model::{Actor, Role, Token, TokenKind, User};
 use crate::server::store::{self, Store};
 
 use super::roles::Right;
-use super::ticket::Access;
+use super::ticket::{Access, CATALOG};
 
 /// How somebody proved who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +155,17 @@ impl Principal {
         } else {
             Some(self.user.as_ref().map_or("nobody", |user| user.id.as_str()))
         }
+    }
+
+    /// The only project that a list may show, by name, when its token is limited to one.
+    pub fn project_limit(&self) -> Option<&str> {
+        self.project_limit.as_deref()
+    }
+
+    /// Whether it may ask which repositories there are; it is told of those it may see. A ticket must be for that.
+    pub fn may_list_repositories(&self) -> bool {
+        let is_somebody = self.user.is_some() || self.project_limit.is_some();
+        is_somebody && self.access_limit.as_ref().is_none_or(|list| list.iter().any(|one| one.repository == CATALOG))
     }
 
     /// Whether the token's own limit lets it near this project.

@@ -18,6 +18,9 @@ pub const GOOD_FOR_SECONDS: i64 = 15 * 60;
 const PREFIX: &str = "weir_t_";
 const PURPOSE: &str = "registry-ticket";
 
+/// Under which name a ticket may be for the list of all repositories. No repository has it.
+pub const CATALOG: &str = "registry:catalog";
+
 /// A repository and what may be done with it, as in a Docker token's `access`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {

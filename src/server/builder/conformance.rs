@@ -54,13 +54,12 @@ impl TestRegistry {
         Self { child, host, _directory: directory }
     }
 
-    /// How builds reach it.
-    pub fn access(&self) -> RegistryAccess {
+    fn access(&self) -> RegistryAccess {
         RegistryAccess { host: self.host.clone(), username: "u".into(), password: "p".into(), insecure: true }
     }
 
     /// The manifest and the configuration of an image.
-    pub async fn image(&self, name: &str, version: &str) -> (serde_json::Value, serde_json::Value) {
+    async fn image(&self, name: &str, version: &str) -> (serde_json::Value, serde_json::Value) {
         let client = reqwest::Client::new();
         let base = format!("http://{}/v2/{name}", self.host);
         let accept = "application/vnd.oci.image.manifest.v1+json";
@@ -147,30 +146,25 @@ pub async fn suite(builder: &dyn Builder, directory: &Path) {
     assert!(left.is_empty(), "work directories were left: {left:?}");
 }
 
-/// A job of nothing yet, whose image goes to `demo/<name>:latest` in this registry.
-pub fn job(name: &str, registry: &TestRegistry) -> BuildJob {
-    BuildJob {
-        id: uuid::Uuid::now_v7().to_string(),
-        project: "demo".into(),
-        name: name.into(),
-        source: Source::default(),
-        git_credentials: None,
-        commit: None,
-        inputs: Vec::new(),
-        external: Vec::new(),
-        strategy_from: None,
-        build_args: Vec::new(),
-        env: Vec::new(),
-        labels: Vec::new(),
-        output: Some(format!("{}/demo/{name}:latest", registry.host)),
-        registry: registry.access(),
-        no_cache: false,
-    }
-}
-
 impl Bench<'_> {
     fn job(&self, name: &str) -> BuildJob {
-        job(name, &self.registry)
+        BuildJob {
+            id: uuid::Uuid::now_v7().to_string(),
+            project: "demo".into(),
+            name: name.into(),
+            source: Source::default(),
+            git_credentials: None,
+            commit: None,
+            inputs: Vec::new(),
+            external: Vec::new(),
+            strategy_from: None,
+            build_args: Vec::new(),
+            env: Vec::new(),
+            labels: Vec::new(),
+            output: Some(format!("{}/demo/{name}:latest", self.registry.host)),
+            registry: self.registry.access(),
+            no_cache: false,
+        }
     }
 
     fn inline(&self, name: &str, dockerfile: &str, inputs: &[&PinnedInput]) -> BuildJob {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -37,7 +37,9 @@ pub(super) async fn get(
     if is_known(&headers, &digest) {
         return Ok((StatusCode::NOT_MODIFIED, about(&digest)).into_response());
     }
-    let range = match headers.get(RANGE).and_then(|value| value.to_str().ok()) {
+    // Ranges are for GET alone (RFC 9110, 14.2), and for those who mean this very content.
+    let is_meant = method == Method::GET && headers.get(IF_RANGE).is_none_or(|meant| meant == about(&digest)[ETAG]);
+    let range = match headers.get(RANGE).and_then(|value| value.to_str().ok()).filter(|_| is_meant) {
         Some(text) => parse_range(text, size)?,
         None => None,
     };
@@ -64,14 +66,17 @@ pub(super) async fn get(
     Ok(response)
 }
 
-/// `DELETE /v2/<name>/blobs/<digest>`: blobs go when nothing needs them any more, not before.
+/// `DELETE /v2/<name>/blobs/<digest>`: this repository stops serving it. The bytes go when nothing needs them any more, not before.
 pub(super) async fn delete(
     State(registry): State<Registry>,
-    Path((project, stream, _)): Path<(String, String, String)>,
+    Path((project, stream, digest)): Path<(String, String, String)>,
     caller: Caller,
 ) -> Result<Response> {
-    caller.enter(&registry, &project, &stream, Right::Edit).await?;
-    Err(Error::unsupported("blobs are not deleted one by one: delete tags, and what nothing needs goes by itself"))
+    let digest = parse_digest(&digest)?;
+    let entered = caller.enter(&registry, &project, &stream, Right::Edit).await?;
+    let stream = entered.stream(&registry).await?;
+    let gone = registry.store.unlink_blob(&stream, digest.as_str(), &entered.actor()).await?;
+    if gone { Ok(StatusCode::ACCEPTED.into_response()) } else { Err(Error::blob_unknown(digest.as_str())) }
 }
 
 /// The headers that say which content this is. It never changes, but only those with the right may see it.
@@ -86,7 +91,8 @@ pub(super) fn about(digest: &Digest) -> HeaderMap {
 /// Whether the client has this content already (`If-None-Match`).
 pub(super) fn is_known(headers: &HeaderMap, digest: &Digest) -> bool {
     let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    known.split(',').map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"')).any(|tag| tag == digest.as_str())
+    let mut known = known.split(',').map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"'));
+    known.any(|tag| tag == digest.as_str() || tag == "*")
 }
 
 /// A header value of ASCII that is ours.
@@ -98,12 +104,13 @@ pub(super) fn parse_digest(text: &str) -> Result<Digest> {
     text.parse().map_err(|e: crate::model::DigestError| Error::digest_invalid(e.to_string()))
 }
 
-/// One range of bytes (RFC 9110, 14.2). Several at once, or another unit, are passed over: the whole is an answer, too.
+/// One range of bytes (RFC 9110, 14.2). Several at once, or another unit, are passed over: the whole is an answer, too. One that
+/// ends before it begins is refused.
 fn parse_range(text: &str, size: u64) -> Result<Option<Range<u64>>> {
     let Some(spec) = text.strip_prefix("bytes=").filter(|spec| !spec.contains(',')) else { return Ok(None) };
     let Some((first, last)) = spec.trim().split_once('-') else { return Ok(None) };
     let range = match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
+        (Ok(first), Ok(last)) => first..last.saturating_add(1).min(size),
         (Ok(first), Err(_)) if last.is_empty() => first..size,
         (Err(_), Ok(count)) if first.is_empty() => size.saturating_sub(count)..size,
         _ => return Ok(None),
@@ -124,10 +131,10 @@ mod tests {
         assert_eq!(range("bytes=90-500"), Ok(Some(90..100)));
         assert_eq!(range("bytes=-10"), Ok(Some(90..100)));
         assert_eq!(range("bytes=-500"), Ok(Some(0..100)));
-        for outside in ["bytes=100-", "bytes=100-200", "bytes=-0"] {
+        for outside in ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=5-2"] {
             assert_eq!(range(outside), Err(()), "{outside}");
         }
-        for passed_over in ["bytes=5-2", "bytes=a-b", "bytes=0-1,5-6", "items=0-1", "bytes", "bytes=-"] {
+        for passed_over in ["bytes=a-b", "bytes=0-1,5-6", "items=0-1", "bytes", "bytes=-"] {
             assert_eq!(range(passed_over), Ok(None), "{passed_over}");
         }
         assert!(parse_range("bytes=0-", 0).is_err());

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 
 use super::Registry;
 use super::error::{Error, Result};
+use super::token::CATALOG_SCOPE;
 use crate::model::{Actor, BuildConfigSpec, ProjectName, Stream, StreamName, TagName};
 use crate::server::auth::extract::{address, credentials};
 use crate::server::auth::{AuthError, Principal, Right};
@@ -50,6 +51,15 @@ pub(super) struct Entered {
 }
 
 impl Caller {
+    /// Lets those pass who may ask which repositories there are.
+    pub(super) fn enter_catalog(self) -> Result<Principal> {
+        if self.principal.may_list_repositories() {
+            return Ok(self.principal);
+        }
+        let challenge = challenge(&self.base, Some(CATALOG_SCOPE), Some("insufficient_scope"));
+        Err(Error::unauthorized("the token is not for this: ask for one that is", challenge))
+    }
+
     /// Enters a repository to do something in it.
     pub(super) async fn enter(self, registry: &Registry, project: &str, stream: &str, right: Right) -> Result<Entered> {
         let (project, name) = repository(project, stream)?;
@@ -76,9 +86,14 @@ impl Caller {
 }
 
 impl Entered {
+    /// The stream, if there is one.
+    pub(super) async fn find_stream(&self, registry: &Registry) -> Result<Option<Stream>> {
+        Ok(registry.store.find_stream(self.project.as_str(), self.name.as_str()).await?)
+    }
+
     /// The stream, for what reads.
     pub(super) async fn stream(&self, registry: &Registry) -> Result<Stream> {
-        let stream = registry.store.find_stream(self.project.as_str(), self.name.as_str()).await?;
+        let stream = self.find_stream(registry).await?;
         stream.ok_or_else(|| Error::name_unknown(format!("project {} has no stream \"{}\"", self.project, self.name)))
     }
 
@@ -131,6 +146,9 @@ fn scope_of(parts: &Parts) -> Option<String> {
     // Within the nested routes the path has lost its beginning.
     let uri = parts.extensions.get::<axum::extract::OriginalUri>().map_or(&parts.uri, |original| &original.0);
     let mut path = uri.path().strip_prefix("/v2/")?.splitn(3, '/');
+    if uri.path() == "/v2/_catalog" {
+        return Some(CATALOG_SCOPE.to_owned());
+    }
     let (project, stream) = repository(path.next()?, path.next()?).ok()?;
     path.next()?;
     let right = match parts.method.as_str() {

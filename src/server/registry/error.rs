@@ -63,7 +63,7 @@ impl Error {
     pub(super) fn range(size: u64) -> Self {
         let message = format!("the range lies outside of the blob's {size} bytes");
         let range = HeaderName::from_static("content-range");
-        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", message)
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", message)
             .with_header(range, format!("bytes */{size}"))
     }
 
@@ -85,9 +85,19 @@ impl Error {
     }
 
     /// A manifest that names what this repository does not have.
-    pub(super) fn manifest_blob_unknown(digests: &[String]) -> Self {
-        let message = format!("the manifest names what this repository does not have: {}", digests.join(", "));
-        Self::new(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", message).with_detail(json!({ "digests": digests }))
+    fn manifest_blob_unknown(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", message)
+    }
+
+    /// Parameters of a list that do not read. The specification has no code for them.
+    pub(super) fn paging(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, ..Self::unsupported(message) }
+    }
+
+    /// More tags at once than one request may name.
+    pub(super) fn too_many_tags(most: usize) -> Self {
+        let message = format!("a request may name {most} tags at most: push again for the others");
+        Self { status: StatusCode::URI_TOO_LONG, ..Self::manifest_invalid(message) }
     }
 
     pub(super) fn name_invalid(message: impl Into<String>) -> Self {
@@ -137,6 +147,9 @@ impl From<store::Error> for Error {
             store::Error::NotFound { .. } => Self::manifest_unknown("").with_message(cause.to_string()),
             store::Error::Conflict(_) | store::Error::Exists { .. } => {
                 Self { status: StatusCode::CONFLICT, ..Self::denied(cause.to_string()) }
+            }
+            store::Error::Invalid { field, .. } if field == store::MANIFEST_PARTS => {
+                Self::manifest_blob_unknown(cause.to_string())
             }
             store::Error::Invalid { .. } => Self::manifest_invalid(cause.to_string()),
             store::Error::Db(_) | store::Error::Json(_) => Self::internal(&cause),

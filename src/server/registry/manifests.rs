@@ -1,9 +1,9 @@
 //! Manifests: what pushes end with and pulls begin with.
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, WARNING};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
 use tracing::info;
@@ -12,12 +12,21 @@ use super::Registry;
 use super::blobs::{CONTENT_DIGEST, about, header, is_known, parse_digest};
 use super::enter::{Caller, Entered};
 use super::error::{Error, Result};
+use super::token::pairs;
 use crate::model::{Digest, EventKind, Outcome, StoredManifest, Stream, TagName};
 use crate::server::auth::Right;
+use crate::server::blobs;
 use crate::server::hash::digest_like;
 use crate::server::oci::manifest::MAX_SIZE;
 use crate::server::oci::{Manifest, ManifestError};
 use crate::server::store::{Moved, TagMove};
+
+/// `OCI-Subject`
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// `OCI-Tag`
+const TAG: HeaderName = HeaderName::from_static("oci-tag");
+/// The most tags one push may move.
+const MAX_TAGS: usize = 50;
 
 /// What stands behind `manifests/` in a path.
 enum Reference {
@@ -26,12 +35,22 @@ enum Reference {
 }
 
 impl Reference {
-    fn parse(text: &str) -> Result<Self> {
+    /// For what is to be found: no manifest has a name that cannot be.
+    fn find(text: &str) -> Result<Self> {
         if text.contains(':') {
             return parse_digest(text).map(Self::Digest);
         }
-        text.parse().map(Self::Tag).map_err(|e: crate::model::NameError| Error::manifest_invalid(e.to_string()))
+        text.parse().map(Self::Tag).map_err(|_| Error::manifest_unknown(text))
     }
+
+    /// For what is to be stored.
+    fn parse(text: &str) -> Result<Self> {
+        if text.contains(':') { parse_digest(text).map(Self::Digest) } else { parse_tag(text).map(Self::Tag) }
+    }
+}
+
+fn parse_tag(text: &str) -> Result<TagName> {
+    text.parse().map_err(|e: crate::model::NameError| Error::manifest_invalid(e.to_string()))
 }
 
 /// `GET` and `HEAD /v2/<name>/manifests/<reference>`
@@ -44,7 +63,7 @@ pub(super) async fn get(
 ) -> Result<Response> {
     let entered = caller.enter(&registry, &project, &name, Right::Pull).await?;
     let stream = entered.stream(&registry).await?;
-    let (found, by_tag) = match Reference::parse(&reference)? {
+    let (found, by_tag) = match Reference::find(&reference)? {
         Reference::Tag(tag) => (registry.store.find_manifest_by_tag(&stream.id, tag.as_str()).await?, true),
         Reference::Digest(digest) => {
             (registry.store.find_manifest_by_digest(&stream.id, digest.as_str()).await?, false)
@@ -66,10 +85,11 @@ pub(super) async fn get(
     Ok((about, body).into_response())
 }
 
-/// `PUT /v2/<name>/manifests/<reference>`
+/// `PUT /v2/<name>/manifests/<reference>`, with more tags as `?tag=` when the reference is a digest.
 pub(super) async fn put(
     State(registry): State<Registry>,
     Path((project, name, reference)): Path<(String, String, String)>,
+    RawQuery(query): RawQuery,
     caller: Caller,
     headers: HeaderMap,
     body: Body,
@@ -79,58 +99,63 @@ pub(super) async fn put(
     let bytes = to_bytes(body, MAX_SIZE).await.map_err(|_| Error::from(ManifestError::TooLarge))?;
     let sent_as = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let mut manifest = Manifest::parse(sent_as, bytes)?;
-    let tag = match reference {
-        Reference::Tag(tag) => Some(tag),
+    let is_by_tag = matches!(reference, Reference::Tag(_));
+    let tags = match reference {
+        Reference::Tag(tag) => vec![tag],
         Reference::Digest(digest) => {
             let found = digest_like(&digest, &manifest.bytes);
             if found != digest {
                 return Err(Error::digest_invalid(format!("the manifest has digest {found}, not {digest}")));
             }
             manifest.digest = digest;
-            None
+            more_tags(query.as_deref().unwrap_or_default())?
         }
     };
-    if let Some(tag) = &tag {
+    for tag in &tags {
         entered.check_tag(tag)?;
     }
     let stream = entered.stream_to_push(&registry).await?;
-    check_parts(&registry, &stream, &manifest).await?;
     let config = read_config(&registry, &manifest).await?;
-    let moved = store(&registry, &entered, &stream, &manifest, config.as_deref(), tag.as_ref()).await?;
-    let name = tag.as_ref().map_or_else(|| manifest.digest.to_string(), TagName::to_string);
+    let moves = store(&registry, &entered, &stream, &manifest, config.as_deref(), &tags).await?;
     let mut response = StatusCode::CREATED.into_response();
     let headers = response.headers_mut();
+    let mut name = manifest.digest.to_string();
+    for (tag, moved) in tags.iter().zip(&moves) {
+        match warning(&stream, tag, moved) {
+            Some(warning) => _ = headers.append(WARNING, header(&warning)),
+            // A tag that stays where it is does not lead to what was pushed.
+            None if is_by_tag => name = tag.to_string(),
+            None => _ = headers.append(TAG, header(tag.as_str())),
+        }
+    }
     headers.insert(LOCATION, header(&format!("{}/manifests/{name}", entered.path())));
     headers.insert(CONTENT_DIGEST, header(manifest.digest.as_str()));
-    if let Some(warning) = moved.and_then(|moved| warning(&stream, &name, &moved)) {
-        headers.insert(WARNING, header(&warning));
+    if let Some(subject) = &manifest.subject {
+        headers.insert(SUBJECT, header(subject.digest.as_str()));
     }
     Ok(response)
 }
 
-/// Everything the manifest names must be here, but for layers that are fetched from elsewhere.
-async fn check_parts(registry: &Registry, stream: &Stream, manifest: &Manifest) -> Result<()> {
-    let mut blobs: Vec<String> =
-        manifest.blobs().filter(|blob| !blob.is_foreign()).map(|blob| blob.digest.to_string()).collect();
-    let mut missing = Vec::new();
-    for child in manifest.children() {
-        let digest = child.digest.as_str();
-        if !child.is_manifest() {
-            blobs.push(digest.to_owned());
-        } else if registry.store.find_manifest_by_digest(&stream.id, digest).await?.is_none() {
-            missing.push(digest.to_owned());
+/// The tags named in a query, each once.
+fn more_tags(query: &str) -> Result<Vec<TagName>> {
+    let mut tags = Vec::new();
+    for (_, tag) in pairs(query).filter(|(name, _)| name == "tag") {
+        let tag = parse_tag(&tag)?;
+        if !tags.contains(&tag) {
+            tags.push(tag);
         }
     }
-    blobs.sort_unstable();
-    blobs.dedup();
-    missing.extend(registry.store.missing_blobs(&stream.id, &blobs).await?);
-    if missing.is_empty() { Ok(()) } else { Err(Error::manifest_blob_unknown(&missing)) }
+    if tags.len() > MAX_TAGS { Err(Error::too_many_tags(MAX_TAGS)) } else { Ok(tags) }
 }
 
 /// The bytes of an image's configuration. One that is too large is kept as a blob and not looked into.
 async fn read_config(registry: &Registry, manifest: &Manifest) -> Result<Option<Vec<u8>>> {
     let Some(config) = manifest.blobs().next().filter(|config| config.is_image_config()) else { return Ok(None) };
-    let blob = registry.blobs.read(&config.digest, None).await?;
+    let blob = match registry.blobs.read(&config.digest, None).await {
+        // That it is missing is told with everything else that is.
+        Err(blobs::Error::NotFound) => return Ok(None),
+        read => read?,
+    };
     if blob.size > MAX_SIZE as u64 {
         return Ok(None);
     }
@@ -144,28 +169,29 @@ async fn store(
     stream: &Stream,
     manifest: &Manifest,
     config: Option<&[u8]>,
-    tag: Option<&TagName>,
-) -> Result<Option<Moved>> {
+    tags: &[TagName],
+) -> Result<Vec<Moved>> {
     let build_id = entered.principal.build_id();
     let kind = if build_id.is_some() { EventKind::Build } else { EventKind::Push };
-    let to = tag.map(|tag| TagMove { tag, kind, reference: None, cause: None, build_id });
+    let to: Vec<_> = tags.iter().map(|tag| TagMove { tag, kind, reference: None, cause: None, build_id }).collect();
     let actor = entered.actor();
-    let moved = registry.store.put_manifest(stream, &manifest.to_image(config)?, to, &actor).await?;
+    let moves = registry.store.put_manifest(stream, &manifest.to_image(config)?, to, &actor).await?;
     let (repository, digest) = (stream.repository(), &manifest.digest);
-    match (tag, &moved) {
-        (Some(tag), Some(moved)) if moved.outcome == Outcome::Moved => {
+    for (tag, moved) in tags.iter().zip(&moves) {
+        if moved.outcome == Outcome::Moved {
             info!(image.digest = %digest, "{} pushed {repository}:{tag} as {digest}", actor.name);
-        }
-        (Some(tag), _) => {
+        } else {
             info!(image.digest = %digest, "{} pushed {digest} for {repository}:{tag}, which stays", actor.name);
         }
-        (None, _) => info!(image.digest = %digest, "{} pushed {repository}@{digest}", actor.name),
     }
-    Ok(moved)
+    if tags.is_empty() {
+        info!(image.digest = %digest, "{} pushed {repository}@{digest}", actor.name);
+    }
+    Ok(moves)
 }
 
 /// What a client is told whose image was stored but did not become the tag's (RFC 7234, 5.5: code 299).
-fn warning(stream: &Stream, tag: &str, moved: &Moved) -> Option<String> {
+fn warning(stream: &Stream, tag: &TagName, moved: &Moved) -> Option<String> {
     let name = format!("{}:{tag}", stream.repository());
     let text = match moved.outcome {
         Outcome::Held => format!(
@@ -178,7 +204,7 @@ fn warning(stream: &Stream, tag: &str, moved: &Moved) -> Option<String> {
 }
 
 /// `DELETE /v2/<name>/manifests/<reference>`: by tag the tag goes and its history stays; by digest the repository stops
-/// serving it.
+/// serving the manifest, and the tags that point to it go, too.
 pub(super) async fn delete(
     State(registry): State<Registry>,
     Path((project, name, reference)): Path<(String, String, String)>,
@@ -186,12 +212,12 @@ pub(super) async fn delete(
 ) -> Result<Response> {
     let entered = caller.enter(&registry, &project, &name, Right::Edit).await?;
     let stream = entered.stream(&registry).await?;
-    match Reference::parse(&reference)? {
+    match Reference::find(&reference)? {
         Reference::Tag(tag) => {
             registry.store.delete_tag(&stream.project, &stream.name, tag.as_str(), &entered.actor()).await?;
         }
         Reference::Digest(digest) => {
-            if !registry.store.unlink_manifest(&stream, digest.as_str(), &entered.actor()).await? {
+            if !registry.store.delete_manifest(&stream, digest.as_str(), &entered.actor()).await? {
                 return Err(Error::manifest_unknown(&reference));
             }
         }

@@ -5,9 +5,13 @@
 //! takes `Authorization` only.
 
 mod blobs;
+mod catalog;
 mod enter;
 mod error;
 mod manifests;
+mod mount;
+mod paging;
+mod referrers;
 mod tags;
 mod token;
 mod uploads;
@@ -43,6 +47,7 @@ pub fn router(state: &AppState) -> Router {
     let AppState { store, auth, blobs, settings, .. } = state.clone();
     let repository = Router::new()
         .route("/tags/list", get(tags::list))
+        .route("/referrers/{digest}", get(referrers::list))
         .route(
             "/manifests/{reference}",
             // `get` answers HEAD too, without the body.
@@ -58,6 +63,7 @@ pub fn router(state: &AppState) -> Router {
     let api = Router::new()
         .route("/", get(version))
         .route("/token", get(token::get).post(token::post))
+        .route("/_catalog", get(catalog::list))
         .nest("/{project}/{stream}", repository)
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed);

@@ -15,11 +15,13 @@ use super::enter::{principal, repository};
 use super::error::{Error, Result};
 use crate::model::{now, rfc3339};
 use crate::server::auth::extract::{Credentials, address};
-use crate::server::auth::ticket::GOOD_FOR_SECONDS;
+use crate::server::auth::ticket::{CATALOG, GOOD_FOR_SECONDS};
 use crate::server::auth::{Access, AuthError, Principal, Right};
 
 /// The most scopes one ticket is for.
 const MAX_SCOPES: usize = 50;
+/// The scope of the list of all repositories.
+pub(super) const CATALOG_SCOPE: &str = "registry:catalog:*";
 /// The largest form that is read.
 const MAX_FORM: usize = 64 * 1024;
 
@@ -87,7 +89,10 @@ async fn password_grant(registry: &Registry, parts: &Parts, form: &Form) -> std:
 
 async fn answer(registry: &Registry, principal: &Principal, scope: String) -> Result<Response> {
     let access = granted(registry, principal, &scope).await?;
-    let scope = access.iter().map(|one| format!("repository:{}:{}", one.repository, one.actions.join(",")));
+    let scope = access.iter().map(|one| match one.repository.as_str() {
+        CATALOG => CATALOG_SCOPE.to_owned(),
+        repository => format!("repository:{repository}:{}", one.actions.join(",")),
+    });
     let scope = scope.collect::<Vec<_>>().join(" ");
     let ticket = registry.auth.issue_ticket(principal, access).await?;
     let ticket = ticket.ok_or_else(|| refused(AuthError::Wrong))?;
@@ -105,6 +110,10 @@ async fn answer(registry: &Registry, principal: &Principal, scope: String) -> Re
 async fn granted(registry: &Registry, principal: &Principal, scope: &str) -> Result<Vec<Access>> {
     let mut granted = Vec::new();
     for one in scope.split_whitespace().take(MAX_SCOPES) {
+        if one == CATALOG_SCOPE {
+            granted.push(Access { repository: CATALOG.to_owned(), actions: vec!["*".to_owned()] });
+            continue;
+        }
         let Some((repository, asked)) = parse_scope(one) else { continue };
         let Some((project, stream)) = repository.split_once('/') else { continue };
         let mut actions = Vec::new();
@@ -131,7 +140,7 @@ fn parse_scope(text: &str) -> Option<(&str, &str)> {
 }
 
 /// The parameters of a query, which may name one several times.
-fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         let value = value.replace('+', " ");

@@ -24,8 +24,9 @@ use tracing::info;
 
 use super::Registry;
 use super::blobs::{CONTENT_DIGEST, header, parse_digest};
-use super::enter::{Caller, Entered, repository};
+use super::enter::{Caller, Entered};
 use super::error::{Error, Result};
+use super::mount::mount;
 use crate::model::{Digest, Stream};
 use crate::server::auth::Right;
 use crate::server::blobs::{self, Incoming, UploadId};
@@ -38,6 +39,10 @@ const SILENCE: Duration = Duration::from_secs(90);
 #[derive(Deserialize)]
 pub(super) struct Begin {
     digest: Option<String>,
+    /// The bytes are hashed as they come or, for other algorithms than sha256, at the end: knowing it early only tells earlier that
+    /// it is none of ours.
+    #[serde(rename = "digest-algorithm")]
+    digest_algorithm: Option<String>,
     mount: Option<String>,
     from: Option<String>,
 }
@@ -58,9 +63,14 @@ pub(super) async fn begin(
 ) -> Result<Response> {
     let entered = caller.enter(&registry, &project, &name, Right::Push).await?;
     let digest = query.digest.as_deref().map(parse_digest).transpose()?;
+    if let Some(algorithm) = query.digest_algorithm.as_deref().filter(|algorithm| !is_algorithm(algorithm)) {
+        let message = format!("unsupported digest algorithm \"{algorithm}\": use sha256, sha384 or sha512");
+        return Err(Error::digest_invalid(message));
+    }
+    let wanted = query.mount.as_deref().map(parse_digest).transpose()?;
     let stream = entered.stream_to_push(&registry).await?;
-    if let (Some(digest), Some(from)) = (&query.mount, &query.from)
-        && let Some(digest) = mount(&registry, &entered, &stream, digest, from).await?
+    if let Some(digest) = wanted
+        && mount(&registry, &entered, &stream, &digest, query.from.as_deref()).await?
     {
         return Ok(stored(&entered, &digest));
     }
@@ -79,27 +89,6 @@ pub(super) async fn begin(
     }
 }
 
-/// Takes a blob from another repository, if the caller may pull there. Anything against that is no error: the client
-/// then uploads.
-async fn mount(
-    registry: &Registry,
-    entered: &Entered,
-    stream: &Stream,
-    digest: &str,
-    from: &str,
-) -> Result<Option<Digest>> {
-    let digest = parse_digest(digest)?;
-    let Some((project, name)) = from.split_once('/') else { return Ok(None) };
-    let Ok((project, name)) = repository(project, name) else { return Ok(None) };
-    let may = entered.principal.require_repository(&registry.store, project.as_str(), name.as_str(), Right::Pull).await;
-    if may.is_err() {
-        return Ok(None);
-    }
-    let Some(source) = registry.store.find_stream(project.as_str(), name.as_str()).await? else { return Ok(None) };
-    let mounted = registry.store.mount_blob(&source.id, &stream.id, digest.as_str()).await?;
-    Ok(mounted.then_some(digest))
-}
-
 /// `GET /v2/<name>/blobs/uploads/<id>`: how far it is.
 pub(super) async fn status(
     State(registry): State<Registry>,
@@ -110,6 +99,7 @@ pub(super) async fn status(
     let offset = upload.registry.blobs.offset(&upload.id).await?;
     let mut response = upload.accepted(offset);
     *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().remove(CONTENT_LENGTH);
     Ok(response)
 }
 
@@ -254,6 +244,11 @@ fn parse_chunk(text: &str) -> Result<(u64, u64)> {
     parsed.filter(|(first, last)| first <= last && *last < u64::MAX).ok_or_else(|| {
         Error::upload_invalid(format!("Content-Range \"{text}\" does not read: expected <first>-<last>"))
     })
+}
+
+/// Whether blobs may be named by digests of this algorithm.
+fn is_algorithm(text: &str) -> bool {
+    matches!(text, "sha256" | "sha384" | "sha512")
 }
 
 fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {

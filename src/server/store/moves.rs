@@ -237,38 +237,8 @@ impl WriteTx {
             .bind(&movement.actor.name)
             .execute(&mut **self)
             .await?;
-        self.serve_here(&tag.stream_id, movement.digest).await?;
+        self.serve_here(tag, movement.digest).await?;
         self.wake(Controller::Triggers);
-        Ok(())
-    }
-
-    /// Lets a repository serve an image that a tag of it points to now, with its children and their blobs.
-    async fn serve_here(&mut self, stream_id: &str, digest: &str) -> Result<()> {
-        sqlx::query(
-            "insert into repository_images (stream_id, digest, at) \
-             select $1, d.digest, $3 from (select $2 as digest union select child_digest from image_children where digest = $2) d \
-             where exists (select 1 from images i where i.digest = d.digest) on conflict (stream_id, digest) do nothing",
-        )
-        .bind(stream_id)
-        .bind(digest)
-        .bind(now())
-        .execute(&mut **self)
-        .await?;
-        sqlx::query(
-            "insert into repository_blobs (stream_id, digest, at) \
-             select distinct $1, b.digest, $3 from (\
-               select layer_digest as digest from image_layers where digest = $2 \
-               union select config_digest from images where digest = $2 and config_digest is not null \
-               union select l.layer_digest from image_layers l join image_children c on c.child_digest = l.digest where c.digest = $2 \
-               union select i.config_digest from images i join image_children c on c.child_digest = i.digest \
-                 where c.digest = $2 and i.config_digest is not null) b \
-             where exists (select 1 from blobs k where k.digest = b.digest) on conflict (stream_id, digest) do nothing",
-        )
-        .bind(stream_id)
-        .bind(digest)
-        .bind(now())
-        .execute(&mut **self)
-        .await?;
         Ok(())
     }
 

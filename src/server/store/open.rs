@@ -77,7 +77,25 @@ impl Store {
             .map_err(refused)?;
         sqlx::migrate!().run(&pool).await?;
         let key = Arc::new(load_or_make_key(key_file)?);
-        Ok(Self { pool, wake, backend, writer: Arc::new(Mutex::new(())), key, owner: new_id().into() })
+        let store = Self { pool, wake, backend, writer: Arc::new(Mutex::new(())), key, owner: new_id().into() };
+        if backend == Backend::Postgres {
+            store.compare_by_bytes().await.map_err(refused)?;
+        }
+        Ok(store)
+    }
+
+    /// Gives PostgreSQL the collation that SQLite has under the name `binary`: lists whose order the outside relies on must not depend
+    /// on the language of the database.
+    async fn compare_by_bytes(&self) -> Result<(), sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        for statement in [
+            "lock table write_lock in exclusive mode",
+            "create collation if not exists \"binary\" from \"C\"",
+            "create index if not exists tags_stream_name_bytes on tags (stream_id, name collate \"binary\")",
+        ] {
+            sqlx::query(statement).execute(&mut *tx).await?;
+        }
+        tx.commit().await
     }
 }
 

@@ -1,8 +1,7 @@
-//! What the registry door reads and writes: uploads, blobs and manifests of repositories, and the push of a tag.
+//! What the registry door reads and writes of uploads and blobs, and its lists of repositories and tags.
 
-use super::moves::{Move, Moved};
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
-use crate::model::{Actor, EventKind, Image, ImageChild, ImageLayer, NewImage, StoredManifest, Stream, TagName, now};
+use crate::model::{Actor, Stream, now};
 
 /// An upload under way.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -13,15 +12,12 @@ pub struct Upload {
     pub updated_at: i64,
 }
 
-/// The tag that a push or an import wants to move.
-#[derive(Debug, Clone, Copy)]
-pub struct TagMove<'a> {
-    pub tag: &'a TagName,
-    pub kind: EventKind,
-    /// The external reference by digest of what was imported; `None` for what was pushed here.
-    pub reference: Option<&'a str>,
-    pub cause: Option<i64>,
-    pub build_id: Option<&'a str>,
+/// A repository that has a blob.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct BlobSource {
+    pub stream_id: String,
+    pub project: String,
+    pub stream: String,
 }
 
 impl Store {
@@ -108,116 +104,37 @@ impl Store {
 
     /// Lets one repository serve a blob of another; false when the other does not have it.
     pub async fn mount_blob(&self, from_stream_id: &str, to_stream_id: &str, digest: &str) -> Result<bool> {
-        let Some(size) = self.find_blob(from_stream_id, digest).await? else { return Ok(false) };
-        self.link_blob(to_stream_id, digest, size, None).await?;
+        let mut tx = self.write_tx().await?;
+        let size: Option<(i64,)> = sqlx::query_as(
+            "select b.size from repository_blobs r join blobs b on b.digest = r.digest where r.stream_id = $1 and r.digest = $2",
+        )
+        .bind(from_stream_id)
+        .bind(digest)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some((size,)) = size else { return Ok(false) };
+        tx.link_blob(to_stream_id, digest, size).await?;
+        tx.commit().await?;
         Ok(true)
     }
 
-    /// Those of `digests` the repository does not have.
-    pub async fn missing_blobs(&self, stream_id: &str, digests: &[String]) -> Result<Vec<String>> {
-        let mut missing = Vec::new();
-        for digest in digests {
-            if self.find_blob(stream_id, digest).await?.is_none() {
-                missing.push(digest.clone());
-            }
-        }
-        Ok(missing)
-    }
-
-    /// The manifest a tag of the repository points to.
-    pub async fn find_manifest_by_tag(&self, stream_id: &str, tag: &str) -> Result<Option<StoredManifest>> {
-        let manifest = sqlx::query_as(
-            "select i.digest, i.media_type, i.manifest from tags t join images i on i.digest = t.digest \
-             where t.stream_id = $1 and t.name = $2 and t.deleted_at is null",
+    /// Some of the repositories that have a blob.
+    pub async fn list_blob_sources(&self, digest: &str, limit: i64) -> Result<Vec<BlobSource>> {
+        let sources = sqlx::query_as(
+            "select s.id as stream_id, p.name as project, s.name as stream from repository_blobs r \
+             join streams s on s.id = r.stream_id join projects p on p.id = s.project_id where r.digest = $1 order by s.id limit $2",
         )
-        .bind(stream_id)
-        .bind(tag)
-        .fetch_optional(self.pool())
-        .await?;
-        Ok(manifest)
-    }
-
-    /// The manifest of that digest, if this repository serves it.
-    pub async fn find_manifest_by_digest(&self, stream_id: &str, digest: &str) -> Result<Option<StoredManifest>> {
-        let manifest = sqlx::query_as(
-            "select i.digest, i.media_type, i.manifest from repository_images r join images i on i.digest = r.digest \
-             where r.stream_id = $1 and r.digest = $2",
-        )
-        .bind(stream_id)
         .bind(digest)
-        .fetch_optional(self.pool())
-        .await?;
-        Ok(manifest)
-    }
-
-    /// Names of tags that point to an image, after `last`, in byte order.
-    pub async fn list_tag_names(&self, stream_id: &str, last: &str, limit: i64) -> Result<Vec<String>> {
-        let names: Vec<(String,)> = sqlx::query_as(
-            "select name from tags where stream_id = $1 and deleted_at is null and digest is not null and name > $2 \
-             order by name limit $3",
-        )
-        .bind(stream_id)
-        .bind(last)
         .bind(limit)
         .fetch_all(self.pool())
         .await?;
-        Ok(names.into_iter().map(|(name,)| name).collect())
+        Ok(sources)
     }
 
-    /// Stores a manifest in a repository and moves a tag to it, in one transaction: once this returns both are there for good.
-    /// A build whose end was decided meanwhile may not move anything any more.
-    pub async fn put_manifest(
-        &self,
-        stream: &Stream,
-        image: &NewImage,
-        to: Option<TagMove<'_>>,
-        actor: &Actor,
-    ) -> Result<Option<Moved>> {
+    /// Stops serving a blob from a repository; false when it does not. Refused while a manifest of the repository names it.
+    pub async fn unlink_blob(&self, stream: &Stream, digest: &str, actor: &Actor) -> Result<bool> {
         let mut tx = self.write_tx().await?;
-        tx.insert_image(image).await?;
-        tx.serve_image(&stream.id, image).await?;
-        let mut moved = None;
-        if let Some(to) = to {
-            let (cause, cascade) = match to.build_id {
-                Some(build_id) => tx.running_build(build_id).await?,
-                None => (to.cause, None),
-            };
-            let tag = tx.ensure_tag(stream, to.tag).await?;
-            let local = format!("{}@{}", stream.repository(), image.digest);
-            let movement = Move {
-                cause,
-                cascade: cascade.as_deref(),
-                build_id: to.build_id,
-                ..Move::new(to.kind, &image.digest, to.reference.unwrap_or(&local), actor)
-            };
-            moved = Some(tx.move_tag(&tag, &movement).await?);
-        } else {
-            let entry = Entry {
-                action: "image.push",
-                project: Some(&stream.project),
-                object: &stream.name,
-                to: Some(&image.digest),
-                ..Entry::default()
-            };
-            tx.record(actor, entry).await?;
-        }
-        tx.commit().await?;
-        Ok(moved)
-    }
-
-    /// Stops serving a manifest by digest from a repository. Refused while one of its tags points there.
-    pub async fn unlink_manifest(&self, stream: &Stream, digest: &str, actor: &Actor) -> Result<bool> {
-        let mut tx = self.write_tx().await?;
-        let pointing: Option<(String,)> =
-            sqlx::query_as("select name from tags where stream_id = $1 and digest = $2 and deleted_at is null limit 1")
-                .bind(&stream.id)
-                .bind(digest)
-                .fetch_optional(&mut *tx)
-                .await?;
-        if let Some((tag,)) = pointing {
-            return Err(Error::Conflict(format!("tag {tag} points to {digest}: delete or move the tag first")));
-        }
-        let gone = sqlx::query("delete from repository_images where stream_id = $1 and digest = $2")
+        let gone = sqlx::query("delete from repository_blobs where stream_id = $1 and digest = $2")
             .bind(&stream.id)
             .bind(digest)
             .execute(&mut *tx)
@@ -226,8 +143,21 @@ impl Store {
         if gone == 0 {
             return Ok(false);
         }
+        let needing: Option<(String,)> = sqlx::query_as(
+            "select r.digest from (select digest from image_layers where layer_digest = $2 \
+               union select digest from images where config_digest = $2 \
+               union select digest from image_children where child_digest = $2) i \
+             join repository_images r on r.digest = i.digest and r.stream_id = $1 limit 1",
+        )
+        .bind(&stream.id)
+        .bind(digest)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some((image,)) = needing {
+            return Err(Error::Conflict(format!("the manifest {image} names this blob: delete the manifest first")));
+        }
         let entry = Entry {
-            action: "image.delete",
+            action: "blob.delete",
             project: Some(&stream.project),
             object: &stream.name,
             from: Some(digest),
@@ -238,38 +168,42 @@ impl Store {
         Ok(true)
     }
 
-    /// The image of that digest.
-    pub async fn find_image(&self, digest: &str) -> Result<Option<Image>> {
-        let image = sqlx::query_as(
-            "select digest, media_type, artifact_type, manifest, size, config_digest, config, subject, architecture, os, variant, \
-             created_claimed, annotations, first_seen_at from images where digest = $1",
+    /// Names of tags that point to an image, after `last`, in byte order.
+    pub async fn list_tag_names(&self, stream_id: &str, last: &str, limit: i64) -> Result<Vec<String>> {
+        let names: Vec<(String,)> = sqlx::query_as(
+            "select name from tags where stream_id = $1 and deleted_at is null and digest is not null and name > $2 collate \"binary\" \
+             order by name collate \"binary\" limit $3",
         )
-        .bind(digest)
-        .fetch_optional(self.pool())
-        .await?;
-        Ok(image)
-    }
-
-    /// Layers of an image, base first.
-    pub async fn list_layers(&self, digest: &str) -> Result<Vec<ImageLayer>> {
-        let layers = sqlx::query_as(
-            "select layer_digest, size, media_type from image_layers where digest = $1 order by position",
-        )
-        .bind(digest)
+        .bind(stream_id)
+        .bind(last)
+        .bind(limit)
         .fetch_all(self.pool())
         .await?;
-        Ok(layers)
+        Ok(names.into_iter().map(|(name,)| name).collect())
     }
 
-    /// Manifests listed in an index, in its order.
-    pub async fn list_children(&self, digest: &str) -> Result<Vec<ImageChild>> {
-        let children = sqlx::query_as(
-            "select child_digest, media_type, size, architecture, os, variant from image_children where digest = $1 order by position",
+    /// Names of repositories after `last`, in byte order: those of a user's projects, or everybody's for `None`, and of those only one
+    /// project's where that is given.
+    pub async fn list_repositories(
+        &self,
+        user_id: Option<&str>,
+        project: Option<&str>,
+        last: &str,
+        limit: i64,
+    ) -> Result<Vec<String>> {
+        let names: Vec<(String,)> = sqlx::query_as(
+            "select p.name || '/' || s.name from streams s join projects p on p.id = s.project_id \
+             where ($1 = '' or exists (select 1 from role_bindings b where b.project_id = p.id and b.user_id = $1)) \
+             and ($2 = '' or p.name = $2) and p.name || '/' || s.name > $3 collate \"binary\" \
+             order by (p.name || '/' || s.name) collate \"binary\" limit $4",
         )
-        .bind(digest)
+        .bind(user_id.unwrap_or_default())
+        .bind(project.unwrap_or_default())
+        .bind(last)
+        .bind(limit)
         .fetch_all(self.pool())
         .await?;
-        Ok(children)
+        Ok(names.into_iter().map(|(name,)| name).collect())
     }
 }
 
@@ -288,85 +222,5 @@ impl WriteTx {
             .execute(&mut **self)
             .await?;
         Ok(())
-    }
-
-    /// Images are immutable: one that is there already stays as it is.
-    async fn insert_image(&mut self, image: &NewImage) -> Result<()> {
-        let inserted = sqlx::query(
-            "insert into images (digest, media_type, artifact_type, manifest, size, config_digest, config, subject, architecture, os, \
-             variant, created_claimed, annotations, first_seen_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (digest) do nothing",
-        )
-        .bind(&image.digest)
-        .bind(&image.media_type)
-        .bind(image.artifact_type.as_deref())
-        .bind(&image.manifest)
-        .bind(image.size)
-        .bind(image.config_digest.as_deref())
-        .bind(image.config.as_deref())
-        .bind(image.subject.as_deref())
-        .bind(image.architecture.as_deref())
-        .bind(image.os.as_deref())
-        .bind(image.variant.as_deref())
-        .bind(image.created.as_deref())
-        .bind(if image.annotations.is_empty() { "{}" } else { &image.annotations })
-        .bind(now())
-        .execute(&mut **self)
-        .await?
-        .rows_affected();
-        if inserted == 0 {
-            return Ok(());
-        }
-        for (position, layer) in (0_i64..).zip(&image.layers) {
-            sqlx::query("insert into image_layers (digest, position, layer_digest, size, media_type) values ($1, $2, $3, $4, $5)")
-                .bind(&image.digest)
-                .bind(position)
-                .bind(&layer.layer_digest)
-                .bind(layer.size)
-                .bind(&layer.media_type)
-                .execute(&mut **self)
-                .await?;
-        }
-        for (position, child) in (0_i64..).zip(&image.children) {
-            sqlx::query(
-                "insert into image_children (digest, position, child_digest, media_type, size, architecture, os, variant) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8)",
-            )
-            .bind(&image.digest)
-            .bind(position)
-            .bind(&child.child_digest)
-            .bind(&child.media_type)
-            .bind(child.size)
-            .bind(child.architecture.as_deref())
-            .bind(child.os.as_deref())
-            .bind(child.variant.as_deref())
-            .execute(&mut **self)
-            .await?;
-        }
-        Ok(())
-    }
-
-    async fn serve_image(&mut self, stream_id: &str, image: &NewImage) -> Result<()> {
-        sqlx::query("insert into repository_images (stream_id, digest, at) values ($1, $2, $3) on conflict (stream_id, digest) do nothing")
-            .bind(stream_id)
-            .bind(&image.digest)
-            .bind(now())
-            .execute(&mut **self)
-            .await?;
-        Ok(())
-    }
-
-    /// The request row and the cascade of a build that may still deliver.
-    async fn running_build(&mut self, build_id: &str) -> Result<(Option<i64>, Option<String>)> {
-        let build: Option<(i64, String)> = sqlx::query_as(
-            "select sequence, cascade_id from builds where id = $1 and phase in ('Pending', 'Running') and cancel_requested_at is null",
-        )
-        .bind(build_id)
-        .fetch_optional(&mut **self)
-        .await?;
-        let (sequence, cascade) = build.ok_or_else(|| {
-            Error::Conflict("the build was cancelled or has ended: its image is not taken".to_owned())
-        })?;
-        Ok((Some(sequence), Some(cascade)))
     }
 }

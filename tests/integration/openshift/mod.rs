@@ -71,6 +71,9 @@ impl Rest {
         let actor = weir::model::Actor::person("ada");
         let stream = store.ensure_stream("demo", &name, &actor).await.unwrap();
         let image = image(n);
+        for blob in image.layers.iter().map(|layer| &layer.layer_digest).chain(&image.config_digest) {
+            store.link_blob(&stream.id, blob, 1, None).await.unwrap();
+        }
         let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
         store.put_manifest(&stream, &image, Some(to), &actor).await.unwrap();
         image.digest

@@ -62,9 +62,9 @@ async fn a_ticket_is_for_what_one_may() {
     door.push("demo/app", "1", &TestImage::new("x")).await;
     let both = "repository:demo/app:pull,push repository:other/app:pull registry:catalog:*";
     let (ada, scope) = token(ticket(&door, "ada", PASSWORD, both).await).await;
-    assert_eq!(scope, "repository:demo/app:pull,push");
+    assert_eq!(scope, "repository:demo/app:pull,push registry:catalog:*");
     let (vic, scope) = token(ticket(&door, "vic", PASSWORD, both).await).await;
-    assert_eq!(scope, "repository:demo/app:pull");
+    assert_eq!(scope, "repository:demo/app:pull registry:catalog:*");
     let ask = |method: Method, path: &'static str, ticket: &str| {
         let request = door.anonymous(method, path).bearer_auth(ticket);
         async { request.send().await.expect("an answer") }

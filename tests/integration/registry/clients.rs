@@ -69,8 +69,12 @@ async fn buildah_and_skopeo() {
     let pull = format!("{storage} pull --tls-verify=false --creds x:{} docker://{address}/demo/copy:1", door.token);
     succeeds("buildah", words(&pull), home).await;
 
-    let delete = format!("delete --tls-verify=false --creds x:{} docker://{address}/demo/none:1", door.token);
-    let missing = run("skopeo", words(&delete), home).await;
+    // It asks for the tag's digest and deletes that.
+    let delete =
+        |name: &str| words(&format!("delete --tls-verify=false --creds x:{} docker://{address}/{name}", door.token));
+    succeeds("skopeo", delete("demo/copy:1"), home).await;
+    assert_eq!(door.get("demo/copy/manifests/1").await.status(), 404);
+    let missing = run("skopeo", delete("demo/copy:1"), home).await;
     assert!(!missing.status.success());
 }
 

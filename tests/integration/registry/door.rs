@@ -19,6 +19,7 @@ use weir::server::state::{AppState, Settings};
 use weir::server::store::{NewToken, Store};
 use weir::server::wake::Wake;
 
+use crate::support::fresh_postgres;
 use crate::upstreams::images::{TestImage, client};
 
 /// A running door with project `demo`, its editor `ada` and its viewer `vic`, and project `other`, which is neither's.
@@ -30,6 +31,8 @@ pub struct Door {
     /// Ada's token, which may do all she may.
     pub token: String,
     pub directory: TempDir,
+    /// Where its database is.
+    pub database_url: String,
     _stop: DropGuard,
 }
 
@@ -39,7 +42,8 @@ pub const PASSWORD: &str = "correct horse";
 impl Door {
     pub async fn open() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let url = format!("sqlite://{}/weir.db", directory.path().display());
+        let sqlite = || format!("sqlite://{}/weir.db", directory.path().display());
+        let url = fresh_postgres().await.unwrap_or_else(sqlite);
         let store = Store::open(&url, &directory.path().join("key"), Wake::default()).await.expect("a store");
         let actor = Actor::system("test");
         for name in ["demo", "other"] {
@@ -76,7 +80,8 @@ impl Door {
                 () = stopped.cancelled() => {}
             }
         });
-        let mut door = Self { store, actor, address, token: String::new(), directory, _stop: stop.drop_guard() };
+        let _stop = stop.drop_guard();
+        let mut door = Self { store, actor, address, token: String::new(), directory, database_url: url, _stop };
         door.token = door.token_of("ada").await;
         door
     }

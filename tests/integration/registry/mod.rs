@@ -1,8 +1,12 @@
 //! The registry door on a real listener: by plain HTTP calls, and with the clients people use.
 
 mod access;
+mod catalog;
 mod clients;
+mod conformance;
+mod deletes;
 mod door;
 mod errors;
 mod pushes;
+mod serving;
 mod uploads;

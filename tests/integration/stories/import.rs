@@ -11,7 +11,7 @@ use weir::server::store::{SecretData, TagSpec};
 
 use super::inline_config;
 use crate::support::{Client, TestWeir, tester};
-use crate::upstreams::images::{OCI_INDEX, TestImage, index_of, push_manifest};
+use crate::upstreams::images::{OCI_INDEX, OCI_MANIFEST, TestImage, index_of, push_manifest};
 use crate::upstreams::{DockerRegistry, Proxy};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -150,7 +150,14 @@ async fn an_index_is_kept_with_all_its_platforms() {
     for image in [&amd64, &arm64] {
         image.push(story.upstream.address(), "org/base", image.digest().as_str()).await;
     }
-    let index = index_of(&[("amd64", &amd64), ("arm64", &arm64)]);
+    let platforms = index_of(&[("amd64", &amd64), ("arm64", &arm64)]);
+    push_manifest(story.upstream.address(), "org/base", "platforms", OCI_INDEX, platforms.clone()).await;
+    // An index of indexes, as images made for several variants have it.
+    let listed = [(OCI_MANIFEST, &amd64.manifest), (OCI_INDEX, &platforms)].map(|(media_type, bytes)| {
+        serde_json::json!({"mediaType": media_type, "digest": sha256(bytes), "size": bytes.len()})
+    });
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed});
+    let index = Bytes::from(index.to_string());
     push_manifest(story.upstream.address(), "org/base", "1", OCI_INDEX, index.clone()).await;
     story.follow(TagSpec { insecure: true, ..story.spec() }).await;
     story.weir.settle().await;
@@ -161,6 +168,7 @@ async fn an_index_is_kept_with_all_its_platforms() {
     proxy.shut().await;
     let story = Story { upstream, proxy, weir, ada };
     story.pulls("manifests/latest", &index).await;
+    story.pulls(&format!("manifests/{}", sha256(&platforms)), &platforms).await;
     for image in [&amd64, &arm64] {
         story.pulls_image(image.digest().as_str(), image).await;
     }

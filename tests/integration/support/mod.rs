@@ -171,7 +171,7 @@ pub fn config(directory: &Path) -> Config {
 }
 
 /// A new database on the PostgreSQL of this test run, if there is one.
-async fn fresh_postgres() -> Option<String> {
+pub async fn fresh_postgres() -> Option<String> {
     let server = std::env::var("WEIR_TEST_POSTGRES_URL").ok()?;
     sqlx::any::install_default_drivers();
     let pool = sqlx::AnyPool::connect(&server).await.expect("WEIR_TEST_POSTGRES_URL answers");

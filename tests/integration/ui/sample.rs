@@ -45,7 +45,11 @@ pub async fn push(weir: &TestWeir, stream: &str, tag: &str, n: u8, actor: &Actor
     let stream = weir.store().ensure_stream("demo", &name, actor).await.unwrap();
     let tag = tag.parse().unwrap();
     let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
-    weir.store().put_manifest(&stream, &image(n), Some(to), actor).await.unwrap();
+    let image = image(n);
+    for blob in image.layers.iter().map(|layer| &layer.layer_digest).chain(&image.config_digest) {
+        weir.store().link_blob(&stream.id, blob, 1, None).await.unwrap();
+    }
+    weir.store().put_manifest(&stream, &image, Some(to), actor).await.unwrap();
 }
 
 /// A server with project `demo`: `base:latest` pushed three times, `python:3.12` imported, `web:stable` following `base:latest`; and a

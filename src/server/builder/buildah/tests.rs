@@ -1,8 +1,7 @@
 //! The real thing, in a storage of its own.
 
 use super::*;
-use crate::model::Source;
-use crate::server::builder::conformance::{self, TestRegistry};
+use crate::server::builder::conformance;
 
 #[tokio::test]
 async fn conforms() {
@@ -58,38 +57,4 @@ async fn reaps_what_a_killed_server_left() {
     assert!(!sleeping, "a step of the build lives on");
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
     assert!(!mounts.contains(below.to_str().unwrap()), "mounts are left:\n{mounts}");
-}
-
-/// Bases in other registries are taken as their author wrote them: a tag as it is there at each build, not as it once was.
-#[tokio::test]
-async fn an_external_base_is_asked_for_at_each_build() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let directory = tempfile::tempdir().unwrap();
-    let (own, upstream) = (TestRegistry::start(), TestRegistry::start());
-    // buildah takes other registries for speaking TLS; this file, the operator's, says that this one does not.
-    let registries = directory.path().join("registries.conf");
-    std::fs::write(&registries, format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", upstream.host)).unwrap();
-    let environment = vec![("CONTAINERS_REGISTRIES_CONF".to_owned(), registries.display().to_string())];
-    let config = BuildahConfig { environment, ..BuildahConfig::below(directory.path().join("builder")) };
-    let builder = Buildah::new(config);
-    let build = async |name: &str, registry: &TestRegistry, dockerfile: String, external: Vec<String>| {
-        let source = Source { dockerfile: Some(dockerfile), ..Source::default() };
-        let job = BuildJob { source, external, ..conformance::job(name, registry) };
-        let (sender, mut receiver) = mpsc::channel(4);
-        let drain = async { while receiver.recv().await.is_some() {} };
-        tokio::join!(builder.run(job, sender, CancellationToken::new()), drain).0
-    };
-    let base = format!("{}/demo/base:latest", upstream.host);
-    for version in ["1", "2"] {
-        build("base", &upstream, format!("FROM scratch\nENV BASE={version}\n"), Vec::new()).await.unwrap();
-        let made = build("app", &own, format!("FROM {base}\nENV APP=1\n"), vec![base.clone()]).await.unwrap();
-        let (_, config) = own.image("demo/app", made.digest.unwrap().as_str()).await;
-        let env = config["config"]["Env"].to_string();
-        assert!(env.contains(&format!("BASE={version}")) && env.contains("APP=1"), "{env}");
-    }
-    drop(upstream);
-    let failure = build("app", &own, format!("FROM {base}\n"), vec![base.clone()]).await.unwrap_err();
-    let BuildFailure::Failed { reason, message } = failure else { panic!("{failure:?}") };
-    assert_eq!(reason, "PullBuilderImageFailed");
-    assert!(message.contains(&base) && message.contains("connection refused"), "{message}");
 }

@@ -59,7 +59,7 @@ impl World {
         let stream = self.0.ensure_stream("demo", &stream.parse().unwrap(), &anna()).await.unwrap();
         let latest = "latest".parse().unwrap();
         let to = TagMove { tag: &latest, kind: EventKind::Push, reference: None, cause: None, build_id: None };
-        self.0.put_manifest(&stream, &image(seed), Some(to), &anna()).await.unwrap().unwrap()
+        self.0.put_manifest(&stream, &image(seed), Some(to), &anna()).await.unwrap().remove(0)
     }
 
     async fn config(&self, name: &str, inputs: &[&str]) {

@@ -1,0 +1,47 @@
+//! Blobs that another repository has already, taken from there without their bytes being sent again.
+
+use super::Registry;
+use super::enter::{Entered, repository};
+use super::error::Result;
+use crate::model::{Digest, Stream};
+use crate::server::auth::Right;
+
+/// How many repositories are tried when the client does not say which one has the blob.
+const SOURCES: i64 = 50;
+
+/// Takes a blob from another repository, if the caller may pull there; from any such one when the client names none. Anything against
+/// that is no error: the client then uploads.
+pub(super) async fn mount(
+    registry: &Registry,
+    entered: &Entered,
+    stream: &Stream,
+    digest: &Digest,
+    from: Option<&str>,
+) -> Result<bool> {
+    let Some(from) = from else { return mount_from_any(registry, entered, stream, digest).await };
+    let Some((project, name)) = from.split_once('/') else { return Ok(false) };
+    let Ok((project, name)) = repository(project, name) else { return Ok(false) };
+    if !may_pull(registry, entered, project.as_str(), name.as_str()).await {
+        return Ok(false);
+    }
+    let Some(source) = registry.store.find_stream(project.as_str(), name.as_str()).await? else { return Ok(false) };
+    Ok(registry.store.mount_blob(&source.id, &stream.id, digest.as_str()).await?)
+}
+
+async fn mount_from_any(registry: &Registry, entered: &Entered, stream: &Stream, digest: &Digest) -> Result<bool> {
+    if registry.store.find_blob(&stream.id, digest.as_str()).await?.is_some() {
+        return Ok(true);
+    }
+    for source in registry.store.list_blob_sources(digest.as_str(), SOURCES).await? {
+        if may_pull(registry, entered, &source.project, &source.stream).await
+            && registry.store.mount_blob(&source.stream_id, &stream.id, digest.as_str()).await?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn may_pull(registry: &Registry, entered: &Entered, project: &str, stream: &str) -> bool {
+    entered.principal.require_repository(&registry.store, project, stream, Right::Pull).await.is_ok()
+}

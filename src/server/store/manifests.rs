@@ -1,0 +1,305 @@
+//! Manifests of repositories: how they are found, and stored with the tags they are for.
+
+use super::moves::{Move, Moved};
+use super::{Entry, Error, Result, Store, WriteTx};
+use crate::model::{Actor, EventKind, Image, ImageChild, ImageLayer, NewImage, StoredManifest, Stream, TagName, now};
+
+/// The field of [`Error::Invalid`] when a manifest names what its repository does not have; the message lists it.
+pub const MANIFEST_PARTS: &str = "manifest.parts";
+
+/// A tag that a push or an import wants to move.
+#[derive(Debug, Clone, Copy)]
+pub struct TagMove<'a> {
+    pub tag: &'a TagName,
+    pub kind: EventKind,
+    /// The external reference by digest of what was imported; `None` for what was pushed here.
+    pub reference: Option<&'a str>,
+    pub cause: Option<i64>,
+    pub build_id: Option<&'a str>,
+}
+
+/// A manifest with a subject, as the list of that subject's referrers tells it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Referrer {
+    pub digest: String,
+    pub media_type: String,
+    pub artifact_type: Option<String>,
+    /// Bytes of the manifest.
+    pub size: i64,
+    /// JSON object of text.
+    pub annotations: String,
+}
+
+impl Store {
+    /// The manifest a tag of the repository points to.
+    pub async fn find_manifest_by_tag(&self, stream_id: &str, tag: &str) -> Result<Option<StoredManifest>> {
+        let manifest = sqlx::query_as(
+            "select i.digest, i.media_type, i.manifest from tags t join images i on i.digest = t.digest \
+             where t.stream_id = $1 and t.name = $2 and t.deleted_at is null",
+        )
+        .bind(stream_id)
+        .bind(tag)
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(manifest)
+    }
+
+    /// The manifest of that digest, if this repository serves it.
+    pub async fn find_manifest_by_digest(&self, stream_id: &str, digest: &str) -> Result<Option<StoredManifest>> {
+        let manifest = sqlx::query_as(
+            "select i.digest, i.media_type, i.manifest from repository_images r join images i on i.digest = r.digest \
+             where r.stream_id = $1 and r.digest = $2",
+        )
+        .bind(stream_id)
+        .bind(digest)
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(manifest)
+    }
+
+    /// Stores a manifest in a repository and moves tags to it, in one transaction: once this returns all is there for good. Tells what
+    /// became of each tag. What the manifest names must be in the repository, or it is refused with [`MANIFEST_PARTS`].
+    /// A build whose end was decided meanwhile may not move anything any more.
+    pub async fn put_manifest(
+        &self,
+        stream: &Stream,
+        image: &NewImage,
+        to: impl IntoIterator<Item = TagMove<'_>>,
+        actor: &Actor,
+    ) -> Result<Vec<Moved>> {
+        let to: Vec<_> = to.into_iter().collect();
+        let mut tx = self.write_tx().await?;
+        tx.insert_image(image).await?;
+        let missing = tx.missing_parts(&stream.id, &image.digest).await?;
+        if !missing.is_empty() {
+            let message = format!("the manifest names what this repository does not have: {}", missing.join(", "));
+            return Err(Error::invalid(MANIFEST_PARTS, message));
+        }
+        tx.serve_image(&stream.id, &image.digest).await?;
+        if let Some(subject) = &image.subject {
+            tx.serve_to_followers(&stream.id, subject, &image.digest).await?;
+        }
+        let mut moves = Vec::with_capacity(to.len());
+        for to in &to {
+            moves.push(tx.move_pushed(stream, image, to, actor).await?);
+        }
+        if to.is_empty() {
+            let entry = Entry {
+                action: "image.push",
+                project: Some(&stream.project),
+                object: &stream.name,
+                to: Some(&image.digest),
+                ..Entry::default()
+            };
+            tx.record(actor, entry).await?;
+        }
+        tx.commit().await?;
+        Ok(moves)
+    }
+
+    /// Manifests of the repository whose subject is `digest`, after `last`, by digest; those of one artifact type unless that is empty.
+    pub async fn list_referrers(
+        &self,
+        stream_id: &str,
+        digest: &str,
+        artifact_type: &str,
+        last: &str,
+        limit: i64,
+    ) -> Result<Vec<Referrer>> {
+        let referrers = sqlx::query_as(
+            "select i.digest, i.media_type, i.artifact_type, cast(octet_length(i.manifest) as bigint) as size, i.annotations \
+             from images i join repository_images r on r.digest = i.digest and r.stream_id = $1 \
+             where i.subject = $2 and ($3 = '' or i.artifact_type = $3) and i.digest > $4 order by i.digest limit $5",
+        )
+        .bind(stream_id)
+        .bind(digest)
+        .bind(artifact_type)
+        .bind(last)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(referrers)
+    }
+
+    /// The image of that digest.
+    pub async fn find_image(&self, digest: &str) -> Result<Option<Image>> {
+        let image = sqlx::query_as(
+            "select digest, media_type, artifact_type, manifest, size, config_digest, config, subject, architecture, os, variant, \
+             created_claimed, annotations, first_seen_at from images where digest = $1",
+        )
+        .bind(digest)
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(image)
+    }
+
+    /// Layers of an image, base first.
+    pub async fn list_layers(&self, digest: &str) -> Result<Vec<ImageLayer>> {
+        let layers = sqlx::query_as(
+            "select layer_digest, size, media_type from image_layers where digest = $1 order by position",
+        )
+        .bind(digest)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(layers)
+    }
+
+    /// Manifests listed in an index, in its order.
+    pub async fn list_children(&self, digest: &str) -> Result<Vec<ImageChild>> {
+        let children = sqlx::query_as(
+            "select child_digest, media_type, size, architecture, os, variant from image_children where digest = $1 order by position",
+        )
+        .bind(digest)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(children)
+    }
+}
+
+impl WriteTx {
+    async fn move_pushed(
+        &mut self,
+        stream: &Stream,
+        image: &NewImage,
+        to: &TagMove<'_>,
+        actor: &Actor,
+    ) -> Result<Moved> {
+        let (cause, cascade) = match to.build_id {
+            Some(build_id) => self.running_build(build_id).await?,
+            None => (to.cause, None),
+        };
+        let tag = self.ensure_tag(stream, to.tag).await?;
+        let local = format!("{}@{}", stream.repository(), image.digest);
+        let movement = Move {
+            cause,
+            cascade: cascade.as_deref(),
+            build_id: to.build_id,
+            ..Move::new(to.kind, &image.digest, to.reference.unwrap_or(&local), actor)
+        };
+        self.move_tag(&tag, &movement).await
+    }
+
+    /// Images are immutable: one that is there already stays as it is.
+    async fn insert_image(&mut self, image: &NewImage) -> Result<()> {
+        let inserted = sqlx::query(
+            "insert into images (digest, media_type, artifact_type, manifest, size, config_digest, config, subject, architecture, os, \
+             variant, created_claimed, annotations, first_seen_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (digest) do nothing",
+        )
+        .bind(&image.digest)
+        .bind(&image.media_type)
+        .bind(image.artifact_type.as_deref())
+        .bind(&image.manifest)
+        .bind(image.size)
+        .bind(image.config_digest.as_deref())
+        .bind(image.config.as_deref())
+        .bind(image.subject.as_deref())
+        .bind(image.architecture.as_deref())
+        .bind(image.os.as_deref())
+        .bind(image.variant.as_deref())
+        .bind(image.created.as_deref())
+        .bind(if image.annotations.is_empty() { "{}" } else { &image.annotations })
+        .bind(now())
+        .execute(&mut **self)
+        .await?
+        .rows_affected();
+        if inserted == 0 {
+            return Ok(());
+        }
+        for (position, layer) in (0_i64..).zip(&image.layers) {
+            sqlx::query("insert into image_layers (digest, position, layer_digest, size, media_type) values ($1, $2, $3, $4, $5)")
+                .bind(&image.digest)
+                .bind(position)
+                .bind(&layer.layer_digest)
+                .bind(layer.size)
+                .bind(&layer.media_type)
+                .execute(&mut **self)
+                .await?;
+        }
+        for (position, child) in (0_i64..).zip(&image.children) {
+            sqlx::query(
+                "insert into image_children (digest, position, child_digest, media_type, size, architecture, os, variant) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(&image.digest)
+            .bind(position)
+            .bind(&child.child_digest)
+            .bind(&child.media_type)
+            .bind(child.size)
+            .bind(child.architecture.as_deref())
+            .bind(child.os.as_deref())
+            .bind(child.variant.as_deref())
+            .execute(&mut **self)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The request row and the cascade of a build that may still deliver.
+    async fn running_build(&mut self, build_id: &str) -> Result<(Option<i64>, Option<String>)> {
+        let build: Option<(i64, String)> = sqlx::query_as(
+            "select sequence, cascade_id from builds where id = $1 and phase in ('Pending', 'Running') and cancel_requested_at is null",
+        )
+        .bind(build_id)
+        .fetch_optional(&mut **self)
+        .await?;
+        let (sequence, cascade) = build.ok_or_else(|| {
+            Error::Conflict("the build was cancelled or has ended: its image is not taken".to_owned())
+        })?;
+        Ok((Some(sequence), Some(cascade)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::store::testing::{each_store, project};
+
+    /// An image of one layer, or the index of one manifest.
+    fn made_of(digest: &str, layer: &str, child: &str) -> NewImage {
+        let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
+        let layer = ImageLayer { layer_digest: layer.to_owned(), size: 1, media_type: "x/layer".to_owned() };
+        let (architecture, os, variant) = (None, None, None);
+        let child_digest = child.to_owned();
+        let child = ImageChild { child_digest, media_type, size: 1, architecture, os, variant };
+        let is_index = layer.layer_digest.is_empty();
+        NewImage {
+            digest: digest.to_owned(),
+            manifest: "{}".to_owned(),
+            layers: if is_index { vec![] } else { vec![layer] },
+            children: if is_index { vec![child] } else { vec![] },
+            ..NewImage::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_manifest_is_stored_whole_or_not_at_all() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            let (actor, tag) = (Actor::person("ada"), "latest".parse().unwrap());
+            let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+            let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+            let (image, index) = (made_of("sha256:i", "sha256:l", ""), made_of("sha256:x", "", "sha256:i"));
+            for (what, missing) in [(&image, "sha256:l"), (&index, "sha256:i")] {
+                match store.put_manifest(&stream, what, Some(to), &actor).await {
+                    Err(Error::Invalid { field, message }) => {
+                        assert_eq!(field, MANIFEST_PARTS);
+                        assert!(message.ends_with(missing), "{message}");
+                    }
+                    other => panic!("a manifest without its parts was answered with {other:?}"),
+                }
+                assert_eq!(store.find_image(&what.digest).await.unwrap(), None);
+            }
+            assert_eq!(store.find_tag("demo", "app", "latest").await.unwrap(), None);
+
+            store.link_blob(&stream.id, "sha256:l", 1, None).await.unwrap();
+            store.put_manifest(&stream, &image, None, &actor).await.unwrap();
+            store.put_manifest(&stream, &index, Some(to), &actor).await.unwrap();
+            assert!(store.delete_manifest(&stream, &index.digest, &actor).await.unwrap());
+            assert!(store.delete_manifest(&stream, &image.digest, &actor).await.unwrap());
+            assert!(store.unlink_blob(&stream, "sha256:l", &actor).await.unwrap());
+            let again = store.put_manifest(&stream, &image, None, &actor).await;
+            assert!(matches!(again, Err(Error::Invalid { .. })), "known from before is not enough");
+        }
+    }
+}

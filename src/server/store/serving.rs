@@ -1,0 +1,222 @@
+//! What a repository serves by digest: what was pushed or mounted to it, imported into it, or stands in the history of its tags, with
+//! children and referrers. That bytes are stored for another repository is not enough.
+
+use std::collections::BTreeSet;
+
+use super::tags::select_tag;
+use super::{Entry, Error, Result, Store, WriteTx};
+use crate::model::{Actor, Stream, Tag, now};
+
+/// A manifest with all that it lists, through indexes of indexes, as `tree`; `$1` is its digest.
+macro_rules! with_tree {
+    ($rest:literal) => {
+        concat!(
+            "with recursive tree (digest) as (select cast($1 as text) \
+             union select c.child_digest from image_children c join tree t on c.digest = t.digest) ",
+            $rest
+        )
+    };
+}
+
+/// Subjects of subjects are followed this far: a signature of the attestation of an image is 2.
+const SUBJECT_DEPTH: usize = 8;
+
+/// How many rollouts an app may go back by. What they need is not deleted by hand.
+const ROLLBACK_DEPTH: i64 = 5;
+
+impl Store {
+    /// Stops serving a manifest from a repository and deletes the tags that point to it; false when the repository does not serve it.
+    /// The tags' histories stay, and whoever goes back to the image makes it served again. Refused while an index of the repository
+    /// lists it, an app may go back to it, or one of the tags is in use.
+    pub async fn delete_manifest(&self, stream: &Stream, digest: &str, actor: &Actor) -> Result<bool> {
+        let mut tx = self.write_tx().await?;
+        let gone = sqlx::query("delete from repository_images where stream_id = $1 and digest = $2")
+            .bind(&stream.id)
+            .bind(digest)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+        if gone == 0 {
+            return Ok(false);
+        }
+        tx.check_deletable(stream, digest).await?;
+        let tags: Vec<Tag> = sqlx::query_as(select_tag!(
+            "where t.stream_id = $1 and t.digest = $2 and t.deleted_at is null order by t.id"
+        ))
+        .bind(&stream.id)
+        .bind(digest)
+        .fetch_all(&mut *tx)
+        .await?;
+        for tag in &tags {
+            tx.delete_tag(tag, actor).await?;
+        }
+        let entry = Entry {
+            action: "image.delete",
+            project: Some(&stream.project),
+            object: &stream.name,
+            from: Some(digest),
+            ..Entry::default()
+        };
+        tx.record(actor, entry).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+impl WriteTx {
+    /// Lets a repository serve one manifest.
+    pub(super) async fn serve_image(&mut self, stream_id: &str, digest: &str) -> Result<()> {
+        sqlx::query("insert into repository_images (stream_id, digest, at) values ($1, $2, $3) on conflict (stream_id, digest) do nothing")
+            .bind(stream_id)
+            .bind(digest)
+            .bind(now())
+            .execute(&mut **self)
+            .await?;
+        Ok(())
+    }
+
+    /// What a stored manifest names and its repository does not have: blobs, but for layers that are fetched from elsewhere, and the
+    /// manifests of an index. What an index lists under any other media type is a blob (build caches are made so).
+    pub(super) async fn missing_parts(&mut self, stream_id: &str, digest: &str) -> Result<Vec<String>> {
+        let missing: Vec<(String,)> = sqlx::query_as(
+            "select b.digest from (\
+               select config_digest as digest from images where digest = $2 and config_digest is not null \
+               union select layer_digest from image_layers where digest = $2 \
+                 and media_type not like 'application/vnd.oci.image.layer.nondistributable.%' \
+                 and media_type not like 'application/vnd.docker.image.rootfs.foreign.diff.tar%' \
+               union select child_digest from image_children where digest = $2 and media_type not in (\
+                 'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.index.v1+json', \
+                 'application/vnd.docker.distribution.manifest.v2+json', 'application/vnd.docker.distribution.manifest.list.v2+json')) b \
+             where not exists (select 1 from repository_blobs r where r.stream_id = $1 and r.digest = b.digest) \
+             union select c.child_digest from image_children c where c.digest = $2 and c.media_type in (\
+                 'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.index.v1+json', \
+                 'application/vnd.docker.distribution.manifest.v2+json', 'application/vnd.docker.distribution.manifest.list.v2+json') \
+               and not exists (select 1 from repository_images r where r.stream_id = $1 and r.digest = c.child_digest) order by 1",
+        )
+        .bind(stream_id)
+        .bind(digest)
+        .fetch_all(&mut **self)
+        .await?;
+        Ok(missing.into_iter().map(|(digest,)| digest).collect())
+    }
+
+    /// Lets a tag's repository serve the image that the tag points to now. What a tag follows brings its referrers with it.
+    pub(super) async fn serve_here(&mut self, tag: &Tag, digest: &str) -> Result<()> {
+        let source: Option<(String,)> = match &tag.follows_tag_id {
+            Some(followed) => {
+                sqlx::query_as("select stream_id from tags where id = $1 and stream_id <> $2")
+                    .bind(followed)
+                    .bind(&tag.stream_id)
+                    .fetch_optional(&mut **self)
+                    .await?
+            }
+            None => None,
+        };
+        let (mut queue, mut seen) = (vec![digest.to_owned()], BTreeSet::new());
+        while let Some(digest) = queue.pop() {
+            self.serve_tree(&tag.stream_id, &digest).await?;
+            if let Some((source,)) = &source {
+                queue.extend(self.referrers_of_tree(source, &digest).await?);
+            }
+            seen.insert(digest);
+            queue.retain(|digest| !seen.contains(digest));
+        }
+        Ok(())
+    }
+
+    /// Lets a repository serve a manifest with its children, and their blobs.
+    async fn serve_tree(&mut self, stream_id: &str, digest: &str) -> Result<()> {
+        for statement in [
+            with_tree!(
+                "insert into repository_images (stream_id, digest, at) select $2, t.digest, $3 from tree t \
+                 where exists (select 1 from images i where i.digest = t.digest) on conflict (stream_id, digest) do nothing"
+            ),
+            with_tree!(
+                "insert into repository_blobs (stream_id, digest, at) select $2, b.digest, $3 from (\
+                   select l.layer_digest as digest from image_layers l join tree t on t.digest = l.digest \
+                   union select i.config_digest from images i join tree t on t.digest = i.digest where i.config_digest is not null \
+                   union select t.digest from tree t) b \
+                 where exists (select 1 from blobs k where k.digest = b.digest) on conflict (stream_id, digest) do nothing"
+            ),
+        ] {
+            sqlx::query(statement).bind(digest).bind(stream_id).bind(now()).execute(&mut **self).await?;
+        }
+        Ok(())
+    }
+
+    /// Referrers, in a repository, of a manifest and of all it lists.
+    async fn referrers_of_tree(&mut self, stream_id: &str, digest: &str) -> Result<Vec<String>> {
+        let referrers: Vec<(String,)> = sqlx::query_as(with_tree!(
+            "select distinct i.digest from tree t join images i on i.subject = t.digest \
+             join repository_images r on r.digest = i.digest and r.stream_id = $2"
+        ))
+        .bind(digest)
+        .bind(stream_id)
+        .fetch_all(&mut **self)
+        .await?;
+        Ok(referrers.into_iter().map(|(digest,)| digest).collect())
+    }
+
+    /// Lets the repositories whose tags follow a subject's tags serve a new referrer of it, too: images are signed after they are pushed,
+    /// when the tags that follow have moved already.
+    pub(super) async fn serve_to_followers(&mut self, stream_id: &str, subject: &str, referrer: &str) -> Result<()> {
+        let mut about = subject.to_owned();
+        for _ in 0..SUBJECT_DEPTH {
+            let followers: Vec<(String,)> = sqlx::query_as(
+                "with recursive above (digest) as (select cast($1 as text) \
+                   union select c.digest from image_children c join above a on c.child_digest = a.digest), \
+                 followers (id) as (select t.id from tags t join above a on a.digest = t.digest \
+                     where t.stream_id = $2 and t.deleted_at is null \
+                   union select t.id from tags t join followers f on t.follows_tag_id = f.id where t.deleted_at is null) \
+                 select distinct t.stream_id from tags t join followers f on f.id = t.id \
+                 join repository_images r on r.stream_id = t.stream_id and r.digest = $1 where t.stream_id <> $2",
+            )
+            .bind(&about)
+            .bind(stream_id)
+            .fetch_all(&mut **self)
+            .await?;
+            for (follower,) in followers {
+                self.serve_tree(&follower, referrer).await?;
+            }
+            let next: Option<(Option<String>,)> = sqlx::query_as("select subject from images where digest = $1")
+                .bind(&about)
+                .fetch_optional(&mut **self)
+                .await?;
+            match next {
+                Some((Some(subject),)) => about = subject,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to delete what others in the repository, or apps, still need.
+    async fn check_deletable(&mut self, stream: &Stream, digest: &str) -> Result<()> {
+        let index: Option<(String,)> = sqlx::query_as(
+            "select c.digest from image_children c join repository_images r on r.digest = c.digest and r.stream_id = $1 \
+             where c.child_digest = $2 limit 1",
+        )
+        .bind(&stream.id)
+        .bind(digest)
+        .fetch_optional(&mut **self)
+        .await?;
+        if let Some((index,)) = index {
+            return Err(Error::Conflict(format!("the index {index} lists this manifest: delete the index first")));
+        }
+        let app: Option<(String,)> = sqlx::query_as(
+            "select a.name from apps a join rollouts r on r.app_id = a.id and r.number > a.last_number - $3 \
+             where a.deleted_at is null and r.repository = $1 and r.digest = $2 limit 1",
+        )
+        .bind(stream.repository())
+        .bind(digest)
+        .bind(ROLLBACK_DEPTH)
+        .fetch_optional(&mut **self)
+        .await?;
+        if let Some((app,)) = app {
+            return Err(Error::Conflict(format!(
+                "the app {app} runs this image or may go back to it: it is one of its last {ROLLBACK_DEPTH} rollouts"
+            )));
+        }
+        Ok(())
+    }
+}
