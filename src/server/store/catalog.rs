@@ -155,6 +155,9 @@ macro_rules! select_catalog_tag {
     };
 }
 
+/// The moment under which tags that never moved are paged.
+pub const NEVER_MOVED: i64 = i64::MAX;
+
 impl Store {
     /// A page of a project's streams by name, beyond `after`.
     pub async fn list_catalog(
@@ -215,25 +218,40 @@ impl Store {
     }
 
     /// A page of a stream's tags, those that moved last first; `after` is the moment and the id of the row before the page. Tags that
-    /// never moved come first: they want attention.
+    /// never moved come first, their moment is [`NEVER_MOVED`]: they want attention.
     pub async fn list_newest_tags(
         &self,
         stream_id: &str,
         after: Option<(i64, &str)>,
         limit: i64,
     ) -> Result<Vec<CatalogTag>> {
-        let (moment, id) = after.unwrap_or((i64::MAX, ""));
-        let tags = sqlx::query_as(select_catalog_tag!(
-            "where t.stream_id = $1 and t.deleted_at is null and (t.moved_at < $2 or (t.moved_at = $2 and t.id > $3) \
-               or (t.moved_at is null and $2 = 9223372036854775807)) \
-             order by case when t.moved_at is null then 0 else 1 end, t.moved_at desc, t.id limit $4"
-        ))
-        .bind(stream_id)
-        .bind(moment)
-        .bind(id)
-        .bind(limit)
-        .fetch_all(self.pool())
-        .await?;
+        let (moment, id) = after.unwrap_or((NEVER_MOVED, ""));
+        let mut tags: Vec<CatalogTag> = Vec::new();
+        if moment == NEVER_MOVED {
+            tags = sqlx::query_as(select_catalog_tag!(
+                "where t.stream_id = $1 and t.deleted_at is null and t.moved_at is null and t.id > $2 order by t.id limit $3"
+            ))
+            .bind(stream_id)
+            .bind(id)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        }
+        // Two questions, as one that sorts both kinds would read the whole stream for each page.
+        let room = limit - i64::try_from(tags.len()).unwrap_or(limit);
+        if room > 0 {
+            let moved: Vec<CatalogTag> = sqlx::query_as(select_catalog_tag!(
+                "where t.stream_id = $1 and t.deleted_at is null and t.moved_at <= $2 and (t.moved_at < $2 or t.id > $3) \
+                 order by t.moved_at desc, t.id limit $4"
+            ))
+            .bind(stream_id)
+            .bind(moment)
+            .bind(if moment == NEVER_MOVED { "" } else { id })
+            .bind(room)
+            .fetch_all(self.pool())
+            .await?;
+            tags.extend(moved);
+        }
         Ok(tags)
     }
 }
@@ -241,9 +259,9 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Actor, TagName};
+    use crate::model::{Actor, EventKind, NewImage, TagName};
     use crate::server::store::testing::{each_store, project};
-    use crate::server::store::{StreamFields, TagSpec};
+    use crate::server::store::{StreamFields, TagMove, TagSpec};
 
     #[tokio::test]
     async fn lists_streams_and_finds_them_by_what_they_hold() {
@@ -274,6 +292,39 @@ mod tests {
             let tags = store.list_catalog_tags(&stream.id, "", "", 10).await.unwrap();
             assert_eq!((tags.len(), tags[0].name.as_str(), tags[0].digest.as_deref()), (1, "3.6", None));
             assert_eq!(store.list_newest_tags(&stream.id, None, 10).await.unwrap(), tags);
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_of_newest_tags_meet_without_gap_or_repeat() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            let actor = Actor::person("ada");
+            let name = "base".parse().unwrap();
+            let stream = store.ensure_stream("demo", &name, &actor).await.unwrap();
+            for tag in ["x1", "x2", "x3"] {
+                let spec = TagSpec::import("docker.io/library/python:3.6");
+                store.set_tag("demo", &name, &tag.parse().unwrap(), &spec, None, &actor).await.unwrap();
+            }
+            for (number, tag) in ["m1", "m2", "m3"].iter().enumerate() {
+                let tag = tag.parse().unwrap();
+                let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+                let digest = format!("sha256:{number:064}");
+                let image = NewImage { digest, manifest: "{}".to_owned(), ..NewImage::default() };
+                store.put_manifest(&stream, &image, [to], &actor).await.unwrap();
+            }
+            let mut seen = Vec::new();
+            let mut after: Option<(i64, String)> = None;
+            loop {
+                let from = after.as_ref().map(|(moment, id)| (*moment, id.as_str()));
+                let page = store.list_newest_tags(&stream.id, from, 2).await.unwrap();
+                let Some(last) = page.last() else { break };
+                after = Some((last.moved_at.unwrap_or(NEVER_MOVED), last.id.clone()));
+                seen.extend(page.into_iter().map(|tag| tag.name));
+            }
+            assert_eq!(seen.len(), 6, "{seen:?}");
+            assert_eq!(seen.iter().collect::<std::collections::BTreeSet<_>>().len(), 6, "{seen:?}");
+            assert!(seen[..3].iter().all(|name| name.starts_with('x')), "never moved first: {seen:?}");
         }
     }
 }

@@ -58,7 +58,7 @@ pub use build_work::{BuildEnd, Lost};
 pub use builds::BuildRequest;
 pub use bulk::{FailingImport, ShownMove, StreamParts};
 pub use cascades::CascadeSummary;
-pub use catalog::{CatalogStream, CatalogTag, StreamFilter};
+pub use catalog::{CatalogStream, CatalogTag, NEVER_MOVED, StreamFilter};
 pub use checks::NeededBlob;
 pub use configs::ConfigFields;
 pub use imports::{CheckEnd, DueImport};

@@ -9,7 +9,7 @@ use super::sight::Sight;
 use super::streams::kind_words;
 use crate::model::{Stream, StreamTag};
 use crate::server::auth::Right;
-use crate::server::store::{CatalogTag, StreamFields};
+use crate::server::store::{CatalogTag, NEVER_MOVED, StreamFields};
 use crate::ui::app::PageResult;
 use crate::ui::components::{
     Act, Ago, AreaField, Badge, Col, CopyText, DataTable, DigestText, Empty, More, PageSize, Pager, TextField, Tone,
@@ -87,7 +87,7 @@ pub async fn tags_page(cx: Cx) -> PageResult {
     let more = size.cut(&mut tags);
     let key = |tag: &CatalogTag| match by_name {
         true => Some(tag.name.clone()),
-        false => Some(format!("{},{}", tag.moved_at?, tag.id)),
+        false => Some(format!("{},{}", tag.moved_at.unwrap_or(NEVER_MOVED), tag.id)),
     };
     let next = tags.last().filter(|_| more).and_then(key);
     let none_fits = format!("No tag's name contains “{text}”.");
