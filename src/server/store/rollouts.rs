@@ -24,7 +24,7 @@ pub(super) struct RolloutRequest<'a> {
     pub kind: &'a str,
     pub digest: String,
     pub repository: String,
-    /// JSON of the [`AppSpec`].
+    /// JSON of the [`AppSpec`](crate::model::AppSpec).
     pub spec: String,
     pub to_number: Option<i64>,
     pub actor: Actor,
