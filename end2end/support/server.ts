@@ -70,7 +70,18 @@ export default async function start(): Promise<() => Promise<void>> {
 }
 
 async function stop(child: ChildProcess, running: Running): Promise<void> {
-  // Deleting the apps makes the engine forget their containers.
+  try {
+    await removeApps(running);
+  } finally {
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    await ended;
+    rmSync(running.dataDir, { recursive: true, force: true });
+  }
+}
+
+/** Deletes the apps, which makes the engine forget their containers, and waits until none answers. */
+async function removeApps(running: Running): Promise<void> {
   const headers = { authorization: `Bearer ${running.token}` };
   for (const app of Object.keys(running.apps)) {
     const path = `${running.url}/apis/apps/v1/namespaces/demo/deployments/${app}`;
@@ -82,8 +93,4 @@ async function stop(child: ChildProcess, running: Running): Promise<void> {
     return answers.every((answered) => !answered);
   };
   for (let tries = 0; tries < 60 && !(await gone()); tries += 1) await new Promise((next) => setTimeout(next, 500));
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGTERM');
-  await ended;
-  rmSync(running.dataDir, { recursive: true, force: true });
 }
