@@ -248,8 +248,8 @@ fn rollouts_table(project: &InProject, app: &App, path: &str, rollouts: &[Rollou
     view! {
         <DataTable
             columns=&[
-                Col::Text("Rollout"), Col::Text("When"), Col::Text("Image"), Col::Text("What"), Col::Text("By"),
-                Col::Text("Result"), Col::Text("Cascade"), Col::Actions
+                Col::Text("Rollout"), Col::Text("When"), Col::Text("Image"), Col::Text("What"), Col::Text("Result"),
+                Col::Text("Cascade"), Col::Actions
             ]
         >
             {rows}
@@ -294,6 +294,9 @@ fn rollout_row(project: &InProject, app: &App, path: &str, rollout: &RolloutRow)
             </th>
             <td data-label="When">
                 <Ago at=rollout.created_at />
+                <span class="cell-sub">
+                    {rollout.actor_kind.parse().ok().map(|kind| view! { <Who kind name=rollout.actor.clone() /> })}
+                </span>
             </td>
             <td data-label="Image">
                 <DigestText digest=rollout.digest.clone() href=image />
@@ -302,7 +305,6 @@ fn rollout_row(project: &InProject, app: &App, path: &str, rollout: &RolloutRow)
                 {kind_words(&rollout.kind, rollout.to_number)}
                 {rollout.reason.clone().map(|reason| view! { <span class="cell-sub">{reason}</span> })}
             </td>
-            <td data-label="By">{rollout.actor_kind.parse().ok().map(|kind| view! { <Who kind name=rollout.actor.clone() /> })}</td>
             <td data-label="Result" data-live=format!("result-{number}")>
                 {phase_badge(rollout.phase)}
                 {rollout.message.clone().map(|message| view! { <span class="cell-sub break">{message}</span> })}

@@ -196,8 +196,8 @@ fn runs_table(path: &str, runs: Vec<Build>, can_edit: bool) -> AnyView {
     view! {
         <DataTable
             columns=&[
-                Col::Text("Run"), Col::Text("Cause"), Col::Text("By"), Col::Text("Commit"), Col::Text("Requested"),
-                Col::Text("Took"), Col::Text("Image"), Col::Actions
+                Col::Text("Run"), Col::Text("Cause"), Col::Text("Commit"), Col::Text("Requested"), Col::Text("Took"),
+                Col::Text("Image"), Col::Actions
             ]
         >
             {rows}
@@ -231,12 +231,14 @@ fn run_row(path: &str, run: &Build, can_edit: bool) -> AnyView {
                 {phase_badge(run.phase)}
             </th>
             <td data-label="Cause">{run.trigger_text.clone()}</td>
-            <td data-label="By">{run.actor_kind.parse().ok().map(|kind| view! { <Who kind name=run.actor.clone() /> })}</td>
             <td data-label="Commit" data-live=format!("commit-{number}")>
                 {commit}
             </td>
             <td data-label="Requested">
                 <Ago at=run.queued_at />
+                <span class="cell-sub">
+                    {run.actor_kind.parse().ok().map(|kind| view! { <Who kind name=run.actor.clone() /> })}
+                </span>
             </td>
             <td data-label="Took" data-live=format!("took-{number}")>
                 {took}
