@@ -312,3 +312,30 @@ impl WriteTx {
         Ok(sqlx::query(over!(content, remove)).execute(&mut **self).await?.rows_affected())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// A link that came or went anywhere else would make every figure a lie.
+    #[test]
+    fn links_come_and_go_here_alone() {
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                let says =
+                    |what: &str| ["blobs", "images"].iter().any(|of| text.contains(&format!("{what} repository_{of}")));
+                let name = path.file_name().unwrap().to_str().unwrap();
+                assert!(!says("delete from"), "{name} deletes links: mark them as leaving and call `remove_leaving`");
+                // What a tag brings with it is linked at once for a whole tree, and counted by `count_link`.
+                assert!(!says("insert into") || ["links.rs", "serving.rs"].contains(&name), "{name} makes links");
+            }
+        }
+    }
+}
