@@ -27,9 +27,10 @@ use super::builder::Builder;
 use super::builder::buildah::{Buildah, BuildahConfig};
 use super::config::{BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
-    BuildSettings, Builds, Controller, Housekeeping, Imports, Inspect, Rollouts, Runner, Triggers,
+    BuildSettings, Builds, Controller, Housekeeping, Imports, Inspect, Rollouts, Runner, Traffic, Triggers,
 };
 use super::importer::Importer;
+use super::pulls::Pulls;
 use super::rollout::Rollout;
 use super::rollout::none::NoEngine;
 use super::rollout::swarm::Swarm;
@@ -132,6 +133,7 @@ impl Weir {
             builder,
             rollout,
             settings: Arc::new(settings),
+            pulls: Pulls::default(),
             stop: runner.stop.clone(),
         };
         let controllers = controllers(&state, &runner);
@@ -177,6 +179,10 @@ impl Weir {
             abort.cancel();
             let _ = timeout(LAST_GRACE, connections.wait()).await;
         }
+        match timeout(LAST_GRACE, self.state.pulls.flush(&self.state.store)).await {
+            Ok(written) => written.context("writing the last pulls")?,
+            Err(_) => tracing::warn!("The database did not answer in time to write the pulls of the last seconds"),
+        }
         // What cannot be released runs out by itself.
         match timeout(LAST_GRACE, self.state.store.release_leases()).await {
             Ok(released) => released.context("releasing leases")?,
@@ -197,6 +203,7 @@ fn controllers(state: &AppState, runner: &Runner) -> Vec<Arc<dyn Controller>> {
         Arc::new(Imports::new(store(), importer, state.settings.import_interval)),
         Arc::new(Triggers::new(store())),
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
+        Arc::new(Traffic { store: store(), pulls: state.pulls.clone() }),
     ];
     if let Some(builder) = &state.builder {
         let own_hosts = vec![registry.clone()];

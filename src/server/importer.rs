@@ -47,6 +47,7 @@ impl ImportError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Upstream(error) => error.reason(),
+            Self::Store(store::Error::Quota { .. }) => "quota",
             Self::Store(_) | Self::Blobs(_) => "storage",
             Self::Manifest(_) => "integrity",
             Self::Reference { .. } => "invalid-reference",
@@ -223,7 +224,7 @@ impl Importer {
         Ok(manifest.to_image(config.as_deref())?)
     }
 
-    /// Stores the blobs, then the manifests, then moves the tag.
+    /// Stores the blobs, then the manifests, then moves the tag. What does not fit into the project is not fetched at all.
     async fn store_fetched(
         &self,
         source: &Source,
@@ -232,7 +233,14 @@ impl Importer {
         fetched: &Fetched,
         actor: &Actor,
     ) -> Result<Option<Moved>, ImportError> {
-        let downloads = fetched.blobs.iter().filter(|blob| !blob.is_foreign());
+        let blobs = || fetched.blobs.iter().filter(|blob| !blob.is_foreign());
+        let manifests = fetched.children.iter().chain([&fetched.image]);
+        let manifests = manifests.map(|image| (image.digest.as_str(), image.manifest.len()));
+        let mut parts: Vec<_> =
+            manifests.map(|(digest, size)| (digest, i64::try_from(size).unwrap_or(i64::MAX))).collect();
+        parts.extend(blobs().map(|blob| (blob.digest.as_str(), i64::try_from(blob.size).unwrap_or(i64::MAX))));
+        self.store.check_room(&stream.id, &parts).await?;
+        let downloads = blobs();
         let downloads: Vec<_> = downloads.map(|blob| self.store_blob(source, stream, blob).boxed()).collect();
         stream::iter(downloads).buffer_unordered(PARALLEL_BLOBS).try_collect::<()>().await?;
         for child in &fetched.children {

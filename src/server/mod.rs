@@ -16,6 +16,7 @@ pub mod importer;
 mod listen;
 pub mod oci;
 pub mod openshift;
+pub mod pulls;
 pub mod registry;
 pub mod rollout;
 pub mod state;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::Auth;
 use super::blobs::Blobs;
 use super::builder::Builder;
+use super::pulls::Pulls;
 use super::rollout::Rollout;
 use super::store::Store;
 
@@ -23,6 +24,8 @@ pub struct AppState {
     /// What runs apps; `None` when it was switched off.
     pub rollout: Option<Arc<dyn Rollout>>,
     pub settings: Arc<Settings>,
+    /// Pulls that are not written yet.
+    pub pulls: Pulls,
     /// Cancelled when the server stops: what streams without end has to end then.
     pub stop: CancellationToken,
 }

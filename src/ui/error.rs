@@ -119,6 +119,7 @@ impl From<store::Error> for UiError {
                 Self::Field { field: "name".to_owned(), message: format!("{} {name} exists already", noun(kind)) }
             }
             store::Error::Conflict(what) => Self::Conflict(what),
+            error @ store::Error::Quota { .. } => Self::Conflict(error.to_string()),
             store::Error::Invalid { field, message } => Self::Field { field, message },
             error => Self::Internal(error.to_string()),
         }

@@ -1,7 +1,8 @@
-//! Weir's own REST dialect under `/weir/v1`, for what OpenShift has no words for: histories, going back, holds, cascades, the graph.
+//! Weir's own REST dialect under `/weir/v1`, for what OpenShift has no words for: histories, going back, holds, cascades, the graph,
+//! what everything holds.
 //!
 //! It is the same door as [`super::openshift`], with the same callers, bodies and `Status` errors. Lists are newest first and paged:
-//! `limit` says how many, `before` takes the `next` of the page before. `dry_run=1` shows what a change would set off, and changes nothing.
+//! `limit` says how many, `before` takes the `next` of the page before; what is listed by name takes `after`. `dry_run=1` shows what a change would set off, and changes nothing.
 
 mod activity;
 mod apps;
@@ -9,13 +10,14 @@ mod cascades;
 mod plans;
 mod secrets;
 mod tags;
+mod usage;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -58,6 +60,8 @@ fn router(door: Door) -> Router {
         .route("/secrets", get(secrets::list).post(secrets::create))
         .route("/secrets/{name}", delete(secrets::delete))
         .route("/activity", get(activity::list))
+        .route("/usage", get(usage::get))
+        .route("/quota", put(usage::set_quota).delete(usage::remove_quota))
         .layer(middleware::from_fn(refuse_dry_run));
     Router::new()
         .nest("/weir/v1/projects/{project}", with_dry_run.merge(without))
@@ -88,12 +92,16 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Status> {
         let Query(raw) =
             Query::<RawPage>::try_from_uri(&parts.uri).map_err(|error| Status::bad_request(error.body_text()))?;
-        let limit = raw.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(Status::bad_request(format!("limit is a number from 1 to {MAX_LIMIT}, not {limit}")));
-        }
-        Ok(Self { before: raw.before, limit })
+        Ok(Self { before: raw.before, limit: limit_in_range(raw.limit)? })
     }
+}
+
+fn limit_in_range(asked: Option<i64>) -> Result<i64, Status> {
+    let limit = asked.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(Status::bad_request(format!("limit is a number from 1 to {MAX_LIMIT}, not {limit}")));
+    }
+    Ok(limit)
 }
 
 impl PageQuery {

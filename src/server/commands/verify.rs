@@ -28,6 +28,7 @@ pub(super) async fn verify(storage: &StorageArgs) -> anyhow::Result<ExitCode> {
     let (count, bytes) = check.every_blob().await?;
     let images = check.every_image().await?;
     check.every_promise().await?;
+    check.every_figure().await?;
     println!("{rows} ledger rows, {count} blobs with {bytes} bytes, {images} images: {} faults", check.faults);
     let faults = check.faults;
     store.close().await;
@@ -101,6 +102,17 @@ impl Check<'_> {
                 }
             }
         }
+    }
+
+    /// What streams and projects are said to hold is what they link.
+    async fn every_figure(&mut self) -> anyhow::Result<()> {
+        for wrong in self.store.list_usage_faults().await? {
+            self.fault(&format!(
+                "{}: it is said to hold {} bytes, {} of them alone, and holds {} and {}",
+                wrong.name, wrong.bytes, wrong.own_bytes, wrong.counted, wrong.counted_own
+            ));
+        }
+        Ok(())
     }
 
     /// A blob may have come since they were listed, for a server may be running.

@@ -1,4 +1,4 @@
-//! Forgets what has ended: expired sessions and tokens, and uploads that nobody goes on with.
+//! Forgets what has ended: expired sessions and tokens, traffic of long ago, and uploads that nobody goes on with.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,7 @@ impl Controller for Housekeeping {
     async fn reconcile(&self) -> anyhow::Result<Option<Duration>> {
         self.store.sweep_sessions().await?;
         self.store.sweep_tokens().await?;
+        self.store.sweep_traffic().await?;
         for upload in self.store.list_stale_uploads(now() - UPLOADS_REST_MS).await? {
             if let Ok(id) = upload.id.parse::<UploadId>() {
                 self.blobs.abort(&id).await?;

@@ -9,6 +9,7 @@ mod housekeeping;
 mod imports;
 mod inspect;
 mod rollouts;
+mod traffic;
 mod triggers;
 
 use std::future::pending;
@@ -28,6 +29,7 @@ pub use housekeeping::Housekeeping;
 pub use imports::Imports;
 pub use inspect::Inspect;
 pub use rollouts::Rollouts;
+pub use traffic::Traffic;
 pub use triggers::Triggers;
 
 /// How long a controller waits after its first failure; each further one doubles it.

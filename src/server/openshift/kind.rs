@@ -38,6 +38,8 @@ pub const SECRETS: Kind = kind("", "secrets", "secret", "Secret");
 pub const CASCADES: Kind = kind("", "cascades", "cascade", "Cascade");
 pub const ROLLOUTS: Kind = kind("", "rollouts", "rollout", "Rollout");
 pub const ACTIVITY: Kind = kind("", "activity", "activity", "Activity");
+pub const USAGE: Kind = kind("", "usage", "usage", "Usage");
+pub const QUOTAS: Kind = kind("", "quotas", "quota", "Quota");
 
 const ALL: &[&Kind] = &[
     &IMAGE_STREAMS,

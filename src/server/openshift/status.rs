@@ -281,6 +281,7 @@ impl From<store::Error> for Status {
                 None => Self::new(StatusCode::CONFLICT, "AlreadyExists", format!("{kind} \"{name}\" already exists")),
             },
             store::Error::Conflict(message) => Self::conflict(message),
+            error @ store::Error::Quota { .. } => Self::new(StatusCode::FORBIDDEN, "Forbidden", error.to_string()),
             store::Error::Invalid { field, message } => {
                 Self::invalid(vec![Cause { reason: "FieldValueInvalid", field, message }])
             }

@@ -148,6 +148,7 @@ impl From<store::Error> for Error {
             store::Error::Conflict(_) | store::Error::Exists { .. } => {
                 Self { status: StatusCode::CONFLICT, ..Self::denied(cause.to_string()) }
             }
+            store::Error::Quota { .. } => Self::denied(cause.to_string()),
             store::Error::Invalid { field, .. } if field == store::MANIFEST_PARTS => {
                 Self::manifest_blob_unknown(cause.to_string())
             }

@@ -19,7 +19,7 @@ use crate::server::blobs;
 use crate::server::hash::digest_like;
 use crate::server::oci::manifest::MAX_SIZE;
 use crate::server::oci::{Manifest, ManifestError};
-use crate::server::store::{Moved, TagMove};
+use crate::server::store::{Moved, Pulled, TagMove};
 
 /// `OCI-Subject`
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -63,16 +63,19 @@ pub(super) async fn get(
 ) -> Result<Response> {
     let entered = caller.enter(&registry, &project, &name, Right::Pull).await?;
     let stream = entered.stream(&registry).await?;
-    let (found, by_tag) = match Reference::find(&reference)? {
-        Reference::Tag(tag) => (registry.store.find_manifest_by_tag(&stream.id, tag.as_str()).await?, true),
-        Reference::Digest(digest) => {
-            (registry.store.find_manifest_by_digest(&stream.id, digest.as_str()).await?, false)
+    let (found, pulled) = match Reference::find(&reference)? {
+        Reference::Tag(tag) => {
+            (registry.store.find_manifest_by_tag(&stream.id, tag.as_str()).await?, Pulled::Tag(tag.to_string()))
         }
+        Reference::Digest(digest) => (
+            registry.store.find_manifest_by_digest(&stream.id, digest.as_str()).await?,
+            Pulled::Digest(digest.to_string()),
+        ),
     };
     let StoredManifest { digest, media_type, manifest } = found.ok_or_else(|| Error::manifest_unknown(&reference))?;
     let digest = parse_digest(&digest)?;
     let mut about = about(&digest);
-    if by_tag {
+    if matches!(pulled, Pulled::Tag(_)) {
         // Where a tag points is a question to be asked anew each time.
         about.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     }
@@ -81,8 +84,12 @@ pub(super) async fn get(
     }
     about.insert(CONTENT_LENGTH, manifest.len().into());
     about.insert(CONTENT_TYPE, header(&media_type));
-    let body = if method == Method::HEAD { Body::empty() } else { Body::from(manifest) };
-    Ok((about, body).into_response())
+    // Who only looks where a tag points pulls nothing.
+    if method == Method::HEAD {
+        return Ok((about, Body::empty()).into_response());
+    }
+    registry.pulls.note(&stream.id, pulled);
+    Ok((about, Body::from(manifest)).into_response())
 }
 
 /// `PUT /v2/<name>/manifests/<reference>`, with more tags as `?tag=` when the reference is a digest.

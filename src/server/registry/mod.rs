@@ -28,6 +28,7 @@ use serde_json::json;
 
 use crate::server::auth::Auth;
 use crate::server::blobs::Blobs;
+use crate::server::pulls::Pulls;
 use crate::server::state::{AppState, Settings};
 use crate::server::store::Store;
 use enter::Caller;
@@ -40,11 +41,12 @@ struct Registry {
     auth: Auth,
     blobs: Arc<dyn Blobs>,
     settings: Arc<Settings>,
+    pulls: Pulls,
 }
 
 /// Every route below `/v2`.
 pub fn router(state: &AppState) -> Router {
-    let AppState { store, auth, blobs, settings, .. } = state.clone();
+    let AppState { store, auth, blobs, settings, pulls, .. } = state.clone();
     let repository = Router::new()
         .route("/tags/list", get(tags::list))
         .route("/referrers/{digest}", get(referrers::list))
@@ -73,7 +75,7 @@ pub fn router(state: &AppState) -> Router {
         // Layers are as large as they are; manifests and forms limit themselves.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::map_response(say_version))
-        .with_state(Registry { store, auth, blobs, settings })
+        .with_state(Registry { store, auth, blobs, settings, pulls })
 }
 
 /// `GET /v2/`: whether one is let in at all. Clients begin here.

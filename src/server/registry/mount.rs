@@ -10,7 +10,7 @@ use crate::server::auth::Right;
 const SOURCES: i64 = 50;
 
 /// Takes a blob from another repository, if the caller may pull there; from any such one when the client names none. Anything against
-/// that is no error: the client then uploads.
+/// that is no error: the client then uploads. A project that is full refuses both.
 pub(super) async fn mount(
     registry: &Registry,
     entered: &Entered,

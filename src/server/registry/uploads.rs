@@ -30,6 +30,7 @@ use super::mount::mount;
 use crate::model::{Digest, Stream};
 use crate::server::auth::Right;
 use crate::server::blobs::{self, Incoming, UploadId};
+use crate::server::store;
 
 /// `Docker-Upload-UUID`
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
@@ -74,6 +75,7 @@ pub(super) async fn begin(
     {
         return Ok(stored(&entered, &digest));
     }
+    registry.store.check_not_full(&stream.id).await?;
     let id = registry.store.begin_upload(&stream.id, &entered.actor()).await?;
     let upload = Upload { registry, entered, stream, id: id.parse()? };
     upload.registry.blobs.begin(&upload.id).await?;
@@ -189,15 +191,32 @@ impl Upload {
     }
 
     async fn finish(&self, digest: &Digest) -> Result<Response> {
+        self.check_room(digest).await?;
         let finished = self.registry.blobs.finish(&self.id, digest).await;
         if matches!(finished, Err(blobs::Error::DigestMismatch { .. })) {
             // The bytes are not what they should be, and no further ones make them so.
             self.forget().await;
         }
         let size = i64::try_from(finished?).unwrap_or(i64::MAX);
-        self.registry.store.link_blob(&self.stream.id, digest.as_str(), size, Some(self.id.as_str())).await?;
+        let linked =
+            self.registry.store.link_blob(&self.stream.id, digest.as_str(), size, Some(self.id.as_str())).await;
+        if matches!(linked, Err(store::Error::Quota { .. })) {
+            // Another upload took the room meanwhile. Others may have sent the same blob, so its bytes are left to the collector.
+            self.forget().await;
+        }
+        linked?;
         info!(blob.digest = %digest, size_bytes = size, "Stored blob {digest} for {}", self.stream.repository());
         Ok(stored(&self.entered, digest))
+    }
+
+    /// Refuses what does not fit into the project any more before it becomes a blob, so that its bytes go at once.
+    async fn check_room(&self, digest: &Digest) -> Result<()> {
+        let size = i64::try_from(self.registry.blobs.offset(&self.id).await?).unwrap_or(i64::MAX);
+        let room = self.registry.store.check_room(&self.stream.id, &[(digest.as_str(), size)]).await;
+        if matches!(room, Err(store::Error::Quota { .. })) {
+            self.forget().await;
+        }
+        Ok(room?)
     }
 
     /// Best effort: what stays is found by the collector.

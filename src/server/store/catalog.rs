@@ -1,5 +1,6 @@
 //! The console's lists of streams and tags: paged by key, so that a page costs the same however long the list is.
 
+use super::usage::traffic_before;
 use super::{Result, Store};
 use crate::model::{ActorKind, EventKind};
 
@@ -15,7 +16,10 @@ pub struct CatalogStream {
     pub newest_tag: Option<String>,
     pub digest: Option<String>,
     pub moved_at: Option<i64>,
-    pub size: Option<i64>,
+    /// Of all that it links, each blob and manifest once.
+    pub bytes: i64,
+    /// In the last 30 days.
+    pub pulls: i64,
     /// How that tag came to move: one of [`EventKind`]'s words.
     pub newest_kind: Option<String>,
     /// What some tag imports, and what build config puts its image into some tag.
@@ -104,7 +108,8 @@ pub(super) fn digest_prefix(text: &str) -> String {
 macro_rules! catalog_page {
     ($beyond:literal, $order:literal) => {
         concat!(
-            "select s.id, s.name, s.description, n.name as newest_tag, n.digest, n.moved_at, i.size, e.kind as newest_kind, \
+            "select s.id, s.name, s.description, n.name as newest_tag, n.digest, n.moved_at, s.bytes, e.kind as newest_kind, \
+             (select cast(coalesce(sum(x.pulls), 0) as bigint) from stream_traffic x where x.stream_id = s.id and x.day > $8) as pulls, \
              (select count(*) from tags t where t.stream_id = s.id and t.deleted_at is null) as tags, \
              (select min(t.source) from tags t where t.stream_id = s.id and t.source_kind = 'DockerImage') as imports, \
              (select min(c.name) from build_configs c join tags t on t.id = c.output_tag_id where t.stream_id = s.id) as built_by, \
@@ -113,7 +118,7 @@ macro_rules! catalog_page {
              (select count(*) from tags t where t.stream_id = s.id and t.moved_at is null and t.has_spec = 1 and t.deleted_at is null) as never, \
              (select count(distinct b.config_id) from build_inputs b where b.input_project = s.project and b.input_stream = s.name) as builds, \
              (select count(*) from apps a join tags t on t.id = a.tag_id where t.stream_id = s.id and a.deleted_at is null) as apps \
-             from (select s.id, s.name, s.description, p.name as project from streams s join projects p on p.id = s.project_id \
+             from (select s.id, s.name, s.description, s.bytes, p.name as project from streams s join projects p on p.id = s.project_id \
                where p.id = $1 and ($2 = '' or s.name ", $beyond, " $2) \
                and ($4 = '%%' or lower(s.name) like $4 escape '!' or lower(s.description) like $4 escape '!' or exists \
                  (select 1 from tags t where t.stream_id = s.id and t.deleted_at is null and (lower(t.name) like $4 escape '!' \
@@ -129,7 +134,7 @@ macro_rules! catalog_page {
                order by s.name ", $order, " limit $3) s \
              left join tags n on n.id = (select t.id from tags t where t.stream_id = s.id and t.moved_at is not null and t.deleted_at is null \
                order by t.moved_at desc limit 1) \
-             left join tag_events e on e.sequence = n.event_sequence left join images i on i.digest = n.digest order by s.name ", $order
+             left join tag_events e on e.sequence = n.event_sequence order by s.name ", $order
         )
     };
 }
@@ -182,6 +187,7 @@ impl Store {
             .bind(digest_prefix(filter.text))
             .bind(filter.health)
             .bind(source)
+            .bind(traffic_before())
             .fetch_all(self.pool())
             .await?;
         Ok(streams)

@@ -169,6 +169,9 @@ impl WriteTx {
             None => (to.cause, None),
         };
         let tag = self.ensure_tag(stream, to.tag).await?;
+        if matches!(to.kind, EventKind::Push | EventKind::Build) {
+            self.count_push(&tag).await?;
+        }
         let local = format!("{}@{}", stream.repository(), image.digest);
         let movement = Move {
             cause,

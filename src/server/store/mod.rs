@@ -18,6 +18,7 @@ mod holds;
 mod imports;
 mod leases;
 mod ledger;
+mod links;
 mod lookup;
 mod manifests;
 mod members;
@@ -39,6 +40,8 @@ mod tags;
 #[cfg(test)]
 pub(in crate::server) mod testing;
 mod tokens;
+mod traffic;
+mod usage;
 mod users;
 mod whole_streams;
 
@@ -49,6 +52,7 @@ use std::sync::Arc;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use crate::model::size_words;
 use crate::server::wake::{Controller, Wake};
 
 pub use app_list::ListedRollout;
@@ -76,6 +80,8 @@ pub use sessions::Sessions;
 pub use streams::StreamFields;
 pub use tags::{TagSet, TagSpec};
 pub use tokens::{NewToken, looks_like_token};
+pub use traffic::{PullCount, Pulled};
+pub use usage::UsageFault;
 pub use whole_streams::WantedTag;
 
 /// The database, and the signals that a commit sends. Clones share both.
@@ -110,6 +116,13 @@ pub enum Error {
     /// The state is not what the caller believed, or does not allow what it asked.
     #[error("{0}")]
     Conflict(String),
+    /// The project would hold more than it may.
+    #[error(
+        "the project {project} may hold {} and holds {}: delete images or ask for a larger quota",
+        size_words(*.quota),
+        size_words(*.holds)
+    )]
+    Quota { project: String, quota: i64, holds: i64 },
     /// The request can never work as written; `field` is a path into it.
     #[error("{message}")]
     Invalid { field: String, message: String },

@@ -1,6 +1,7 @@
 //! What the registry door reads and writes of uploads and blobs, and its lists of repositories and tags.
 
-use super::{Entry, Error, Result, Store, WriteTx, new_id};
+use super::links::Content;
+use super::{Entry, Error, Result, Store, new_id};
 use crate::model::{Actor, Stream, now};
 
 /// An upload under way.
@@ -134,13 +135,7 @@ impl Store {
     /// Stops serving a blob from a repository; false when it does not. Refused while a manifest of the repository names it.
     pub async fn unlink_blob(&self, stream: &Stream, digest: &str, actor: &Actor) -> Result<bool> {
         let mut tx = self.write_tx().await?;
-        let gone = sqlx::query("delete from repository_blobs where stream_id = $1 and digest = $2")
-            .bind(&stream.id)
-            .bind(digest)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-        if gone == 0 {
+        if !tx.unlink(Content::Blob, &stream.id, digest).await? {
             return Ok(false);
         }
         let needing: Option<(String,)> = sqlx::query_as(
@@ -204,23 +199,5 @@ impl Store {
         .fetch_all(self.pool())
         .await?;
         Ok(names.into_iter().map(|(name,)| name).collect())
-    }
-}
-
-impl WriteTx {
-    pub(super) async fn link_blob(&mut self, stream_id: &str, digest: &str, size: i64) -> Result<()> {
-        sqlx::query("insert into blobs (digest, size, created_at) values ($1, $2, $3) on conflict (digest) do nothing")
-            .bind(digest)
-            .bind(size)
-            .bind(now())
-            .execute(&mut **self)
-            .await?;
-        sqlx::query("insert into repository_blobs (stream_id, digest, at) values ($1, $2, $3) on conflict (stream_id, digest) do nothing")
-            .bind(stream_id)
-            .bind(digest)
-            .bind(now())
-            .execute(&mut **self)
-            .await?;
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::links::{Content, Room};
 use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{Actor, Stream, Tag, now};
@@ -30,13 +31,7 @@ impl Store {
     /// lists it, an app may go back to it, or one of the tags is in use.
     pub async fn delete_manifest(&self, stream: &Stream, digest: &str, actor: &Actor) -> Result<bool> {
         let mut tx = self.write_tx().await?;
-        let gone = sqlx::query("delete from repository_images where stream_id = $1 and digest = $2")
-            .bind(&stream.id)
-            .bind(digest)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-        if gone == 0 {
+        if !tx.unlink(Content::Manifest, &stream.id, digest).await? {
             return Ok(false);
         }
         tx.check_deletable(stream, digest).await?;
@@ -64,17 +59,6 @@ impl Store {
 }
 
 impl WriteTx {
-    /// Lets a repository serve one manifest.
-    pub(super) async fn serve_image(&mut self, stream_id: &str, digest: &str) -> Result<()> {
-        sqlx::query("insert into repository_images (stream_id, digest, at) values ($1, $2, $3) on conflict (stream_id, digest) do nothing")
-            .bind(stream_id)
-            .bind(digest)
-            .bind(now())
-            .execute(&mut **self)
-            .await?;
-        Ok(())
-    }
-
     /// What a stored manifest names and its repository does not have: blobs, but for layers that are fetched from elsewhere, and the
     /// manifests of an index. What an index lists under any other media type is a blob (build caches are made so).
     pub(super) async fn missing_parts(&mut self, stream_id: &str, digest: &str) -> Result<Vec<String>> {
@@ -126,20 +110,24 @@ impl WriteTx {
 
     /// Lets a repository serve a manifest with its children, and their blobs.
     async fn serve_tree(&mut self, stream_id: &str, digest: &str) -> Result<()> {
-        for statement in [
-            with_tree!(
-                "insert into repository_images (stream_id, digest, at) select $2, t.digest, $3 from tree t \
-                 where exists (select 1 from images i where i.digest = t.digest) on conflict (stream_id, digest) do nothing"
-            ),
-            with_tree!(
-                "insert into repository_blobs (stream_id, digest, at) select $2, b.digest, $3 from (\
-                   select l.layer_digest as digest from image_layers l join tree t on t.digest = l.digest \
-                   union select i.config_digest from images i join tree t on t.digest = i.digest where i.config_digest is not null \
-                   union select t.digest from tree t) b \
-                 where exists (select 1 from blobs k where k.digest = b.digest) on conflict (stream_id, digest) do nothing"
-            ),
-        ] {
-            sqlx::query(statement).bind(digest).bind(stream_id).bind(now()).execute(&mut **self).await?;
+        let manifests = with_tree!(
+            "insert into repository_images (stream_id, digest, at, project_id, size) \
+             select $2, i.digest, $3, (select project_id from streams where id = $2), octet_length(i.manifest) from images i \
+             where i.digest in (select t.digest from tree t) on conflict (stream_id, digest) do nothing returning project_id, digest, size"
+        );
+        let blobs = with_tree!(
+            "insert into repository_blobs (stream_id, digest, at, project_id, size) \
+             select $2, k.digest, $3, (select project_id from streams where id = $2), k.size from blobs k where k.digest in (\
+               select l.layer_digest from image_layers l join tree t on t.digest = l.digest \
+               union select i.config_digest from images i join tree t on t.digest = i.digest where i.config_digest is not null \
+               union select t.digest from tree t) on conflict (stream_id, digest) do nothing returning project_id, digest, size"
+        );
+        for (content, statement) in [(Content::Manifest, manifests), (Content::Blob, blobs)] {
+            let linked: Vec<(String, String, i64)> =
+                sqlx::query_as(statement).bind(digest).bind(stream_id).bind(now()).fetch_all(&mut **self).await?;
+            for (project_id, digest, size) in linked {
+                self.count_link(content, stream_id, &project_id, &digest, size, Room::Given).await?;
+            }
         }
         Ok(())
     }

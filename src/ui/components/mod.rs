@@ -11,6 +11,7 @@ mod table;
 mod time;
 mod who;
 
+pub use crate::model::size_words;
 pub use action::{Act, Empty, More};
 pub use digest::{CopyText, DigestText, short_digest};
 pub use fields::{AreaField, CheckField, PasswordField, SelectField, TextField};
@@ -19,5 +20,5 @@ pub use look_menu::LookMenu;
 pub use pager::{PageSize, Pager};
 pub use status::{Badge, Tone};
 pub use table::{Col, DataTable};
-pub use time::{Ago, duration_words, size_words};
+pub use time::{Ago, duration_words};
 pub use who::Who;

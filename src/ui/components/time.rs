@@ -1,4 +1,4 @@
-//! Times, durations and sizes in words.
+//! Times and durations in words.
 
 use leptos::prelude::*;
 
@@ -34,38 +34,16 @@ pub fn duration_words(ms: i64) -> String {
     }
 }
 
-/// A size as people read it: `812 B`, `3.4 MB`.
-#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-pub fn size_words(bytes: i64) -> String {
-    let mut size = bytes as f64;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if size.abs() < 999.5 {
-            return if unit == "B" || size.abs() >= 99.5 {
-                format!("{size:.0} {unit}")
-            } else {
-                format!("{size:.1} {unit}")
-            };
-        }
-        size /= 1000.0;
-    }
-    format!("{size:.1} TB")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn says_durations_and_sizes() {
+    fn says_durations() {
         for (ms, words) in
             [(0, "0 s"), (42_900, "42 s"), (120_000, "2 min"), (185_000, "3 min 5 s"), (7_800_000, "2 h 10 min")]
         {
             assert_eq!(duration_words(ms), words);
-        }
-        for (bytes, words) in
-            [(0, "0 B"), (812, "812 B"), (3_412_000, "3.4 MB"), (340_000_000, "340 MB"), (-2_100_000, "-2.1 MB")]
-        {
-            assert_eq!(size_words(bytes), words);
         }
     }
 }

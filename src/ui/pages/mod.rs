@@ -36,6 +36,7 @@ pub mod tag_add;
 pub mod tag_rollback;
 pub mod tag_users;
 pub mod tokens;
+mod usage;
 
 use super::app::PageResult;
 use super::context::Cx;

@@ -1,11 +1,12 @@
-//! A project's settings: who may what, its secrets, and its end.
+//! A project's settings: what it holds and may hold, who may what, its secrets, and its end.
 
 use axum::response::Response;
 use axum::routing::post;
 use leptos::prelude::*;
 use secrecy::SecretString;
 
-use crate::model::{AppName, Member, Role, SecretEntry};
+use super::usage::project_card;
+use crate::model::{AppName, ByteSize, Member, Role, SecretEntry};
 use crate::server::auth::Right;
 use crate::server::store::SecretData;
 use crate::ui::app::PageResult;
@@ -22,6 +23,7 @@ pub fn router() -> Router {
         .route("/p/{project}/settings/members/revoke", post(post_revoke))
         .route("/p/{project}/settings/secrets", post(post_secret))
         .route("/p/{project}/settings/secrets/delete", post(post_delete_secret))
+        .route("/p/{project}/settings/quota", post(post_quota))
         .route("/p/{project}/settings/delete", post(post_delete))
 }
 
@@ -35,7 +37,10 @@ pub async fn page(cx: Cx) -> PageResult {
         false => None,
     };
     let ask = admin.is_none().then(|| view! { <p class="muted">"To change members and secrets you need the role admin. Ask one of the admins above."</p> });
+    let usage = cx.store().project_usage(&project.name).await?;
+    let may_set_quota = cx.viewer()?.is_site_admin();
     let body = view! {
+        {project_card(&path, &usage, may_set_quota)}
         {members_card(&path, &project, members)}
         {ask}
         {admin}
@@ -203,6 +208,23 @@ fn secrets_card(path: &str, secrets: Vec<SecretEntry>) -> AnyView {
         </section>
     }
     .into_any()
+}
+
+async fn post_quota(cx: Cx, fields: Fields) -> Response {
+    let path = path_of(&cx);
+    cx.submit(&fields, &path, async {
+        let project = cx.project(Right::Admin).await?;
+        if !cx.viewer()?.is_site_admin() {
+            return Err(UiError::SiteAdmin);
+        }
+        let quota = match fields.some("quota") {
+            Some(_) => Some(fields.parse::<ByteSize>("quota")?.0),
+            None => None,
+        };
+        cx.store().set_quota(&project.name, quota, &cx.actor()?).await?;
+        Ok(path.clone())
+    })
+    .await
 }
 
 async fn post_grant(cx: Cx, fields: Fields) -> Response {

@@ -378,12 +378,16 @@ pub async fn used_by_page(cx: Cx) -> PageResult {
 pub async fn settings_page(cx: Cx) -> PageResult {
     let (project, stream) = open(&cx, Right::View).await?;
     let path = format!("/p/{}/streams/{}", project.name, stream.name);
+    let usage = super::usage::stream_card(&cx.store().stream_usage(&stream.id).await?);
     if !project.can_edit() {
-        let body =
-            view! { <p>"To change this stream you need the role editor. A project admin can give it to you."</p> };
+        let body = view! {
+            {usage}
+            <p>"To change this stream you need the role editor. A project admin can give it to you."</p>
+        };
         return laid_out(&cx, "Settings", body.into_any(), &project, &stream).await;
     }
     let body = view! {
+        {usage}
         <form class="card stack content-narrow" method="post" action=format!("{path}/settings")>
             <input type="hidden" name="version" value=stream.version />
             <AreaField name="description" label="Description" value=stream.description.clone() rows=2 />

@@ -119,7 +119,7 @@ fn table(cx: &Cx, project: &InProject, streams: Vec<CatalogStream>) -> AnyView {
     let order = Some(if falling { "descending" } else { "ascending" });
     let mut columns = vec![Col::Sorted { name: "Name", href: turn, order }, Col::Number("Tags")];
     columns.extend(["Newest", "Health", "Source", "Used by"].map(Col::Text));
-    columns.extend([Col::Number("Size"), Col::Actions]);
+    columns.extend([Col::Number("Size"), Col::Number("Pulls, 30 d"), Col::Actions]);
     view! { <DataTable columns live="streams">{rows}</DataTable> }.into_any()
 }
 
@@ -163,7 +163,10 @@ fn row(project: &InProject, registry: &str, stream: CatalogStream) -> AnyView {
                 <a href=format!("{path}/used-by")>{used}</a>
             </td>
             <td class="num nowrap" data-label="Size">
-                {stream.size.map(size_words)}
+                {size_words(stream.bytes)}
+            </td>
+            <td class="num nowrap" data-label="Pulls, 30 days">
+                {stream.pulls}
             </td>
             <td>
                 <div class="row-actions flex-nowrap">

@@ -5,7 +5,8 @@ use axum::routing::post;
 use leptos::prelude::*;
 
 use super::history::{HistoryTable, RowPlace};
-use crate::model::{Cascade, Hold, RejectedDigest, Stream, Tag, TagEvent, TagImport};
+use super::usage::traffic_words;
+use crate::model::{Cascade, Hold, RejectedDigest, Stream, Tag, TagEvent, TagImport, Traffic};
 use crate::server::auth::Right;
 use crate::ui::app::PageResult;
 use crate::ui::components::{Act, Ago, Badge, CopyText, DigestText, Empty, More, PageSize, Pager, Tone};
@@ -252,9 +253,10 @@ pub async fn page(cx: Cx) -> PageResult {
         }
         .into_any()
     };
+    let traffic = cx.store().tag_traffic(&open.tag.id).await?;
     let body = view! {
         {list}
-        {about(&cx, &open)}
+        {about(&cx, &open, traffic)}
     };
     laid_out(&cx, &open, "History", body.into_any())
 }
@@ -271,8 +273,8 @@ fn no_history(open: &Open) -> AnyView {
     view! { <Empty heading><p>{text}</p></Empty> }.into_any()
 }
 
-/// What the tag is for: where its images come from, and when.
-fn about(cx: &Cx, open: &Open) -> AnyView {
+/// What the tag is for: where its images come from and when, and how often they are taken.
+fn about(cx: &Cx, open: &Open, traffic: Traffic) -> AnyView {
     let tag = &open.tag;
     let source = match (tag.source_kind.as_deref(), &tag.source) {
         (Some("DockerImage"), Some(source)) => view! { "imports "<code>{source.clone()}</code> }.into_any(),
@@ -308,6 +310,8 @@ fn about(cx: &Cx, open: &Open) -> AnyView {
                 <dt>"Source"</dt>
                 <dd>{source}</dd>
                 {checks}
+                <dt>"Last 30 days"</dt>
+                <dd>{traffic_words(traffic)}</dd>
                 <dt>"Rejected images"</dt>
                 <dd>
                     {match open.rejected.len() {

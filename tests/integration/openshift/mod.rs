@@ -8,6 +8,7 @@ mod projects;
 mod refusals;
 mod streams;
 mod tags;
+mod usage;
 
 use axum::http::Method;
 use reqwest::StatusCode;

@@ -100,6 +100,28 @@ async fn skopeo_is_refused_with_words() {
     }
 }
 
+#[tokio::test]
+async fn skopeo_is_told_that_the_project_is_full() {
+    let (door, home) = (Door::open().await, tempfile::tempdir().expect("a directory"));
+    let (home, address) = (home.path(), door.address.clone());
+    push_real_image(&door, home).await;
+    let holds = door.store.project_usage("demo").await.expect("figures").bytes;
+    door.store.set_quota("other", Some(holds - 1), &door.actor).await.expect("a quota");
+    door.store.grant_role("other", "ada", weir::model::Role::Editor, &door.actor).await.expect("a role");
+    let copy = format!(
+        "copy --src-tls-verify=false --dest-tls-verify=false --src-creds x:{0} --dest-creds x:{0} \
+         docker://{address}/demo/real:1 docker://{address}/other/real:1",
+        door.token
+    );
+    let refused = run("skopeo", words(&copy), home).await;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("the project other may hold"), "{said}");
+    assert!(said.contains("delete images or ask for a larger quota"), "{said}");
+    assert_eq!(door.get("other/real/manifests/1").await.status(), 404);
+    door.store.set_quota("other", Some(holds), &door.actor).await.expect("a quota");
+    succeeds("skopeo", words(&copy), home).await;
+}
+
 /// `docker` talks to its daemon, which takes any registry on 127.0.0.0/8 without TLS.
 #[tokio::test]
 async fn docker() {

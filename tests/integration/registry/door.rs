@@ -14,6 +14,7 @@ use weir::model::{Actor, Role, TagEvent};
 use weir::server::auth::{Auth, hash_password};
 use weir::server::blobs::Filesystem;
 use weir::server::hash::sha256;
+use weir::server::pulls::Pulls;
 use weir::server::registry;
 use weir::server::state::{AppState, Settings};
 use weir::server::store::{NewToken, Store};
@@ -70,6 +71,7 @@ impl Door {
             builder: None,
             rollout: None,
             settings: Arc::new(settings),
+            pulls: Pulls::default(),
             stop: stop.clone(),
         };
         let app = registry::router(&state).into_make_service_with_connect_info::<SocketAddr>();

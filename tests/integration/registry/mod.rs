@@ -8,5 +8,6 @@ mod deletes;
 mod door;
 mod errors;
 mod pushes;
+mod quotas;
 mod serving;
 mod uploads;

@@ -3,3 +3,4 @@
 mod commands;
 mod health;
 mod sign_in;
+mod traffic;

@@ -261,3 +261,29 @@ async fn plain_http_and_passwords_are_asked_for_in_words() {
     story.pulls_image("latest", &image).await;
     story.weir.stop().await;
 }
+
+#[tokio::test]
+async fn an_import_that_does_not_fit_fails_with_words_and_leaves_the_tag_alone() {
+    let one = TestImage::new("one");
+    let story = Story::scheduled(&one).await;
+    let store = story.weir.store();
+    let holds = store.project_usage("demo").await.expect("figures").bytes;
+    store.set_quota("demo", Some(holds + 1000), &tester()).await.expect("a quota");
+    let large = TestImage::new(&"large ".repeat(1000));
+    large.push(story.upstream.address(), "org/base", "1").await;
+    story.until("the check failed", async || story.import().await.failures > 0).await;
+    let import = story.import().await;
+    assert_eq!(import.reason.as_deref(), Some("quota"));
+    let message = import.message.expect("a message");
+    assert!(
+        message.starts_with("the project demo may hold 1.") && message.ends_with("ask for a larger quota"),
+        "{message}"
+    );
+    assert_eq!(story.digest().await.as_deref(), Some(one.digest().as_str()));
+    assert_eq!(store.project_usage("demo").await.expect("figures").bytes, holds, "nothing of it was kept");
+    story.pulls_image("latest", &one).await;
+
+    store.set_quota("demo", None, &tester()).await.expect("no quota");
+    story.until("the large one is here", async || story.digest().await == Some(large.digest().to_string())).await;
+    assert_eq!(story.import().await.reason, None);
+}
