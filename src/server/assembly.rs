@@ -35,7 +35,7 @@ use super::rollout::Rollout;
 use super::rollout::none::NoEngine;
 use super::rollout::swarm::Swarm;
 use super::state::{AppState, Settings};
-use super::store::{self, Backend, Store};
+use super::store::{self, Backend, Outage, Store};
 use super::wake::Wake;
 use super::{api, assets, demo, oci, registry};
 use super::{health, listen, telemetry};
@@ -124,6 +124,7 @@ impl Weir {
         let settings = Settings {
             public_url,
             import_interval: config.import_interval,
+            upload_silence: config.upload_silence,
             build_concurrency: config.build_concurrency.into(),
         };
         let state = AppState {
@@ -151,6 +152,10 @@ impl Weir {
             .merge(pages_and_rest)
             .layer(from_fn(head_of_root))
             .layer(from_fn(telemetry::observe))
+            // Whatever is not to be had now may be soon.
+            .layer(SetResponseHeaderLayer::if_not_present(header::RETRY_AFTER, |response: &Response| {
+                (response.status() == StatusCode::SERVICE_UNAVAILABLE).then(|| Outage::RETRY_AFTER.into())
+            }))
             // Outside of what answers panics, so that those answers carry them, too.
             .layer(header_unless_set("x-content-type-options", "nosniff"))
             .layer(header_unless_set("referrer-policy", "same-origin"))

@@ -83,6 +83,9 @@ pub struct Config {
     /// Time between two checks of a tag that follows an external image, where the tag says nothing else
     #[arg(long, env = "WEIR_IMPORT_INTERVAL", default_value = "15m", value_name = "DURATION", value_parser = parse_duration)]
     pub import_interval: Duration,
+    /// How long whoever pushes may send nothing, or next to nothing, before the upload counts as broken off; it can be gone on with
+    #[arg(long, env = "WEIR_UPLOAD_SILENCE", default_value = "60s", value_name = "DURATION", value_parser = parse_duration)]
+    pub upload_silence: Duration,
     /// What runs builds
     #[arg(long, env = "WEIR_BUILDER", value_enum, default_value = "buildah")]
     pub builder: BuilderChoice,

@@ -37,6 +37,8 @@ pub struct Settings {
     pub public_url: String,
     /// Time between two scheduled checks, where a tag says nothing else.
     pub import_interval: Duration,
+    /// How long the sender of a body may be silent before it counts as gone.
+    pub upload_silence: Duration,
     /// How many builds run at once.
     pub build_concurrency: usize,
 }

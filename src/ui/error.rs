@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::model::Role;
-use crate::server::store;
+use crate::server::store::{self, Outage};
 
 /// A refusal.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum UiError {
     /// Too many tries.
     #[error("{0}")]
     TooMany(String),
+    /// The database cannot work at the moment.
+    #[error("{}", .0.message())]
+    Outage(Outage),
     /// Our fault. The text is logged, not shown.
     #[error("{0}")]
     Internal(String),
@@ -55,6 +58,7 @@ impl UiError {
             Self::Field { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Outage(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -82,8 +86,10 @@ impl UiError {
 
     /// Writes what the reader is not told into the log.
     pub fn log(&self, request_id: &str) {
-        if let Self::Internal(cause) = self {
-            tracing::error!(request.id = request_id, "A page failed: {cause}");
+        match self {
+            Self::Internal(cause) => tracing::error!(request.id = request_id, "A page failed: {cause}"),
+            Self::Outage(outage) => tracing::error!(request.id = request_id, "A page failed: {}", outage.message()),
+            _ => {}
         }
     }
 }
@@ -121,7 +127,10 @@ impl From<store::Error> for UiError {
             store::Error::Conflict(what) => Self::Conflict(what),
             error @ store::Error::Quota { .. } => Self::Conflict(error.to_string()),
             store::Error::Invalid { field, message } => Self::Field { field, message },
-            error => Self::Internal(error.to_string()),
+            error => match error.outage() {
+                Some(outage) => Self::Outage(outage),
+                None => Self::Internal(error.to_string()),
+            },
         }
     }
 }

@@ -403,6 +403,7 @@ pub fn ErrorPage(error: UiError, request_id: String) -> impl IntoView {
         UiError::Forbidden { .. } => "You have no right to this",
         UiError::Conflict(_) => "It changed meanwhile",
         UiError::TooMany(_) => "Too many tries",
+        UiError::Outage(_) => "Not at the moment",
         UiError::Internal(_) => "The server failed",
         _ => "Not possible",
     };

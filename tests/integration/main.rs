@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::disallowed_methods, reason = "tests are told of their machine through the environment")]
 
+mod faults;
 mod oci;
 mod openshift;
 mod registry;

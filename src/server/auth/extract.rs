@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::server::store::looks_like_token;
+use crate::server::store::{Outage, looks_like_token};
 
 use super::session::MaybeSession;
 use super::ticket::looks_like_ticket;
@@ -119,6 +119,7 @@ impl AuthError {
         match self {
             Self::Missing | Self::Wrong => StatusCode::UNAUTHORIZED,
             Self::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Store(cause) if cause.outage().is_some() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -130,7 +131,7 @@ impl IntoResponse for AuthError {
         let text = match &self {
             Self::Store(cause) => {
                 tracing::error!("Cannot find out who asks: {cause}");
-                "the server failed; look into its log".to_owned()
+                cause.outage().map_or("the server failed; look into its log", Outage::message).to_owned()
             }
             other => other.to_string(),
         };

@@ -71,7 +71,7 @@ impl Auth {
 }
 
 fn failed(cause: tower_sessions::session::Error) -> AuthError {
-    AuthError::Store(crate::server::store::Error::Conflict(format!("the session cannot be read or kept: {cause}")))
+    AuthError::Store(cause.into())
 }
 
 /// The session, where the layer is; doors without sessions have none.

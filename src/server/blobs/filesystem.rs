@@ -161,8 +161,10 @@ impl Blobs for Filesystem {
         blocking(move || {
             let root = tree.root.display().to_string();
             let path = tree.upload(&UploadId::random());
-            let written = fs::write(&path, b"weir").and_then(|()| fs::remove_file(&path));
-            written.map_err(Error::io(format!("the blob directory {root} cannot be written")))
+            let written = fs::write(&path, b"weir");
+            // A full disk takes the name and then not the bytes: the name must not stay.
+            let removed = fs::remove_file(&path);
+            written.and(removed).map_err(Error::io(format!("the blob directory {root} cannot be written")))
         })
         .await
     }

@@ -48,6 +48,14 @@ impl Check<'_> {
         println!("{text}");
     }
 
+    /// Something is wrong with a blob; who will notice is told, and what helps.
+    async fn blob_fault(&mut self, blob: &str, problem: &str) -> anyhow::Result<()> {
+        let hit = self.store.list_users_of_blob(blob).await?;
+        let hit = if hit.is_empty() { "no image".to_owned() } else { hit.join(", ") };
+        self.fault(&format!("blob {blob}: {problem}; it hits {hit}; upload it again to heal them"));
+        Ok(())
+    }
+
     /// Reads every blob and compares it with its name.
     async fn every_blob(&mut self) -> anyhow::Result<(usize, u64)> {
         let mut bytes = 0;
@@ -56,8 +64,13 @@ impl Check<'_> {
             bytes += entry.size;
             match self.digest(&entry.digest).await {
                 Ok(found) if found == entry.digest => {}
-                Ok(found) => self.fault(&format!("blob {}: its content has the digest {found}", entry.digest)),
-                Err(cause) => self.fault(&format!("blob {}: it cannot be read: {cause:#}", entry.digest)),
+                Ok(found) => {
+                    let problem = format!("its content has the digest {found}");
+                    self.blob_fault(entry.digest.as_str(), &problem).await?;
+                }
+                Err(cause) => {
+                    self.blob_fault(entry.digest.as_str(), &format!("it cannot be read: {cause:#}")).await?;
+                }
             }
             self.present.insert(entry.digest.to_string());
         }
@@ -98,7 +111,7 @@ impl Check<'_> {
             after.clone_from(last);
             for blob in &promised {
                 if !self.is_present(blob).await? {
-                    self.fault(&format!("blob {blob}: a repository has it, but it is missing"));
+                    self.blob_fault(blob, "a repository has it, but it is missing").await?;
                 }
             }
         }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
 use crate::model::NameError;
-use crate::server::store;
+use crate::server::store::{self, Outage};
 
 /// An error, as clients of Kubernetes read it.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,6 +184,14 @@ impl Status {
         }])
     }
 
+    /// 503: it may work again soon.
+    fn unavailable(outage: Outage, error: &store::Error) -> Self {
+        tracing::error!(error = %error, "A REST request failed");
+        let mut status = Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", outage.message());
+        status.0.retry_after = Some(Outage::RETRY_AFTER);
+        status
+    }
+
     /// 500. What went wrong is for the log, not for the client.
     pub fn internal(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(error = %error, "A REST request failed");
@@ -285,7 +293,10 @@ impl From<store::Error> for Status {
             store::Error::Invalid { field, message } => {
                 Self::invalid(vec![Cause { reason: "FieldValueInvalid", field, message }])
             }
-            error @ (store::Error::Db(_) | store::Error::Json(_)) => Self::internal(&error),
+            error @ (store::Error::Db(_) | store::Error::Json(_)) => match error.outage() {
+                Some(outage) => Self::unavailable(outage, &error),
+                None => Self::internal(&error),
+            },
         }
     }
 }
@@ -323,7 +334,11 @@ mod tests {
     #[test]
     fn the_database_is_not_quoted() {
         let status = Status::from(store::Error::Db(sqlx::Error::PoolTimedOut));
-        assert_eq!(status.code(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(status.code(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(!status.to_json().to_string().contains("pool"));
+        assert_eq!(status.into_response().headers()["retry-after"], "5");
+        let status = Status::from(store::Error::Db(sqlx::Error::RowNotFound));
+        assert_eq!(status.code(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!status.to_json().to_string().contains("row"));
     }
 }

@@ -1,6 +1,8 @@
 //! The registry's errors on the wire: codes of the OCI distribution-spec, statuses, and texts that say what to do.
 //! The only place where the door chooses statuses.
 
+use std::io::ErrorKind;
+
 use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -9,6 +11,7 @@ use tracing::error;
 
 use crate::server::auth::{AuthError, Denied};
 use crate::server::oci::ManifestError;
+use crate::server::store::Outage;
 use crate::server::{blobs, store};
 
 /// The result of every handler.
@@ -134,6 +137,29 @@ impl Error {
         }
     }
 
+    /// `UNAVAILABLE` is Docker's word (distribution's `errcode`); the specification has none for it.
+    fn outage(outage: Outage, cause: &store::Error) -> Self {
+        error!("The registry cannot answer: {cause}");
+        let status = match outage {
+            Outage::Away => StatusCode::SERVICE_UNAVAILABLE,
+            Outage::Full => StatusCode::INSUFFICIENT_STORAGE,
+        };
+        Self::new(status, "UNAVAILABLE", outage.message()).with_header(RETRY_AFTER, Outage::RETRY_AFTER.to_string())
+    }
+
+    /// A manifest that did not come whole.
+    pub(super) fn broken_off(cause: std::io::Error) -> Self {
+        let status =
+            if cause.kind() == ErrorKind::TimedOut { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };
+        Self { status, ..Self::manifest_invalid(format!("the manifest broke off: {cause}")) }
+    }
+
+    /// A sender of whom nothing was heard any more.
+    fn silent() -> Self {
+        let message = "nothing came any more: what had come is kept, GET the upload's address to learn where to go on";
+        Self { status: StatusCode::REQUEST_TIMEOUT, ..Self::upload_invalid(message) }
+    }
+
     fn internal(cause: &dyn std::fmt::Display) -> Self {
         error!("The registry cannot answer: {cause}");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the server failed; its log says why")
@@ -153,7 +179,10 @@ impl From<store::Error> for Error {
                 Self::manifest_blob_unknown(cause.to_string())
             }
             store::Error::Invalid { .. } => Self::manifest_invalid(cause.to_string()),
-            store::Error::Db(_) | store::Error::Json(_) => Self::internal(&cause),
+            store::Error::Db(_) | store::Error::Json(_) => match cause.outage() {
+                Some(outage) => Self::outage(outage, &cause),
+                None => Self::internal(&cause),
+            },
         }
     }
 }
@@ -165,10 +194,11 @@ impl From<blobs::Error> for Error {
             blobs::Error::DigestMismatch { .. } => Self::digest_invalid(cause.to_string()),
             blobs::Error::RangeNotSatisfiable { size } => Self::range(*size),
             blobs::Error::OffsetMismatch { expected } => Self::out_of_order(*expected),
+            blobs::Error::Body(broken) if broken.kind() == ErrorKind::TimedOut => Self::silent(),
             blobs::Error::Body(_) => Self::upload_invalid(cause.to_string()),
             blobs::Error::NoSpace => {
                 error!("The registry cannot store: {cause}");
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "UNKNOWN", cause.to_string())
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "UNAVAILABLE", cause.to_string())
             }
             blobs::Error::Io { .. } => Self::internal(&cause),
         }

@@ -1,6 +1,6 @@
 //! Manifests: what pushes end with and pulls begin with.
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, WARNING};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -12,13 +12,14 @@ use super::Registry;
 use super::blobs::{CONTENT_DIGEST, about, header, is_known, parse_digest};
 use super::enter::{Caller, Entered};
 use super::error::{Error, Result};
+use super::incoming::Sender;
 use super::token::pairs;
 use crate::model::{Digest, EventKind, Outcome, StoredManifest, Stream, TagName};
 use crate::server::auth::Right;
 use crate::server::blobs;
 use crate::server::hash::digest_like;
+use crate::server::oci::Manifest;
 use crate::server::oci::manifest::MAX_SIZE;
-use crate::server::oci::{Manifest, ManifestError};
 use crate::server::store::{Moved, Pulled, TagMove};
 
 /// `OCI-Subject`
@@ -103,7 +104,7 @@ pub(super) async fn put(
 ) -> Result<Response> {
     let entered = caller.enter(&registry, &project, &name, Right::Push).await?;
     let reference = Reference::parse(&reference)?;
-    let bytes = to_bytes(body, MAX_SIZE).await.map_err(|_| Error::from(ManifestError::TooLarge))?;
+    let bytes = Sender::new(body, registry.settings.upload_silence).manifest(MAX_SIZE).await?;
     let sent_as = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let mut manifest = Manifest::parse(sent_as, bytes)?;
     let is_by_tag = matches!(reference, Reference::Tag(_));

@@ -8,6 +8,7 @@ mod blobs;
 mod catalog;
 mod enter;
 mod error;
+mod incoming;
 mod manifests;
 mod mount;
 mod paging;

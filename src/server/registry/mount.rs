@@ -18,6 +18,9 @@ pub(super) async fn mount(
     digest: &Digest,
     from: Option<&str>,
 ) -> Result<bool> {
+    if !is_whole(registry, digest).await? {
+        return Ok(false);
+    }
     let Some(from) = from else { return mount_from_any(registry, entered, stream, digest).await };
     let Some((project, name)) = from.split_once('/') else { return Ok(false) };
     let Ok((project, name)) = repository(project, name) else { return Ok(false) };
@@ -26,6 +29,12 @@ pub(super) async fn mount(
     }
     let Some(source) = registry.store.find_stream(project.as_str(), name.as_str()).await? else { return Ok(false) };
     Ok(registry.store.mount_blob(&source.id, &stream.id, digest.as_str()).await?)
+}
+
+/// Whether the bytes are there that a mount would promise. Where they were lost, an upload brings them back.
+async fn is_whole(registry: &Registry, digest: &Digest) -> Result<bool> {
+    let Some(size) = registry.store.find_any_blob(digest.as_str()).await? else { return Ok(false) };
+    Ok(registry.blobs.size(digest).await?.and_then(|kept| i64::try_from(kept).ok()) == Some(size))
 }
 
 async fn mount_from_any(registry: &Registry, entered: &Entered, stream: &Stream, digest: &Digest) -> Result<bool> {

@@ -10,15 +10,12 @@
 //!
 //! Whose upload it is stands in the database, its bytes and its offset in the blob store.
 
-use std::io;
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 use tracing::info;
 
@@ -26,16 +23,15 @@ use super::Registry;
 use super::blobs::{CONTENT_DIGEST, header, parse_digest};
 use super::enter::{Caller, Entered};
 use super::error::{Error, Result};
+use super::incoming::Sender;
 use super::mount::mount;
 use crate::model::{Digest, Stream};
 use crate::server::auth::Right;
-use crate::server::blobs::{self, Incoming, UploadId};
+use crate::server::blobs::{self, UploadId};
 use crate::server::store;
 
 /// `Docker-Upload-UUID`
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
-/// A sender silent for so long has gone; what it sent stays.
-const SILENCE: Duration = Duration::from_secs(90);
 
 #[derive(Deserialize)]
 pub(super) struct Begin {
@@ -78,7 +74,10 @@ pub(super) async fn begin(
     registry.store.check_not_full(&stream.id).await?;
     let id = registry.store.begin_upload(&stream.id, &entered.actor()).await?;
     let upload = Upload { registry, entered, stream, id: id.parse()? };
-    upload.registry.blobs.begin(&upload.id).await?;
+    if let Err(cause) = upload.registry.blobs.begin(&upload.id).await {
+        upload.forget().await;
+        return Err(cause.into());
+    }
     match digest {
         Some(digest) => {
             if let Err(cause) = upload.append(&headers, body, Some(0)).await {
@@ -165,6 +164,15 @@ impl Upload {
 
     /// Appends a request's body, where `Content-Range` says or, without one, at the end.
     async fn append(&self, headers: &HeaderMap, body: Body, offset: Option<u64>) -> Result<u64> {
+        let sender = Sender::new(body, self.registry.settings.upload_silence);
+        let appended = self.append_from(&sender, headers, offset).await;
+        if appended.is_err() {
+            sender.hear_out().await;
+        }
+        appended
+    }
+
+    async fn append_from(&self, sender: &Sender, headers: &HeaderMap, offset: Option<u64>) -> Result<u64> {
         let length = number(headers, &CONTENT_LENGTH);
         let chunk =
             headers.get(CONTENT_RANGE).map(|value| parse_chunk(value.to_str().unwrap_or_default())).transpose()?;
@@ -181,20 +189,40 @@ impl Upload {
         if length == Some(0) && chunk.is_none() {
             return Ok(offset);
         }
-        let appended = self.registry.blobs.append(&self.id, offset, incoming(body)).await;
-        appended.map_err(|cause| match cause {
-            blobs::Error::OffsetMismatch { expected } => Error::out_of_order(expected)
-                .with_header(LOCATION, self.location())
-                .with_header(RANGE, shown_range(expected)),
-            other => other.into(),
-        })
+        let promised = chunk.map(|(first, last)| last - first + 1);
+        if let Some(bytes) = promised {
+            sender.expect(bytes);
+        }
+        let appended = match self.registry.blobs.append(&self.id, offset, sender.clone().boxed()).await {
+            Ok(appended) => appended,
+            Err(blobs::Error::OffsetMismatch { expected }) => {
+                let refusal = Error::out_of_order(expected).with_header(LOCATION, self.location());
+                return Err(refusal.with_header(RANGE, shown_range(expected)));
+            }
+            Err(cause) => return Err(self.give_up_if_full(cause).await.into()),
+        };
+        match promised {
+            Some(bytes) if appended - offset != bytes => {
+                let message = format!("Content-Range promises {bytes} bytes, and {} came", appended - offset);
+                Err(Error::size_invalid(message).with_header(RANGE, shown_range(appended)))
+            }
+            _ => Ok(appended),
+        }
+    }
+
+    /// A full disk is the last place for uploads that wait for more: their senders seldom come back, and never cancel.
+    async fn give_up_if_full(&self, cause: blobs::Error) -> blobs::Error {
+        if matches!(cause, blobs::Error::NoSpace) {
+            self.forget().await;
+        }
+        cause
     }
 
     async fn finish(&self, digest: &Digest) -> Result<Response> {
         self.check_room(digest).await?;
         let finished = self.registry.blobs.finish(&self.id, digest).await;
-        if matches!(finished, Err(blobs::Error::DigestMismatch { .. })) {
-            // The bytes are not what they should be, and no further ones make them so.
+        if matches!(finished, Err(blobs::Error::DigestMismatch { .. } | blobs::Error::NoSpace)) {
+            // The bytes are not what they should be, or cannot be kept, and no further ones change that.
             self.forget().await;
         }
         let size = i64::try_from(finished?).unwrap_or(i64::MAX);
@@ -272,18 +300,6 @@ fn is_algorithm(text: &str) -> bool {
 
 fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.parse().ok()
-}
-
-/// The body's bytes, ended when the sender falls silent.
-fn incoming(body: Body) -> Incoming {
-    let bytes = body.into_data_stream().map_err(io::Error::other).boxed();
-    let timed = stream::try_unfold(bytes, |mut bytes| async move {
-        match tokio::time::timeout(SILENCE, bytes.try_next()).await {
-            Ok(next) => Ok(next?.map(|next| (next, bytes))),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the sender fell silent")),
-        }
-    });
-    timed.boxed()
 }
 
 #[cfg(test)]

@@ -53,6 +53,24 @@ impl Store {
         Ok(rows.into_iter().map(|(digest,)| digest).collect())
     }
 
+    /// What cannot be pulled whole without the blob: tags and images as one pulls them, those of indexes too, in order.
+    pub async fn list_users_of_blob(&self, digest: &str) -> Result<Vec<String>> {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "with recursive hit (digest) as ( \
+               select digest from image_layers where layer_digest = $1 \
+               union select digest from images where config_digest = $1 \
+               union select c.digest from image_children c join hit on hit.digest = c.child_digest) \
+             select p.name || '/' || s.name || ':' || t.name as name from hit join tags t on t.digest = hit.digest \
+               join streams s on s.id = t.stream_id join projects p on p.id = s.project_id where t.deleted_at is null \
+             union select p.name || '/' || s.name || '@' || hit.digest from hit join repository_images r on r.digest = hit.digest \
+               join streams s on s.id = r.stream_id join projects p on p.id = s.project_id order by 1",
+        )
+        .bind(digest)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.into_iter().map(|(name,)| name).collect())
+    }
+
     /// Whether a repository or an image needs the blob.
     pub async fn is_blob_needed(&self, digest: &str) -> Result<bool> {
         let row: Option<(i64,)> = sqlx::query_as(

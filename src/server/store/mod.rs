@@ -24,6 +24,7 @@ mod manifests;
 mod members;
 mod moves;
 mod open;
+mod outage;
 mod overview;
 mod projects;
 mod propagation;
@@ -48,6 +49,7 @@ mod whole_streams;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Instant;
 
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -72,6 +74,7 @@ pub use manifests::{MANIFEST_PARTS, Referrer, TagMove};
 pub use members::Membership;
 pub use moves::{Move, Moved};
 pub use open::OpenError;
+pub use outage::Outage;
 pub use overview::{FailedBuild, HeldThing, RecentMove};
 pub use registry::{BlobSource, Upload};
 pub use rollback::{TagRollback, Undone};
@@ -90,8 +93,9 @@ pub struct Store {
     pool: AnyPool,
     wake: Wake,
     backend: Backend,
-    /// Queues this process's writers, so that they wait in order instead of polling SQLite's busy handler.
-    writer: Arc<Mutex<()>>,
+    /// Queues this process's writers, so that they wait in order instead of polling SQLite's busy handler. Holds when the last of them
+    /// found the database away.
+    writer: Arc<Mutex<Option<Instant>>>,
     /// Seals secrets at rest.
     key: Arc<chacha20poly1305::Key>,
     /// Names this process in leases.
@@ -163,22 +167,35 @@ pub struct WriteTx {
     wake: Wake,
     woken: BTreeSet<Controller>,
     changed: BTreeSet<String>,
-    _turn: OwnedMutexGuard<()>,
+    _turn: OwnedMutexGuard<Option<Instant>>,
 }
 
 impl Store {
     /// Begins a transaction that may read and then write: `BEGIN IMMEDIATE` on SQLite, a lock on `write_lock` on PostgreSQL.
     pub async fn write_tx(&self) -> Result<WriteTx> {
-        let turn = Arc::clone(&self.writer).lock_owned().await;
-        let tx = match self.backend {
-            Backend::Sqlite => self.pool.begin_with("begin immediate").await?,
+        let came = Instant::now();
+        let mut turn = Arc::clone(&self.writer).lock_owned().await;
+        // Whoever stood in line behind one that waited in vain has waited enough: all of them one after the other would be minutes.
+        if turn.is_some_and(|found_away| found_away > came) {
+            return Err(sqlx::Error::PoolTimedOut.into());
+        }
+        let tx = self.begin().await.inspect_err(|cause| {
+            if Outage::of(cause) == Some(Outage::Away) {
+                *turn = Some(Instant::now());
+            }
+        })?;
+        Ok(WriteTx { tx, wake: self.wake.clone(), woken: BTreeSet::new(), changed: BTreeSet::new(), _turn: turn })
+    }
+
+    async fn begin(&self) -> sqlx::Result<Transaction<'static, Any>> {
+        match self.backend {
+            Backend::Sqlite => self.pool.begin_with("begin immediate").await,
             Backend::Postgres => {
                 let mut tx = self.pool.begin().await?;
                 sqlx::query("lock table write_lock in exclusive mode").execute(&mut *tx).await?;
-                tx
+                Ok(tx)
             }
-        };
-        Ok(WriteTx { tx, wake: self.wake.clone(), woken: BTreeSet::new(), changed: BTreeSet::new(), _turn: turn })
+        }
     }
 
     /// The signals this store sends.

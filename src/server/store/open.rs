@@ -16,6 +16,8 @@ use crate::server::wake::Wake;
 
 /// How long a connection may take to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long a request may wait for a connection to a server that is away, before it is told so.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(4);
 
 /// Why the database cannot be used; the text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +59,12 @@ impl Store {
         }
         let pool = AnyPoolOptions::new()
             .max_connections(16)
-            .acquire_timeout(CONNECT_WITHIN)
+            .acquire_timeout(match backend {
+                Backend::Sqlite => CONNECT_WITHIN,
+                Backend::Postgres => ACQUIRE_WITHIN,
+            })
+            // On a full disk SQLite ends a transaction by itself; sqlx believes it open from then on and could begin none.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     if backend == Backend::Sqlite {
@@ -77,7 +84,7 @@ impl Store {
             .map_err(refused)?;
         sqlx::migrate!().run(&pool).await?;
         let key = Arc::new(load_or_make_key(key_file)?);
-        let store = Self { pool, wake, backend, writer: Arc::new(Mutex::new(())), key, owner: new_id().into() };
+        let store = Self { pool, wake, backend, writer: Arc::new(Mutex::new(None)), key, owner: new_id().into() };
         if backend == Backend::Postgres {
             store.compare_by_bytes().await.map_err(refused)?;
         }

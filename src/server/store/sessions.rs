@@ -8,7 +8,7 @@ use tower_sessions::SessionStore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{Error as SessionError, Result as SessionResult};
 
-use super::{Result, Store};
+use super::{Error, Result, Store};
 use crate::model::now;
 
 /// The `sessions` table as tower-sessions wants it.
@@ -95,6 +95,18 @@ fn key(id: &Id) -> String {
 
 fn failed(cause: impl fmt::Display) -> SessionError {
     SessionError::Backend(cause.to_string())
+}
+
+/// tower-sessions hands on what the database said as text only.
+impl From<tower_sessions::session::Error> for Error {
+    fn from(cause: tower_sessions::session::Error) -> Self {
+        match cause {
+            tower_sessions::session::Error::Store(SessionError::Backend(text)) => {
+                Self::Db(sqlx::Error::Io(std::io::Error::other(text)))
+            }
+            other => Self::Conflict(format!("the session cannot be read or kept: {other}")),
+        }
+    }
 }
 
 #[cfg(test)]

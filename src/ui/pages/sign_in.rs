@@ -79,7 +79,10 @@ async fn post_login(State(state): State<UiState>, session: Session, cx: Cx, fiel
 fn refusal(error: &AuthError) -> UiError {
     match error {
         AuthError::Limited { .. } => UiError::TooMany(error.to_string()),
-        AuthError::Store(cause) => UiError::Internal(cause.to_string()),
+        AuthError::Store(cause) => match cause.outage() {
+            Some(outage) => UiError::Outage(outage),
+            None => UiError::Internal(cause.to_string()),
+        },
         AuthError::Missing | AuthError::Wrong => UiError::field("user", "The user name or the password is wrong"),
     }
 }

@@ -62,6 +62,7 @@ impl Door {
         let settings = Settings {
             public_url: format!("http://{address}"),
             import_interval: Duration::from_secs(900),
+            upload_silence: Duration::from_secs(60),
             build_concurrency: 1,
         };
         let state = AppState {

@@ -2,7 +2,7 @@
 
 mod crash;
 mod import;
-mod load;
+pub mod load;
 mod machine;
 
 use weir::model::{BuildConfigSpec, Source};
@@ -10,7 +10,7 @@ use weir::server::builder::dockerfile;
 use weir::server::store::ConfigFields;
 
 /// A build config of nothing but a Dockerfile, which makes the stream of its own name. It builds when an image it takes in moves.
-fn inline_config(project: &str, name: &str, text: &str) -> ConfigFields {
+pub fn inline_config(project: &str, name: &str, text: &str) -> ConfigFields {
     let source = Source { dockerfile: Some(text.to_owned()), ..Source::default() };
     let spec = BuildConfigSpec::new(source, name.parse().expect("a name"), "latest".parse().expect("a name"));
     let inputs = dockerfile::known_inputs(&spec, project, &[]).expect("a Dockerfile");

@@ -1,12 +1,17 @@
 //! The program itself, as an operator runs it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How much of the log is kept.
+const LOG_LINES: usize = 200;
 
 /// How a command ended.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ fn command<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
 pub struct RunningWeir {
     child: Child,
     lines: Receiver<String>,
+    log: Arc<Mutex<VecDeque<String>>>,
+    logging: Option<JoinHandle<()>>,
     /// Where it says it is.
     pub url: String,
     /// What it printed before it was ready.
@@ -59,9 +66,41 @@ impl RunningWeir {
                 }
             }
         });
-        let mut weir = Self { child, lines, url: String::new(), greeting: Vec::new() };
+        let log: Arc<Mutex<VecDeque<String>>> = Arc::default();
+        let stderr = child.stderr.take().expect("its standard error");
+        let kept = Arc::clone(&log);
+        // Read to its end: a full pipe would stop the server in the middle of a sentence.
+        let logging = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut kept = kept.lock().expect("the log");
+                if kept.len() == LOG_LINES {
+                    kept.pop_front();
+                }
+                kept.push_back(line);
+            }
+        });
+        let mut weir = Self { child, lines, log, logging: Some(logging), url: String::new(), greeting: Vec::new() };
         weir.wait_until_ready();
         weir
+    }
+
+    /// Its number among the machine's processes.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The last lines of its log.
+    pub fn log_end(&self) -> String {
+        let log = self.log.lock().expect("the log");
+        log.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// A number of `/proc/<id>/status`, for instance `Threads`, or `VmHWM` in kB.
+    pub fn status(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.unwrap_or_else(|| panic!("no {name} in {status}"))
     }
 
     fn wait_until_ready(&mut self) {
@@ -81,11 +120,10 @@ impl RunningWeir {
     }
 
     fn errors(&mut self) -> String {
-        let mut text = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            let _ = stderr.read_to_string(&mut text);
+        if let Some(logging) = self.logging.take() {
+            let _ = logging.join();
         }
-        text
+        self.log_end()
     }
 
     /// Asks it to stop as an init system does; gives its exit code and how long it took.

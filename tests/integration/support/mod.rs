@@ -4,8 +4,10 @@
 //! The database is SQLite, or PostgreSQL when `WEIR_TEST_POSTGRES_URL` names a server (`tools/test-postgres`).
 
 mod binary;
+mod cable;
 mod client;
 mod settle;
+mod tmpfs;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +29,9 @@ use weir::server::state::AppState;
 use weir::server::store::{NewToken, Store};
 
 pub use binary::{Finished, RunningWeir, run_weir};
+pub use cable::Cable;
 pub use client::Client;
+pub use tmpfs::Tmpfs;
 
 /// Password of `admin` in every test.
 pub const ADMIN_PASSWORD: &str = "correct horse battery staple";
