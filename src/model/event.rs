@@ -76,8 +76,19 @@ text_enum! {
         Held = "held",
         /// The digest is rejected on this tag.
         Rejected = "rejected",
+        /// The tag is immutable and points to another image.
+        Immutable = "immutable",
+        /// The stream does not let an artifact take an image's tag, or the other way round.
+        OtherKind = "other-kind",
         /// The tag was deleted; its history stays.
         Deleted = "deleted",
+    }
+}
+
+impl Outcome {
+    /// Whether whoever pushed is refused, rather than told that the tag stays while the image is kept.
+    pub fn refuses_pushes(self) -> bool {
+        matches!(self, Self::Immutable | Self::OtherKind)
     }
 }
 

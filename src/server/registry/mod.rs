@@ -6,11 +6,13 @@
 
 mod blobs;
 mod catalog;
+mod conditions;
 mod enter;
 mod error;
 mod manifests;
 mod mount;
 mod paging;
+mod past;
 mod referrers;
 mod tags;
 mod token;

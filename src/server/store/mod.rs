@@ -24,10 +24,12 @@ mod members;
 mod moves;
 mod open;
 mod overview;
+mod past;
 mod projects;
 mod propagation;
 mod pull_tokens;
 mod registry;
+mod restore;
 mod rollback;
 mod rollouts;
 mod seal;
@@ -35,6 +37,7 @@ mod secrets;
 mod serving;
 mod sessions;
 mod streams;
+mod tag_rules;
 mod tags;
 #[cfg(test)]
 pub(in crate::server) mod testing;
@@ -64,16 +67,19 @@ pub use configs::ConfigFields;
 pub use imports::{CheckEnd, DueImport};
 pub use ledger::{Entry, LedgerFault};
 pub use lookup::{Found, ImageTag, LedgerFilter, StreamUser};
-pub use manifests::{MANIFEST_PARTS, Referrer, TagMove};
+pub use manifests::{Expected, MANIFEST_PARTS, Referrer, TAG_PRECONDITION, TagMove};
 pub use members::Membership;
 pub use moves::{Move, Moved};
 pub use open::OpenError;
 pub use overview::{FailedBuild, HeldThing, RecentMove};
+pub use past::Past;
 pub use registry::{BlobSource, Upload};
+pub use restore::DeletedTag;
 pub use rollback::{TagRollback, Undone};
 pub use secrets::{RegistryCredentials, SecretData};
 pub use sessions::Sessions;
 pub use streams::StreamFields;
+pub use tag_rules::{ImmutableTags, TagRules};
 pub use tags::{TagSet, TagSpec};
 pub use tokens::{NewToken, looks_like_token};
 pub use whole_streams::WantedTag;
@@ -212,6 +218,11 @@ impl WriteTx {
     /// Tells open pages of the project once this commits. [`WriteTx::record`] does so by itself.
     pub fn touch(&mut self, project: &str) {
         self.changed.insert(project.to_owned());
+    }
+
+    /// Leaves everything as it was. Dropping does so, too, at some later time.
+    pub(in crate::server::store) async fn abandon(self) -> Result<()> {
+        Ok(self.tx.rollback().await?)
     }
 
     /// Makes it last, then wakes whom it concerns.

@@ -19,6 +19,8 @@ pub struct RowPlace {
     pub rejected: Vec<String>,
     /// The reader may roll back.
     pub can_edit: bool,
+    /// Going back takes more than one click: an admin, and a reason.
+    pub asks_first: bool,
     /// Rows name their tag.
     pub with_tag: bool,
 }
@@ -56,6 +58,8 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
     let state = match event.outcome {
         Outcome::Held => Some((Tone::Held, "Held back")),
         Outcome::Rejected => Some((Tone::Muted, "Skipped: rejected")),
+        Outcome::Immutable => Some((Tone::Muted, "Refused: immutable")),
+        Outcome::OtherKind => Some((Tone::Muted, "Refused: other kind")),
         Outcome::Deleted => Some((Tone::Muted, "Tag deleted")),
         Outcome::Moved if current => Some((Tone::Ok, "Current")),
         Outcome::Moved if rejected => Some((Tone::Muted, "Rejected")),
@@ -148,8 +152,10 @@ fn actions(place: &RowPlace, tag_path: &str, event: &TagEvent) -> AnyView {
             ("to", event.sequence.to_string()),
             ("seen", place.current.map(|seen| seen.to_string()).unwrap_or_default()),
         ];
+        let click = (!place.asks_first)
+            .then(|| view! { <Act action=format!("{tag_path}/rollback") label="Roll back" fields on=here.clone() /> });
         view! {
-            <Act action=format!("{tag_path}/rollback") label="Roll back" fields on=here.clone() />
+            {click}
             <a class="btn btn-small btn-quiet" href=format!("{tag_path}/rollback?to={}", event.sequence)>
                 "Roll back…"
                 <span class="visually-hidden">{format!(" {here}, after a look")}</span>

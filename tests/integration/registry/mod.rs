@@ -7,6 +7,8 @@ mod conformance;
 mod deletes;
 mod door;
 mod errors;
+mod past;
 mod pushes;
 mod serving;
+mod tag_rules;
 mod uploads;

@@ -5,4 +5,5 @@ mod pages;
 mod rollback;
 mod sample;
 mod sign_in;
+mod tag_rules;
 mod work;
