@@ -27,7 +27,7 @@ pub use build_config::{
 };
 pub use digest::{Digest, DigestError};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
-pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest};
+pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest, is_artifact};
 pub use image_config::{ContainerConfig, HistoryStep, ImageConfig, RootFs};
 pub use name::{AppName, NameError, ProjectName, StreamName, TagName};
 pub use past::{PastTag, PastTagError};

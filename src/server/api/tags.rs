@@ -87,7 +87,14 @@ pub async fn roll_back(
     caller.may(&door, "update", &IMAGE_STREAM_TAGS, &project, &title(&stream, &name)).await?;
     let tag = door.store.tag(&project, &stream, &name).await?;
     let (asked, warnings) = body.read(read_rollback).map_err(|status| about(status, &tag))?;
+    let is_admin = caller.is_admin(&door, &project).await?;
     if dry_run {
+        if ImmutableTags::read(&tag.immutable_tags)?.covers(&tag.name) && !(is_admin && asked.reason.is_some()) {
+            return Err(Status::conflict(format!(
+                "{} is immutable: only a project admin may move it, with a reason",
+                tag.title()
+            )));
+        }
         let to = door.store.find_event(asked.to).await?.filter(|event| event.tag_id == tag.id);
         let digest = to.and_then(|event| event.digest).ok_or_else(|| {
             Status::conflict(format!("{} is no row of the history of {} with an image", asked.to, tag.title()))
@@ -103,7 +110,7 @@ pub async fn roll_back(
         reject: asked.reject,
     };
     let (store, actor) = (&door.store, caller.actor());
-    let moved = match caller.is_admin(&door, &project).await? {
+    let moved = match is_admin {
         true => store.roll_back_tag_as_admin(&project, &stream, &name, &rollback, &actor).await,
         false => store.roll_back_tag(&project, &stream, &name, &rollback, &actor).await,
     };

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     fn expected(headers: &[(HeaderName, &'static str)]) -> Option<Expected> {
-        let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        let headers = headers.iter().map(|&(ref name, value)| (name.clone(), HeaderValue::from_static(value)));
         read(&HeaderMap::from_iter(headers)).ok()
     }
 

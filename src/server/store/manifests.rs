@@ -1,5 +1,6 @@
 //! Manifests of repositories: how they are found, and stored with the tags they are for.
 
+use super::expected::Expected;
 use super::moves::{Move, Moved};
 use super::tag_rules::refusal;
 use super::{Entry, Error, Result, Store, WriteTx};
@@ -9,21 +10,6 @@ use crate::model::{
 
 /// The field of [`Error::Invalid`] when a manifest names what its repository does not have; the message lists it.
 pub const MANIFEST_PARTS: &str = "manifest.parts";
-
-/// The field of [`Error::Invalid`] when a tag is not where a conditional push expects it.
-pub const TAG_PRECONDITION: &str = "tag.precondition";
-
-/// Where a push expects its tags to point when it comes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expected {
-    Anywhere,
-    /// To no image: there is no such tag yet, or it was deleted.
-    Nowhere,
-    /// To some image.
-    Somewhere,
-    /// To one of these digests.
-    OneOf(Vec<String>),
-}
 
 /// A tag that a push or an import wants to move.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +74,7 @@ impl Store {
         self.put_manifest_if(stream, image, to, &Expected::Anywhere, actor).await
     }
 
-    /// [`Store::put_manifest`], unless a tag is not where it is expected: that is refused with [`TAG_PRECONDITION`]. A push to a tag that
+    /// [`Store::put_manifest`], unless a tag is not where it is expected: that is refused with [`super::TAG_PRECONDITION`]. A push to a tag that
     /// the stream's rules keep where it is stores nothing and moves nothing, but stands in that tag's history.
     pub async fn put_manifest_if(
         &self,
@@ -237,32 +223,6 @@ impl WriteTx {
             Some(outcome) => self.write_move(&tag, &movement, outcome).await,
             None => self.move_tag(&tag, &movement).await,
         }
-    }
-
-    async fn check_expected(&mut self, stream_id: &str, tag: &TagName, expected: &Expected) -> Result<()> {
-        if *expected == Expected::Anywhere {
-            return Ok(());
-        }
-        let found: Option<(Option<String>,)> =
-            sqlx::query_as("select digest from tags where stream_id = $1 and name = $2 and deleted_at is null")
-                .bind(stream_id)
-                .bind(tag.as_str())
-                .fetch_optional(&mut **self)
-                .await?;
-        let digest = found.and_then(|(digest,)| digest);
-        let as_expected = match (expected, &digest) {
-            (Expected::Anywhere, _) | (Expected::Nowhere, None) | (Expected::Somewhere, Some(_)) => true,
-            (Expected::OneOf(digests), Some(digest)) => digests.contains(digest),
-            _ => false,
-        };
-        if as_expected {
-            return Ok(());
-        }
-        let points = digest.map_or_else(|| "has no image".to_owned(), |digest| format!("points to {digest}"));
-        Err(Error::invalid(
-            TAG_PRECONDITION,
-            format!("the tag {tag} {points}, which is not what this push is meant for"),
-        ))
     }
 
     /// Images are immutable: one that is there already stays as it is.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::tag_rules::immutable_by;
+use super::tag_rules::is_immutable;
 use super::tags::select_tag;
 use super::{Entry, Result, WriteTx, new_id};
 use crate::model::{Actor, EventKind, Outcome, Tag, now};
@@ -145,7 +145,7 @@ impl WriteTx {
     }
 
     async fn outcome_of(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<Outcome> {
-        if !movement.overrule && immutable_by(tag)?.is_some() {
+        if !movement.overrule && is_immutable(tag)? {
             return Ok(Outcome::Immutable);
         }
         if !movement.kind.is_automatic() {

@@ -71,8 +71,8 @@ mod tests {
 
     /// Milliseconds between two rows: some minutes have three of them.
     const STEP: i64 = 20_000;
-    /// When the first row is from: 2026-01-01T00:00:00Z.
-    const BEGIN: i64 = 1_767_225_600_000;
+    /// When the first row is from: 2020-01-01T00:00:00Z.
+    const BEGIN: i64 = 1_577_836_800_000;
     const TAGS: usize = 10;
     const IMAGES: usize = 30;
 
@@ -123,7 +123,7 @@ mod tests {
     }
 
     /// What the model says of a tag at the end of a minute.
-    fn expected(model: &Model, which: usize, end: i64) -> Past {
+    fn expected(model: &[(usize, Option<usize>)], which: usize, end: i64) -> Past {
         let before = usize::try_from((end - BEGIN + STEP - 1) / STEP).unwrap_or(0).min(model.len());
         match model[..before].iter().rev().find(|(tag, _)| *tag == which) {
             None => Past::Nothing,
@@ -180,7 +180,7 @@ mod tests {
                 store.put_manifest(&stream, &image, Some(to), &actor).await.unwrap();
             }
             let mut tx = store.write_tx().await.unwrap();
-            for (number, at) in [(1, BEGIN + 600_000), (2, BEGIN + 300_000)] {
+            for (number, at) in [(1_i64, BEGIN + 600_000), (2, BEGIN + 300_000)] {
                 let set = sqlx::query("update tag_events set at = $2 where number = $1").bind(number).bind(at);
                 set.execute(&mut *tx).await.unwrap();
             }

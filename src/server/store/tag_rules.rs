@@ -4,7 +4,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use super::moves::Move;
 use super::{Entry, Error, Result, Store, WriteTx, check_version};
-use crate::model::{Actor, Outcome, Stream, Tag};
+use crate::model::{Actor, Outcome, Stream, Tag, is_artifact};
 
 /// The most patterns a stream may have, and the most characters of one: no tag's name is longer.
 const MAX_PATTERNS: usize = 32;
@@ -143,6 +143,9 @@ impl WriteTx {
     /// Refuses to delete a stream while some of its tags are immutable: with it they would go without anybody having the right to that.
     pub(super) async fn check_no_immutable(&mut self, stream: &Stream) -> Result<()> {
         let immutable = ImmutableTags::read(&stream.immutable_tags)?;
+        if immutable.0.is_empty() {
+            return Ok(());
+        }
         let names: Vec<(String,)> = sqlx::query_as(
             "select name from tags where stream_id = $1 and deleted_at is null and digest is not null order by name",
         )
@@ -159,12 +162,12 @@ impl WriteTx {
     }
 }
 
-/// The pattern for which a tag may not move any more, if there is one: it points to an image and its name matches.
-pub(super) fn immutable_by(tag: &Tag) -> Result<Option<String>> {
+/// Whether a tag may not move any more: its name matches, and it points to an image.
+pub(super) fn is_immutable(tag: &Tag) -> Result<bool> {
     if tag.digest.is_none() || tag.deleted_at.is_some() {
-        return Ok(None);
+        return Ok(false);
     }
-    Ok(ImmutableTags::read(&tag.immutable_tags)?.pattern_for(&tag.name).map(str::to_owned))
+    Ok(ImmutableTags::read(&tag.immutable_tags)?.covers(&tag.name))
 }
 
 /// What whoever is refused is told.
@@ -178,14 +181,6 @@ pub(super) fn refusal(name: &str, outcome: Outcome) -> Error {
             "{name} is immutable and stays where it is: take another tag, or let a project admin move it, with a reason"
         ),
     })
-}
-
-/// Container images have the type of their configuration, their indexes have none.
-fn is_artifact(artifact_type: Option<&str>) -> bool {
-    !matches!(
-        artifact_type,
-        None | Some("application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json")
-    )
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::model::{
     Actor, EventKind, Hold, Outcome, RejectedDigest, SourceKind, Stream, StreamName, Tag, TagEvent, TagName, now,
 };
 use crate::server::store::moves::Move;
-use crate::server::store::tag_rules::{immutable_by, refusal};
+use crate::server::store::tag_rules::{is_immutable, refusal};
 use crate::server::wake::Controller;
 
 macro_rules! select_tag {
@@ -28,11 +28,12 @@ macro_rules! select_event {
             "select e.sequence, e.number, e.tag_id, s.name as stream, t.name as tag, e.outcome, e.digest, e.reference, e.from_digest, \
              e.generation, e.kind, e.actor_kind, e.actor, e.reason, e.cause, e.cascade_id, k.number as cascade_number, e.build_id, \
              case when b.id is null then null else c.name || '-' || cast(b.number as text) end as build, e.to_sequence, \
-             g.number as to_number, i.size, e.at \
+             g.number as to_number, i.size, i.artifact_type, case when f.digest is null then 0 else 1 end as from_known, \
+             f.artifact_type as from_artifact_type, e.at \
              from tag_events e join tags t on t.id = e.tag_id join streams s on s.id = t.stream_id \
              left join cascades k on k.id = e.cascade_id left join builds b on b.id = e.build_id \
              left join build_configs c on c.id = b.config_id left join tag_events g on g.sequence = e.to_sequence \
-             left join images i on i.digest = e.digest ",
+             left join images i on i.digest = e.digest left join images f on f.digest = e.from_digest ",
             $rest
         )
     };
@@ -443,7 +444,7 @@ impl WriteTx {
     }
 
     pub(super) async fn delete_tag(&mut self, tag: &Tag, actor: &Actor) -> Result<()> {
-        if immutable_by(tag)?.is_some() {
+        if is_immutable(tag)? {
             return Err(Error::Conflict(format!(
                 "{} is immutable: only a project admin may delete it, in the console or by REST",
                 tag.title()

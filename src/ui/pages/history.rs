@@ -87,6 +87,7 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
             </td>
             <td data-label="Image">
                 <span class="cluster gap-x-2 gap-y-0">{image} {state}</span>
+                {event.kind_change().map(|words| view! { <span class="cell-sub">{words}</span> })}
             </td>
             <td data-label="How">{how(place, &event)}</td>
             <td data-label="Why">{why(place, &event)}</td>

@@ -411,7 +411,7 @@ pub async fn settings_page(cx: Cx) -> PageResult {
         {super::tag_rules::card(&project, &stream)?}
         <form class="card stack content-narrow" method="post" action=format!("{path}/delete")>
             <h2>"Delete this stream"</h2>
-            <p>"Its tags and their history go with it. Images stay until nothing needs them. It is refused while a build puts its image here or an app runs one of its tags."</p>
+            <p>"Its tags and their history go with it. Images stay until nothing needs them. It is refused while a build puts its image here, an app runs one of its tags, or one is immutable."</p>
             <TextField name="confirm" label=format!("Type {} to confirm", stream.name) autocomplete="off" />
             <div class="form-actions">
                 <button class="btn btn-danger">"Delete stream"</button>

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use weir::model::Role;
 
-use super::{Rest, digest, images, own};
+use super::{Rest, builds, digest, images, own};
 use crate::support::Client;
 
 /// The rules' path of stream `base`.
@@ -69,6 +69,7 @@ async fn an_immutable_tag_obeys_admins_alone() {
     assert_eq!(rest.ada.get_json(&tag).await["immutable"], true);
     let history = rest.ada.get_json(&format!("{tag}/history")).await;
     let body = json!({"to": history["items"][1]["sequence"], "reason": "it is broken"});
+    rest.post(StatusCode::CONFLICT, &format!("{tag}/rollback?dry_run=1"), &body).await;
     let refused = rest.post(StatusCode::CONFLICT, &format!("{tag}/rollback"), &body).await;
     assert!(refused["message"].as_str().unwrap().contains("base:v1 is immutable"), "{refused}");
     let path = images("imagestreamtags/base:v1");
@@ -80,6 +81,8 @@ async fn an_immutable_tag_obeys_admins_alone() {
 
     let without = json!({"to": body["to"]});
     boss.post_json(&format!("{tag}/rollback"), &without, StatusCode::CONFLICT).await;
+    boss.post_json(&format!("{tag}/rollback?dry_run=1"), &without, StatusCode::CONFLICT).await;
+    boss.post_json(&format!("{tag}/rollback?dry_run=1"), &body, StatusCode::OK).await;
     let row = boss.post_json(&format!("{tag}/rollback"), &body, StatusCode::OK).await;
     assert_eq!(
         (&row["digest"], &row["reason"], &row["actor"]),
@@ -87,6 +90,40 @@ async fn an_immutable_tag_obeys_admins_alone() {
     );
     let gone = boss.request(Method::DELETE, &path).send().await.expect("an answer");
     assert_eq!(gone.status(), StatusCode::OK);
+}
+
+/// The build's image comes through the registry's door like any other push: what is refused there ends the build, with the words.
+#[tokio::test]
+async fn a_build_into_an_immutable_tag_fails_and_says_why() {
+    let (rest, boss) = start().await;
+    let config = json!({
+        "metadata": {"name": "app"},
+        "spec": {
+            "source": {"type": "Dockerfile", "dockerfile": "FROM scratch\nENV A=b\n"},
+            "strategy": {"type": "Docker", "dockerStrategy": {}},
+            "output": {"to": {"kind": "ImageStreamTag", "name": "app:v1"}},
+            "triggers": [],
+        },
+    });
+    let path = builds("buildconfigs/app/instantiate");
+    rest.post(StatusCode::CREATED, &builds("buildconfigs"), &config).await;
+    let answer =
+        boss.request(Method::PUT, &own("streams/app/tag-rules")).json(&json!({"immutable": ["v1"]})).send().await;
+    assert_eq!(answer.expect("an answer").status(), StatusCode::OK);
+    for (build, phase) in [("app-1", "Complete"), ("app-2", "Failed")] {
+        rest.post(StatusCode::CREATED, &path, &json!({"metadata": {"name": "app"}})).await;
+        rest.weir.settle().await;
+        let ended = rest.ada.get_json(&builds(&format!("builds/{build}"))).await;
+        assert_eq!(ended["status"]["phase"], phase, "{:#}", ended["status"]);
+        let message = ended["status"]["message"].as_str().unwrap_or_default();
+        assert_eq!(message.contains("app:v1 is immutable"), phase == "Failed", "{message}");
+    }
+    let history = rest.ada.get_json(&own("streams/app/tags/v1/history")).await;
+    let rows = history["items"].as_array().unwrap();
+    let told: Vec<_> =
+        rows.iter().map(|row| (row["kind"].as_str(), row["outcome"].as_str(), row["build"].as_str())).collect();
+    let expected = [("immutable", "app-2"), ("moved", "app-1")];
+    assert_eq!(told, expected.map(|(outcome, build)| (Some("build"), Some(outcome), Some(build))));
 }
 
 #[tokio::test]

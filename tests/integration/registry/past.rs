@@ -6,8 +6,8 @@ use weir::model::rfc3339;
 use super::door::{Door, header, refused};
 use crate::upstreams::images::{OCI_MANIFEST, TestImage};
 
-/// 2026-11-01T14:00:00Z
-const TWO_O_CLOCK: i64 = 1_793_541_600_000;
+/// 2025-11-01T14:00:00Z
+const TWO_O_CLOCK: i64 = 1_762_005_600_000;
 const MINUTE: i64 = 60_000;
 
 /// Says when the rows of a tag's history are from, oldest first, in milliseconds after two o'clock.
@@ -46,7 +46,7 @@ async fn a_tag_is_pulled_as_it_was() {
     // Moved at 14:00:00, 14:05:30 and 14:05:59.999, deleted at 14:10:00, moved again at 14:20:00.
     let times = [0, 5 * MINUTE + 30_000, 6 * MINUTE - 1, 10 * MINUTE, 20 * MINUTE];
     set_times(&door, "latest", &times).await;
-    assert_eq!(at("latest", 5), "demo/app/manifests/latest--asof-20261101T1405Z");
+    assert_eq!(at("latest", 5), "demo/app/manifests/latest--asof-20251101T1405Z");
     for (minute, image) in [(0, &one), (4, &one), (5, &one), (6, &one), (9, &one), (20, &three), (600, &three)] {
         let path = at("latest", minute);
         let (head, get) = (door.head(&path).await, door.get(&path).await);

@@ -179,6 +179,9 @@ async fn charts_and_images_do_not_take_each_others_tags() {
     let rules = TagRules { immutable: Vec::new(), kind_changes: true };
     door.store.set_tag_rules("demo", "app", &rules, None, &door.actor).await.expect("the rules");
     assert_eq!(door.push("demo/app", "1.0", &chart("one")).await.status(), 201);
+    let told: Vec<_> = door.history("app", "1.0").await.iter().map(TagEvent::kind_change).collect();
+    let artifact = Some("an artifact in place of an image");
+    assert_eq!(told, [artifact, artifact, None], "what was refused, and what was not, in words");
 }
 
 #[tokio::test]
