@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::image::is_artifact;
 use super::text_enum::text_enum;
 
 text_enum! {
@@ -76,8 +77,19 @@ text_enum! {
         Held = "held",
         /// The digest is rejected on this tag.
         Rejected = "rejected",
+        /// The tag is immutable and points to another image.
+        Immutable = "immutable",
+        /// The stream does not let an artifact take an image's tag, or the other way round.
+        OtherKind = "other-kind",
         /// The tag was deleted; its history stays.
         Deleted = "deleted",
+    }
+}
+
+impl Outcome {
+    /// Whether whoever pushed is refused, rather than told that the tag stays while the image is kept.
+    pub fn refuses_pushes(self) -> bool {
+        matches!(self, Self::Immutable | Self::OtherKind)
     }
 }
 
@@ -115,8 +127,27 @@ pub struct TagEvent {
     pub to_number: Option<i64>,
     /// Size of the image in bytes, when it is known here.
     pub size: Option<i64>,
+    /// The type of the image, when it is known here.
+    pub artifact_type: Option<String>,
+    /// 1 when what it pointed to before is known here, too.
+    pub from_known: i64,
+    /// The type of that.
+    pub from_artifact_type: Option<String>,
     /// Milliseconds since the epoch.
     pub at: i64,
+}
+
+impl TagEvent {
+    /// What the tag would have become, when that is not what it was: an artifact instead of an image, or an image instead of an artifact.
+    pub fn kind_change(&self) -> Option<&'static str> {
+        let was = is_artifact(self.from_artifact_type.as_deref());
+        let is = is_artifact(self.artifact_type.as_deref());
+        match (self.from_known, self.size, was, is) {
+            (1, Some(_), false, true) => Some("an artifact in place of an image"),
+            (1, Some(_), true, false) => Some("an image in place of an artifact"),
+            _ => None,
+        }
+    }
 }
 
 /// One row of the ledger.

@@ -73,3 +73,12 @@ pub struct StoredManifest {
     pub media_type: String,
     pub manifest: String,
 }
+
+/// Whether a manifest of this type is an artifact, such as a chart. Container images have the type of their configuration, their indexes have
+/// none.
+pub fn is_artifact(artifact_type: Option<&str>) -> bool {
+    !matches!(
+        artifact_type,
+        None | Some("application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json")
+    )
+}

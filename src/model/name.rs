@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::PastTag;
+
 /// Why a name was refused; the text tells what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -28,6 +30,10 @@ pub enum NameError {
         "invalid tag \"{0}\" format, tags must start with an alphanumeric character followed by alphanumeric, '.' or '-' characters, and have a maximum of 128 characters"
     )]
     Tag(String),
+    #[error(
+        "the tag name \"{0}\" cannot be given: names with \"--asof-\" pull a tag as it was, as in latest--asof-20261101T1403Z; choose another name"
+    )]
+    PastTag(String),
 }
 
 macro_rules! name_type {
@@ -98,7 +104,7 @@ name_type!(
     check_stream
 );
 name_type!(
-    /// A tag's name, `[\w][\w.-]{0,127}` (OCI distribution-spec, "Pulling manifests").
+    /// A tag's name, `[\w][\w.-]{0,127}` (OCI distribution-spec, "Pulling manifests"), but for names that pull a tag as it was.
     TagName,
     check_tag
 );
@@ -140,12 +146,19 @@ fn check_stream(text: &str) -> Result<(), NameError> {
 }
 
 fn check_tag(text: &str) -> Result<(), NameError> {
+    if !is_tag(text) {
+        return Err(NameError::Tag(text.to_owned()));
+    }
+    if PastTag::is_meant(text) { Err(NameError::PastTag(text.to_owned())) } else { Ok(()) }
+}
+
+/// Whether a text has the form of a tag: one of another registry may be named as ours may not.
+pub(super) fn is_tag(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let bytes = text.as_bytes();
-    let well_formed = (1..=128).contains(&bytes.len())
+    (1..=128).contains(&bytes.len())
         && word(bytes[0])
-        && bytes.iter().copied().all(|b| word(b) || b == b'.' || b == b'-');
-    if well_formed { Ok(()) } else { Err(NameError::Tag(text.to_owned())) }
+        && bytes.iter().copied().all(|b| word(b) || b == b'.' || b == b'-')
 }
 
 #[cfg(test)]
@@ -172,6 +185,9 @@ mod tests {
         for bad in ["", ".a", "-a", "a+b", "a/b", &"a".repeat(129)] {
             assert!(bad.parse::<TagName>().is_err(), "{bad}");
         }
+        let past = "latest--asof-20261101T1403Z";
+        assert_eq!(past.parse::<TagName>(), Err(NameError::PastTag(past.to_owned())));
+        assert!(is_tag(past), "another registry's tag may be named so");
     }
 
     #[test]

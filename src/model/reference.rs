@@ -306,7 +306,7 @@ fn is_domain(text: &str) -> bool {
 
 /// `[\w][\w.-]{0,127}`
 fn is_tag(text: &str) -> bool {
-    text.parse::<super::TagName>().is_ok()
+    super::name::is_tag(text)
 }
 
 /// `[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}`

@@ -33,6 +33,10 @@ pub struct Stream {
     pub annotations: String,
     /// 1 when short names of workloads may mean this stream (`lookupPolicy.local`).
     pub local_lookup: i64,
+    /// JSON list of globs: tags so named stay where they point once they have an image.
+    pub immutable_tags: String,
+    /// 1 when a push may put an artifact on an image's tag, or the other way round.
+    pub kind_changes: i64,
     pub generation: i64,
     pub created_at: i64,
     pub created_by: String,
@@ -92,6 +96,10 @@ pub struct Tag {
     pub moved_at: Option<i64>,
     pub created_at: i64,
     pub deleted_at: Option<i64>,
+    /// The stream's, as in [`Stream`].
+    pub immutable_tags: String,
+    /// The stream's, as in [`Stream`].
+    pub kind_changes: i64,
 }
 
 impl Tag {

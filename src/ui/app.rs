@@ -59,6 +59,7 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/p/:project/streams/new") view=|| page(pages::streams_new::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream") view=|| page(pages::stream::tags_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/tags") view=|| page(pages::stream::tags_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/deleted-tags") view=|| page(pages::tags_deleted::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/history") view=|| page(pages::stream::history_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/imports") view=|| page(pages::stream::imports_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/used-by") view=|| page(pages::stream::used_by_page) ssr=SsrMode::Async />

@@ -39,6 +39,8 @@ pub fn router(app: AppState) -> Router {
         .merge(pages::tag_users::router())
         .merge(pages::tag_add::router())
         .merge(pages::tag_rollback::router())
+        .merge(pages::tag_rules::router())
+        .merge(pages::tags_deleted::router())
         .merge(pages::tokens::router())
         .route("/events", get(live::events))
         .fallback(not_found)

@@ -9,6 +9,7 @@ mod apps;
 mod cascades;
 mod plans;
 mod secrets;
+mod tag_rules;
 mod tags;
 mod usage;
 
@@ -47,6 +48,8 @@ fn router(door: Door) -> Router {
         .route("/streams/{stream}/tags/{tag}/history", get(tags::history))
         .route("/streams/{stream}/tags/{tag}/hold", post(tags::hold))
         .route("/streams/{stream}/tags/{tag}/check", post(tags::check))
+        .route("/streams/{stream}/tags/{tag}/restore", post(tags::restore))
+        .route("/streams/{stream}/tag-rules", get(tag_rules::get).put(tag_rules::put))
         .route("/apps/{app}/rollouts", get(apps::rollouts))
         .route("/apps/{app}/hold", post(apps::hold))
         .route("/cascades", get(cascades::list))

@@ -13,7 +13,7 @@ use crate::server::openshift::body::{Body, Warnings};
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::IMAGE_STREAM_TAGS;
 use crate::server::openshift::status::Status;
-use crate::server::store::TagRollback;
+use crate::server::store::{ImmutableTags, TagRollback};
 
 /// Project, stream and tag of a URL.
 type Names = Path<(String, String, String)>;
@@ -33,6 +33,7 @@ pub async fn get(
     let waiting = door.store.tag_waiting(&tag.id).await?;
     let rejected = door.store.list_rejected(&tag.id).await?;
     let import = door.store.find_import(&tag.id).await?;
+    let immutable = ImmutableTags::read(&tag.immutable_tags)?.covers(&tag.name);
     Ok(Json(json!({
         "project": tag.project,
         "stream": tag.stream,
@@ -41,6 +42,7 @@ pub async fn get(
         "reference": tag.reference,
         "sequence": tag.event_sequence,
         "movedAt": tag.moved_at.map(rfc3339),
+        "immutable": immutable,
         "hold": hold.as_ref().map(show_hold),
         "waiting": waiting.as_ref().map(show_event),
         "rejected": rejected.iter().map(show_rejected).collect::<Vec<_>>(),
@@ -74,7 +76,7 @@ pub async fn history(
     Ok(Json(query.envelope(rows, |event| event.sequence, show_event)))
 }
 
-/// Rolls a tag back to a row of its history.
+/// Rolls a tag back to a row of its history. An immutable tag moves for project admins only, and only with a reason.
 pub async fn roll_back(
     State(door): State<Door>,
     caller: Caller,
@@ -85,7 +87,14 @@ pub async fn roll_back(
     caller.may(&door, "update", &IMAGE_STREAM_TAGS, &project, &title(&stream, &name)).await?;
     let tag = door.store.tag(&project, &stream, &name).await?;
     let (asked, warnings) = body.read(read_rollback).map_err(|status| about(status, &tag))?;
+    let is_admin = caller.is_admin(&door, &project).await?;
     if dry_run {
+        if ImmutableTags::read(&tag.immutable_tags)?.covers(&tag.name) && !(is_admin && asked.reason.is_some()) {
+            return Err(Status::conflict(format!(
+                "{} is immutable: only a project admin may move it, with a reason",
+                tag.title()
+            )));
+        }
         let to = door.store.find_event(asked.to).await?.filter(|event| event.tag_id == tag.id);
         let digest = to.and_then(|event| event.digest).ok_or_else(|| {
             Status::conflict(format!("{} is no row of the history of {} with an image", asked.to, tag.title()))
@@ -100,7 +109,11 @@ pub async fn roll_back(
         seen: asked.seen,
         reject: asked.reject,
     };
-    let moved = door.store.roll_back_tag(&project, &stream, &name, &rollback, &caller.actor()).await;
+    let (store, actor) = (&door.store, caller.actor());
+    let moved = match is_admin {
+        true => store.roll_back_tag_as_admin(&project, &stream, &name, &rollback, &actor).await,
+        false => store.roll_back_tag(&project, &stream, &name, &rollback, &actor).await,
+    };
     let moved = moved.map_err(|error| about(error.into(), &tag))?;
     Ok((warnings, Json(event_of(&door, moved.sequence).await?)))
 }
@@ -136,6 +149,19 @@ pub fn read_reason(root: &Field<'_>) -> Result<Option<String>, Status> {
         return Err(field.invalid(format!("may have at most {MAX_REASON} characters")));
     }
     Ok(reason)
+}
+
+/// Brings a deleted tag back to the image it pointed to.
+pub async fn restore(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, stream, tag)): Names,
+    body: Body,
+) -> Result<(Warnings, Json<Value>), Status> {
+    caller.may(&door, "update", &IMAGE_STREAM_TAGS, &project, &title(&stream, &tag)).await?;
+    let (reason, warnings) = body.read(|root| read_reason(&root))?;
+    let moved = door.store.restore_tag(&project, &stream, &tag, reason.as_deref(), &caller.actor()).await?;
+    Ok((warnings, Json(event_of(&door, moved.sequence).await?)))
 }
 
 /// Keeps automation from moving a tag.

@@ -44,6 +44,15 @@ impl Caller {
         }
     }
 
+    /// Whether the caller is an admin of the project, who may overrule what binds others.
+    pub async fn is_admin(&self, door: &Door, project: &str) -> Result<bool, Status> {
+        match self.0.require(&door.store, project, Right::Admin).await {
+            Ok(_) => Ok(true),
+            Err(Denied::Store(error)) => Err(error.into()),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Passes when the caller may make projects: users may, unless what they showed is a token with limits.
     pub fn may_request_projects(&self, verb: &str) -> Result<(), Status> {
         if self.0.is_unlimited() {
@@ -65,7 +74,7 @@ impl Caller {
 /// What a verb on a kind takes.
 fn right(verb: &str, kind: &Kind) -> Right {
     match (verb, kind.plural) {
-        (_, "secrets") => Right::Admin,
+        (_, "secrets") | ("update", "tagrules") => Right::Admin,
         ("get" | "list" | "watch", _) => Right::View,
         (_, "projects") => Right::Admin,
         _ => Right::Edit,

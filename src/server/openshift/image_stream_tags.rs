@@ -152,7 +152,7 @@ pub async fn put(
     Ok((code, warnings, Json(show(&door, &stream, &set.tag).await?)))
 }
 
-/// Deletes a tag. Its image and its history stay.
+/// Deletes a tag. Its image and its history stay. An immutable tag is deleted by project admins only.
 pub async fn delete(
     State(door): State<Door>,
     caller: Caller,
@@ -161,7 +161,10 @@ pub async fn delete(
     caller.may(&door, "delete", &IMAGE_STREAM_TAGS, &project, &name).await?;
     let (stream, tag) = split(&name)?;
     let stream = door.store.stream(&project, stream).await?;
-    door.store.delete_tag(&project, &stream.name, tag, &caller.actor()).await?;
+    match caller.is_admin(&door, &project).await? {
+        true => door.store.delete_tag_as_admin(&project, &stream.name, tag, &caller.actor()).await?,
+        false => door.store.delete_tag(&project, &stream.name, tag, &caller.actor()).await?,
+    }
     Ok(Json(deleted(&IMAGE_STREAM_TAGS, &name, &stream.id)))
 }
 

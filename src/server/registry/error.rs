@@ -83,6 +83,11 @@ impl Error {
             .with_detail(json!({ "reference": reference }))
     }
 
+    /// [`Error::manifest_unknown`] for what was there once, or will be.
+    pub(super) fn manifest_unknown_because(reference: &str, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::manifest_unknown(reference) }
+    }
+
     pub(super) fn manifest_invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message)
     }
@@ -177,6 +182,9 @@ impl From<store::Error> for Error {
             store::Error::Quota { .. } => Self::denied(cause.to_string()),
             store::Error::Invalid { field, .. } if field == store::MANIFEST_PARTS => {
                 Self::manifest_blob_unknown(cause.to_string())
+            }
+            store::Error::Invalid { field, .. } if field == store::TAG_PRECONDITION => {
+                Self { status: StatusCode::PRECONDITION_FAILED, ..Self::denied(cause.to_string()) }
             }
             store::Error::Invalid { .. } => Self::manifest_invalid(cause.to_string()),
             store::Error::Db(_) | store::Error::Json(_) => match cause.outage() {

@@ -14,13 +14,14 @@ use super::enter::{Caller, Entered};
 use super::error::{Error, Result};
 use super::incoming::Sender;
 use super::token::pairs;
-use crate::model::{Digest, EventKind, Outcome, StoredManifest, Stream, TagName};
+use super::{conditions, past};
+use crate::model::{Digest, EventKind, NewImage, Outcome, PastTag, StoredManifest, Stream, TagName};
 use crate::server::auth::Right;
 use crate::server::blobs;
 use crate::server::hash::digest_like;
 use crate::server::oci::Manifest;
 use crate::server::oci::manifest::MAX_SIZE;
-use crate::server::store::{Moved, Pulled, TagMove};
+use crate::server::store::{Expected, Moved, Pulled, TagMove};
 
 /// `OCI-Subject`
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -64,14 +65,20 @@ pub(super) async fn get(
 ) -> Result<Response> {
     let entered = caller.enter(&registry, &project, &name, Right::Pull).await?;
     let stream = entered.stream(&registry).await?;
-    let (found, pulled) = match Reference::find(&reference)? {
-        Reference::Tag(tag) => {
-            (registry.store.find_manifest_by_tag(&stream.id, tag.as_str()).await?, Pulled::Tag(tag.to_string()))
+    let (found, pulled) = if PastTag::is_meant(&reference) {
+        let found = past::find(&registry, &stream, &reference).await?;
+        let pulled = Pulled::Digest(found.digest.clone());
+        (Some(found), pulled)
+    } else {
+        match Reference::find(&reference)? {
+            Reference::Tag(tag) => {
+                (registry.store.find_manifest_by_tag(&stream.id, tag.as_str()).await?, Pulled::Tag(tag.to_string()))
+            }
+            Reference::Digest(digest) => (
+                registry.store.find_manifest_by_digest(&stream.id, digest.as_str()).await?,
+                Pulled::Digest(digest.to_string()),
+            ),
         }
-        Reference::Digest(digest) => (
-            registry.store.find_manifest_by_digest(&stream.id, digest.as_str()).await?,
-            Pulled::Digest(digest.to_string()),
-        ),
     };
     let StoredManifest { digest, media_type, manifest } = found.ok_or_else(|| Error::manifest_unknown(&reference))?;
     let digest = parse_digest(&digest)?;
@@ -108,15 +115,15 @@ pub(super) async fn put(
     let sent_as = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let mut manifest = Manifest::parse(sent_as, bytes)?;
     let is_by_tag = matches!(reference, Reference::Tag(_));
-    let tags = match reference {
-        Reference::Tag(tag) => vec![tag],
+    let (tags, expected) = match reference {
+        Reference::Tag(tag) => (vec![tag], conditions::read(&headers)?),
         Reference::Digest(digest) => {
             let found = digest_like(&digest, &manifest.bytes);
             if found != digest {
                 return Err(Error::digest_invalid(format!("the manifest has digest {found}, not {digest}")));
             }
             manifest.digest = digest;
-            more_tags(query.as_deref().unwrap_or_default())?
+            (more_tags(query.as_deref().unwrap_or_default())?, Expected::Anywhere)
         }
     };
     for tag in &tags {
@@ -124,7 +131,8 @@ pub(super) async fn put(
     }
     let stream = entered.stream_to_push(&registry).await?;
     let config = read_config(&registry, &manifest).await?;
-    let moves = store(&registry, &entered, &stream, &manifest, config.as_deref(), &tags).await?;
+    let image = manifest.to_image(config.as_deref())?;
+    let moves = store(&registry, &entered, &stream, &image, &tags, &expected).await?;
     let mut response = StatusCode::CREATED.into_response();
     let headers = response.headers_mut();
     let mut name = manifest.digest.to_string();
@@ -175,16 +183,16 @@ async fn store(
     registry: &Registry,
     entered: &Entered,
     stream: &Stream,
-    manifest: &Manifest,
-    config: Option<&[u8]>,
+    image: &NewImage,
     tags: &[TagName],
+    expected: &Expected,
 ) -> Result<Vec<Moved>> {
     let build_id = entered.principal.build_id();
     let kind = if build_id.is_some() { EventKind::Build } else { EventKind::Push };
     let to: Vec<_> = tags.iter().map(|tag| TagMove { tag, kind, reference: None, cause: None, build_id }).collect();
     let actor = entered.actor();
-    let moves = registry.store.put_manifest(stream, &manifest.to_image(config)?, to, &actor).await?;
-    let (repository, digest) = (stream.repository(), &manifest.digest);
+    let moves = registry.store.put_manifest_if(stream, image, to, expected, &actor).await?;
+    let (repository, digest) = (stream.repository(), &image.digest);
     for (tag, moved) in tags.iter().zip(&moves) {
         if moved.outcome == Outcome::Moved {
             info!(image.digest = %digest, "{} pushed {repository}:{tag} as {digest}", actor.name);
@@ -206,7 +214,8 @@ fn warning(stream: &Stream, tag: &TagName, moved: &Moved) -> Option<String> {
             "{name} is held: the image is stored and waits, the tag stays where it is until somebody resumes it"
         ),
         Outcome::Rejected => format!("this image was rejected for {name}: it is stored, but the tag stays where it is"),
-        Outcome::Moved | Outcome::Deleted => return None,
+        // Those that the stream's rules forbid were refused.
+        Outcome::Moved | Outcome::Deleted | Outcome::Immutable | Outcome::OtherKind => return None,
     };
     Some(format!("299 weir \"{text}\""))
 }

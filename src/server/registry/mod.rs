@@ -6,12 +6,14 @@
 
 mod blobs;
 mod catalog;
+mod conditions;
 mod enter;
 mod error;
 mod incoming;
 mod manifests;
 mod mount;
 mod paging;
+mod past;
 mod referrers;
 mod tags;
 mod token;

@@ -1,8 +1,12 @@
 //! Manifests of repositories: how they are found, and stored with the tags they are for.
 
+use super::expected::Expected;
 use super::moves::{Move, Moved};
+use super::tag_rules::refusal;
 use super::{Entry, Error, Result, Store, WriteTx};
-use crate::model::{Actor, EventKind, Image, ImageChild, ImageLayer, NewImage, StoredManifest, Stream, TagName, now};
+use crate::model::{
+    Actor, EventKind, Image, ImageChild, ImageLayer, NewImage, Outcome, StoredManifest, Stream, TagName, now,
+};
 
 /// The field of [`Error::Invalid`] when a manifest names what its repository does not have; the message lists it.
 pub const MANIFEST_PARTS: &str = "manifest.parts";
@@ -67,8 +71,24 @@ impl Store {
         to: impl IntoIterator<Item = TagMove<'_>>,
         actor: &Actor,
     ) -> Result<Vec<Moved>> {
+        self.put_manifest_if(stream, image, to, &Expected::Anywhere, actor).await
+    }
+
+    /// [`Store::put_manifest`], unless a tag is not where it is expected: that is refused with [`super::TAG_PRECONDITION`]. A push to a tag that
+    /// the stream's rules keep where it is stores nothing and moves nothing, but stands in that tag's history.
+    pub async fn put_manifest_if(
+        &self,
+        stream: &Stream,
+        image: &NewImage,
+        to: impl IntoIterator<Item = TagMove<'_>>,
+        expected: &Expected,
+        actor: &Actor,
+    ) -> Result<Vec<Moved>> {
         let to: Vec<_> = to.into_iter().collect();
         let mut tx = self.write_tx().await?;
+        for to in &to {
+            tx.check_expected(&stream.id, to.tag, expected).await?;
+        }
         tx.insert_image(image).await?;
         let missing = tx.missing_parts(&stream.id, &image.digest).await?;
         if !missing.is_empty() {
@@ -81,7 +101,14 @@ impl Store {
         }
         let mut moves = Vec::with_capacity(to.len());
         for to in &to {
-            moves.push(tx.move_pushed(stream, image, to, actor).await?);
+            moves.push(tx.move_pushed(stream, image, to, None, actor).await?);
+        }
+        let refused: Vec<_> = to.iter().zip(&moves).filter(|(to, moved)| is_refused(to, moved)).collect();
+        if let Some((first, moved)) = refused.first() {
+            let error = refusal(&format!("{}:{}", stream.name, first.tag), moved.outcome);
+            tx.abandon().await?;
+            self.record_refused(stream, image, &refused, actor).await?;
+            return Err(error);
         }
         if to.is_empty() {
             let entry = Entry {
@@ -95,6 +122,21 @@ impl Store {
         }
         tx.commit().await?;
         Ok(moves)
+    }
+
+    /// Leaves a row in the histories of tags whose push was refused.
+    async fn record_refused(
+        &self,
+        stream: &Stream,
+        image: &NewImage,
+        refused: &[(&TagMove<'_>, &Moved)],
+        actor: &Actor,
+    ) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        for (to, moved) in refused {
+            tx.move_pushed(stream, image, to, Some(moved.outcome), actor).await?;
+        }
+        tx.commit().await
     }
 
     /// Manifests of the repository whose subject is `digest`, after `last`, by digest; those of one artifact type unless that is empty.
@@ -162,6 +204,7 @@ impl WriteTx {
         stream: &Stream,
         image: &NewImage,
         to: &TagMove<'_>,
+        refused: Option<Outcome>,
         actor: &Actor,
     ) -> Result<Moved> {
         let (cause, cascade) = match to.build_id {
@@ -179,7 +222,10 @@ impl WriteTx {
             build_id: to.build_id,
             ..Move::new(to.kind, &image.digest, to.reference.unwrap_or(&local), actor)
         };
-        self.move_tag(&tag, &movement).await
+        match refused {
+            Some(outcome) => self.write_move(&tag, &movement, outcome).await,
+            None => self.move_tag(&tag, &movement).await,
+        }
     }
 
     /// Images are immutable: one that is there already stays as it is.
@@ -251,6 +297,11 @@ impl WriteTx {
         })?;
         Ok((Some(sequence), Some(cascade)))
     }
+}
+
+/// Imports go on without the tag; whoever pushes has to know.
+fn is_refused(to: &TagMove<'_>, moved: &Moved) -> bool {
+    matches!(to.kind, EventKind::Push | EventKind::Build) && moved.outcome.refuses_pushes()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod cascades;
 mod catalog;
 mod checks;
 mod configs;
+mod expected;
 mod graph;
 mod holds;
 mod imports;
@@ -26,10 +27,12 @@ mod moves;
 mod open;
 mod outage;
 mod overview;
+mod past;
 mod projects;
 mod propagation;
 mod pull_tokens;
 mod registry;
+mod restore;
 mod rollback;
 mod rollouts;
 mod seal;
@@ -37,6 +40,7 @@ mod secrets;
 mod serving;
 mod sessions;
 mod streams;
+mod tag_rules;
 mod tags;
 #[cfg(test)]
 pub(in crate::server) mod testing;
@@ -67,6 +71,7 @@ pub use cascades::CascadeSummary;
 pub use catalog::{CatalogStream, CatalogTag, NEVER_MOVED, StreamFilter};
 pub use checks::NeededBlob;
 pub use configs::ConfigFields;
+pub use expected::{Expected, TAG_PRECONDITION};
 pub use imports::{CheckEnd, DueImport};
 pub use ledger::{Entry, LedgerFault};
 pub use lookup::{Found, ImageTag, LedgerFilter, StreamUser};
@@ -76,11 +81,14 @@ pub use moves::{Move, Moved};
 pub use open::OpenError;
 pub use outage::Outage;
 pub use overview::{FailedBuild, HeldThing, RecentMove};
+pub use past::Past;
 pub use registry::{BlobSource, Upload};
+pub use restore::DeletedTag;
 pub use rollback::{TagRollback, Undone};
 pub use secrets::{RegistryCredentials, SecretData};
 pub use sessions::Sessions;
 pub use streams::StreamFields;
+pub use tag_rules::{ImmutableTags, TagRules};
 pub use tags::{TagSet, TagSpec};
 pub use tokens::{NewToken, looks_like_token};
 pub use traffic::{PullCount, Pulled};
@@ -242,6 +250,11 @@ impl WriteTx {
     /// Tells open pages of the project once this commits. [`WriteTx::record`] does so by itself.
     pub fn touch(&mut self, project: &str) {
         self.changed.insert(project.to_owned());
+    }
+
+    /// Leaves everything as it was. Dropping does so, too, at some later time.
+    pub(in crate::server::store) async fn abandon(self) -> Result<()> {
+        Ok(self.tx.rollback().await?)
     }
 
     /// Makes it last, then wakes whom it concerns.

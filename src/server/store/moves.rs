@@ -1,11 +1,12 @@
 //! How a tag moves: the one place that writes a tag's history.
 //!
-//! Whatever wants to move a tag (a push, an import, a build, a follow, a person) comes through [`WriteTx::move_tag`]. It respects holds
-//! and rejected digests for automatic movers, opens or inherits the cascade, writes the ledger and the history, and lets the tags that
-//! follow this one follow, all in the caller's transaction.
+//! Whatever wants to move a tag (a push, an import, a build, a follow, a person) comes through [`WriteTx::move_tag`]. It respects the
+//! stream's rules for all, holds and rejected digests for automatic movers, opens or inherits the cascade, writes the ledger and the
+//! history, and lets the tags that follow this one follow, all in the caller's transaction.
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::tag_rules::is_immutable;
 use super::tags::select_tag;
 use super::{Entry, Result, WriteTx, new_id};
 use crate::model::{Actor, EventKind, Outcome, Tag, now};
@@ -27,6 +28,8 @@ pub struct Move<'a> {
     pub build_id: Option<&'a str>,
     /// Rollback and restore: the row gone back to.
     pub to_sequence: Option<i64>,
+    /// A project admin means it, though the tag is immutable.
+    pub overrule: bool,
 }
 
 impl<'a> Move<'a> {
@@ -42,6 +45,7 @@ impl<'a> Move<'a> {
             cascade: None,
             build_id: None,
             to_sequence: None,
+            overrule: false,
         }
     }
 }
@@ -94,6 +98,7 @@ impl WriteTx {
                     cascade: Some(cascade),
                     build_id: None,
                     to_sequence: None,
+                    overrule: false,
                     ..*movement
                 };
                 let moved = self.move_one(&follower, &follow).await?;
@@ -110,8 +115,12 @@ impl WriteTx {
         if let (true, Some(sequence)) = (points_there, tag.event_sequence) {
             return Ok(Moved { outcome: Outcome::Moved, sequence, cascade_id: None, changed: false });
         }
-        let outcome =
-            if movement.kind.is_automatic() { self.outcome_of(tag, movement.digest).await? } else { Outcome::Moved };
+        let outcome = self.outcome_of(tag, movement).await?;
+        self.write_move(tag, movement, outcome).await
+    }
+
+    /// Writes what became of a wish: the move, or the row that says why not.
+    pub(super) async fn write_move(&mut self, tag: &Tag, movement: &Move<'_>, outcome: Outcome) -> Result<Moved> {
         if outcome != Outcome::Moved
             && let Some(sequence) = self.same_refusal(tag, movement, outcome).await?
         {
@@ -135,16 +144,25 @@ impl WriteTx {
         Ok(Moved { outcome, sequence, cascade_id: Some(cascade), changed: true })
     }
 
-    async fn outcome_of(&mut self, tag: &Tag, digest: &str) -> Result<Outcome> {
+    async fn outcome_of(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<Outcome> {
+        if !movement.overrule && is_immutable(tag)? {
+            return Ok(Outcome::Immutable);
+        }
+        if !movement.kind.is_automatic() {
+            return Ok(Outcome::Moved);
+        }
         let rejected: Option<(String,)> = sqlx::query_as(
             "select id from rejected_digests where tag_id = $1 and digest = $2 and ended_at is null limit 1",
         )
         .bind(&tag.id)
-        .bind(digest)
+        .bind(movement.digest)
         .fetch_optional(&mut **self)
         .await?;
         if rejected.is_some() {
             return Ok(Outcome::Rejected);
+        }
+        if self.changes_kind(tag, movement).await? {
+            return Ok(Outcome::OtherKind);
         }
         let held: Option<(String,)> =
             sqlx::query_as("select id from holds where tag_id = $1 and ended_at is null limit 1")
@@ -325,6 +343,8 @@ fn past_tense(kind: EventKind, outcome: Outcome) -> &'static str {
     match (kind, outcome) {
         (_, Outcome::Held) => "held back",
         (_, Outcome::Rejected) => "refused a rejected image",
+        (_, Outcome::Immutable) => "stays: it is immutable",
+        (_, Outcome::OtherKind) => "refused another kind of image",
         (EventKind::Push, _) => "pushed",
         (EventKind::Import, _) => "imported",
         (EventKind::Build, _) => "built",

@@ -7,8 +7,9 @@ use super::apps::held;
 use super::holds::Held;
 use super::moves::{Move, Moved};
 use super::rollouts::RolloutRequest;
+use super::tag_rules::refusal;
 use super::{Error, Result, Store, WriteTx, new_id};
-use crate::model::{Actor, Build, Cascade, EventKind, RollbackMode, RolloutRow, Tag, now};
+use crate::model::{Actor, Build, Cascade, EventKind, Outcome, RollbackMode, RolloutRow, Tag, now};
 use crate::server::store::builds::select_build;
 use crate::server::wake::Controller;
 
@@ -35,13 +36,38 @@ pub struct Undone {
 }
 
 impl Store {
-    /// Rolls a tag back to a row of its history: a new row, a hold on the tag, and the digest left behind rejected, at once.
+    /// Rolls a tag back to a row of its history: a new row, a hold on the tag, and the digest left behind rejected, at once. An immutable
+    /// tag stays.
     pub async fn roll_back_tag(
         &self,
         project: &str,
         stream: &str,
         tag: &str,
         rollback: &TagRollback<'_>,
+        actor: &Actor,
+    ) -> Result<Moved> {
+        self.roll_back(project, stream, tag, rollback, false, actor).await
+    }
+
+    /// [`Store::roll_back_tag`] for a project admin: who gives a reason moves immutable tags, too.
+    pub async fn roll_back_tag_as_admin(
+        &self,
+        project: &str,
+        stream: &str,
+        tag: &str,
+        rollback: &TagRollback<'_>,
+        actor: &Actor,
+    ) -> Result<Moved> {
+        self.roll_back(project, stream, tag, rollback, rollback.reason.is_some(), actor).await
+    }
+
+    async fn roll_back(
+        &self,
+        project: &str,
+        stream: &str,
+        tag: &str,
+        rollback: &TagRollback<'_>,
+        overrule: bool,
         actor: &Actor,
     ) -> Result<Moved> {
         let mut tx = self.write_tx().await?;
@@ -52,9 +78,13 @@ impl Store {
             reason: rollback.reason,
             cascade: Some(&cascade),
             to_sequence: Some(rollback.to),
+            overrule,
             ..Move::new(EventKind::Rollback, &digest, &reference, actor)
         };
         let moved = tx.move_tag(&tag, &movement).await?;
+        if moved.outcome == Outcome::Immutable {
+            return Err(refusal(&tag.title(), Outcome::Immutable));
+        }
         let title = format!("{} rolled back to #{number}", tag.title());
         tx.open_cascade(&cascade, &tag.project_id, &title, "rollback", moved.sequence, actor).await?;
         tx.hold(&Held::Tag(&tag), rollback.reason, Some(&cascade), actor).await?;
@@ -302,8 +332,9 @@ impl WriteTx {
                 to_sequence: Some(sequence),
                 ..Move::new(EventKind::Restore, &digest, &reference, actor)
             };
-            self.move_tag(&downstream, &movement).await?;
-            moved.insert(id);
+            if self.move_tag(&downstream, &movement).await?.outcome == Outcome::Moved {
+                moved.insert(id);
+            }
         }
         configs.extend(self.configs_fed_by(&moved).await?);
         self.settle_configs(&configs).await
@@ -389,8 +420,9 @@ impl WriteTx {
                 to_sequence: Some(to),
                 ..Move::new(EventKind::Restore, &from, &reference, actor)
             };
-            self.move_tag(&tag, &movement).await?;
-            moved.insert(tag_id);
+            if self.move_tag(&tag, &movement).await?.outcome == Outcome::Moved {
+                moved.insert(tag_id);
+            }
         }
         let fed = self.configs_fed_by(&moved).await?;
         self.settle_configs(&fed).await?;

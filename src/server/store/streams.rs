@@ -8,6 +8,7 @@ macro_rules! select_stream {
     ($rest:literal) => {
         concat!(
             "select s.id, s.project_id, p.name as project, s.name, s.description, s.labels, s.annotations, s.local_lookup, \
+             s.immutable_tags, s.kind_changes, \
              s.generation, s.created_at, s.created_by, s.version from streams s join projects p on p.id = s.project_id ",
             $rest
         )
@@ -122,6 +123,7 @@ impl Store {
     pub async fn delete_stream(&self, project: &str, name: &str, actor: &Actor) -> Result<()> {
         let mut tx = self.write_tx().await?;
         let stream = tx.stream(project, name).await?;
+        tx.check_no_immutable(&stream).await?;
         let user: Option<(String,)> = sqlx::query_as(
             "select 'build config ' || c.name from build_configs c join tags t on t.id = c.output_tag_id where t.stream_id = $1 \
              union all select 'app ' || a.name from apps a join tags t on t.id = a.tag_id where t.stream_id = $1 and a.deleted_at is null \

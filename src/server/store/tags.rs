@@ -2,9 +2,10 @@
 
 use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
 use crate::model::{
-    Actor, EventKind, Hold, RejectedDigest, SourceKind, Stream, StreamName, Tag, TagEvent, TagName, now,
+    Actor, EventKind, Hold, Outcome, RejectedDigest, SourceKind, Stream, StreamName, Tag, TagEvent, TagName, now,
 };
 use crate::server::store::moves::Move;
+use crate::server::store::tag_rules::{is_immutable, refusal};
 use crate::server::wake::Controller;
 
 macro_rules! select_tag {
@@ -13,7 +14,7 @@ macro_rules! select_tag {
             "select t.id, t.stream_id, s.project_id, p.name as project, s.name as stream, t.name, t.has_spec, t.source_kind, t.source, \
              t.source_project, t.follows_tag_id, t.reference_only, t.insecure, t.scheduled, t.interval_ms, t.import_mode, \
              t.reference_policy, t.annotations, t.generation, t.digest, t.reference, t.event_sequence, t.event_number, t.moved_at, \
-             t.created_at, t.deleted_at \
+             t.created_at, t.deleted_at, s.immutable_tags, s.kind_changes \
              from tags t join streams s on s.id = t.stream_id join projects p on p.id = s.project_id ",
             $rest
         )
@@ -27,11 +28,12 @@ macro_rules! select_event {
             "select e.sequence, e.number, e.tag_id, s.name as stream, t.name as tag, e.outcome, e.digest, e.reference, e.from_digest, \
              e.generation, e.kind, e.actor_kind, e.actor, e.reason, e.cause, e.cascade_id, k.number as cascade_number, e.build_id, \
              case when b.id is null then null else c.name || '-' || cast(b.number as text) end as build, e.to_sequence, \
-             g.number as to_number, i.size, e.at \
+             g.number as to_number, i.size, i.artifact_type, case when f.digest is null then 0 else 1 end as from_known, \
+             f.artifact_type as from_artifact_type, e.at \
              from tag_events e join tags t on t.id = e.tag_id join streams s on s.id = t.stream_id \
              left join cascades k on k.id = e.cascade_id left join builds b on b.id = e.build_id \
              left join build_configs c on c.id = b.config_id left join tag_events g on g.sequence = e.to_sequence \
-             left join images i on i.digest = e.digest ",
+             left join images i on i.digest = e.digest left join images f on f.digest = e.from_digest ",
             $rest
         )
     };
@@ -221,11 +223,19 @@ impl Store {
         Ok(set)
     }
 
-    /// Deletes a tag. The image and the tag's history stay.
+    /// Deletes a tag. The image and the tag's history stay. An immutable tag is not deleted.
     pub async fn delete_tag(&self, project: &str, stream: &str, name: &str, actor: &Actor) -> Result<()> {
         let mut tx = self.write_tx().await?;
         let tag = tx.live_tag(project, stream, name).await?;
         tx.delete_tag(&tag, actor).await?;
+        tx.commit().await
+    }
+
+    /// [`Store::delete_tag`] for a project admin: immutable tags, too.
+    pub async fn delete_tag_as_admin(&self, project: &str, stream: &str, name: &str, actor: &Actor) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        let tag = tx.live_tag(project, stream, name).await?;
+        tx.delete_unused(&tag, actor).await?;
         tx.commit().await
     }
 }
@@ -427,11 +437,23 @@ impl WriteTx {
         let reference = source.reference.clone().filter(|_| spec.reference_only).unwrap_or(local);
         let tag = self.tag_by_id(&tag.id).await?;
         let movement = Move { cause: Some(cause), ..Move::new(EventKind::Api, digest, &reference, actor) };
-        self.move_tag(&tag, &movement).await?;
-        Ok(())
+        match self.move_tag(&tag, &movement).await?.outcome {
+            Outcome::Immutable => Err(refusal(&tag.title(), Outcome::Immutable)),
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn delete_tag(&mut self, tag: &Tag, actor: &Actor) -> Result<()> {
+        if is_immutable(tag)? {
+            return Err(Error::Conflict(format!(
+                "{} is immutable: only a project admin may delete it, in the console or by REST",
+                tag.title()
+            )));
+        }
+        self.delete_unused(tag, actor).await
+    }
+
+    async fn delete_unused(&mut self, tag: &Tag, actor: &Actor) -> Result<()> {
         let user: Option<(String,)> = sqlx::query_as(
             "select 'build config ' || name from build_configs where output_tag_id = $1 \
              union all select 'app ' || name from apps where tag_id = $1 and deleted_at is null limit 1",

@@ -255,6 +255,8 @@ fn moves(open: &Open) -> AnyView {
                     Outcome::Moved => event.kind.to_string(),
                     Outcome::Held => format!("{}, kept back: held", event.kind),
                     Outcome::Rejected => format!("{}, skipped: rejected", event.kind),
+                    Outcome::Immutable => format!("{}, refused: the tag is immutable", event.kind),
+                    Outcome::OtherKind => format!("{}, refused: image and artifact do not share a tag", event.kind),
                     Outcome::Deleted => "deleted".to_owned(),
                 };
                 view! {

@@ -19,6 +19,8 @@ pub struct RowPlace {
     pub rejected: Vec<String>,
     /// The reader may roll back.
     pub can_edit: bool,
+    /// Going back takes more than one click: an admin, and a reason.
+    pub asks_first: bool,
     /// Rows name their tag.
     pub with_tag: bool,
 }
@@ -56,6 +58,8 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
     let state = match event.outcome {
         Outcome::Held => Some((Tone::Held, "Held back")),
         Outcome::Rejected => Some((Tone::Muted, "Skipped: rejected")),
+        Outcome::Immutable => Some((Tone::Muted, "Refused: immutable")),
+        Outcome::OtherKind => Some((Tone::Muted, "Refused: other kind")),
         Outcome::Deleted => Some((Tone::Muted, "Tag deleted")),
         Outcome::Moved if current => Some((Tone::Ok, "Current")),
         Outcome::Moved if rejected => Some((Tone::Muted, "Rejected")),
@@ -83,6 +87,7 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
             </td>
             <td data-label="Image">
                 <span class="cluster gap-x-2 gap-y-0">{image} {state}</span>
+                {event.kind_change().map(|words| view! { <span class="cell-sub">{words}</span> })}
             </td>
             <td data-label="How">{how(place, &event)}</td>
             <td data-label="Why">{why(place, &event)}</td>
@@ -148,8 +153,10 @@ fn actions(place: &RowPlace, tag_path: &str, event: &TagEvent) -> AnyView {
             ("to", event.sequence.to_string()),
             ("seen", place.current.map(|seen| seen.to_string()).unwrap_or_default()),
         ];
+        let click = (!place.asks_first)
+            .then(|| view! { <Act action=format!("{tag_path}/rollback") label="Roll back" fields on=here.clone() /> });
         view! {
-            <Act action=format!("{tag_path}/rollback") label="Roll back" fields on=here.clone() />
+            {click}
             <a class="btn btn-small btn-quiet" href=format!("{tag_path}/rollback?to={}", event.sequence)>
                 "Roll back…"
                 <span class="visually-hidden">{format!(" {here}, after a look")}</span>

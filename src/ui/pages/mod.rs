@@ -34,7 +34,9 @@ pub mod streams_new;
 pub mod tag;
 pub mod tag_add;
 pub mod tag_rollback;
+pub mod tag_rules;
 pub mod tag_users;
+pub mod tags_deleted;
 pub mod tokens;
 mod usage;
 

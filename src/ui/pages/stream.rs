@@ -9,7 +9,7 @@ use super::sight::Sight;
 use super::streams::kind_words;
 use crate::model::{Stream, StreamTag};
 use crate::server::auth::Right;
-use crate::server::store::{CatalogTag, NEVER_MOVED, StreamFields};
+use crate::server::store::{CatalogTag, ImmutableTags, NEVER_MOVED, StreamFields};
 use crate::ui::app::PageResult;
 use crate::ui::components::{
     Act, Ago, AreaField, Badge, Col, CopyText, DataTable, DigestText, Empty, More, PageSize, Pager, TextField, Tone,
@@ -35,7 +35,8 @@ pub async fn open(cx: &Cx, right: Right) -> Result<(InProject, Stream), UiError>
     Ok((project, stream))
 }
 
-async fn laid_out(cx: &Cx, tab: &'static str, body: AnyView, project: &InProject, stream: &Stream) -> PageResult {
+/// A page of the stream's: its head, its tabs, and `body`.
+pub async fn laid_out(cx: &Cx, tab: &'static str, body: AnyView, project: &InProject, stream: &Stream) -> PageResult {
     let path = format!("/p/{}/streams/{}", project.name, stream.name);
     let reference = format!("{}/{}", cx.settings().registry_host(), stream.repository());
     let tabs = [
@@ -116,7 +117,8 @@ pub async fn tags_page(cx: Cx) -> PageResult {
         columns.push(sorted("Moved", "", (!by_name).then_some("descending")));
         columns.extend(["Source", "Health", "Used by"].map(Col::Text));
         columns.extend([Col::Number("Size"), Col::Actions]);
-        let rows: Vec<_> = tags.into_iter().map(|tag| tag_row(&project, &stream, tag)).collect();
+        let immutable = ImmutableTags::read(&stream.immutable_tags)?;
+        let rows: Vec<_> = tags.into_iter().map(|tag| tag_row(&project, &stream, &immutable, tag)).collect();
         view! {
             <a class="pill-new" data-new-pill hidden href="">"New tags"</a>
             <DataTable columns live="tags">{rows}</DataTable>
@@ -127,6 +129,7 @@ pub async fn tags_page(cx: Cx) -> PageResult {
         <form class="toolbar" method="get" role="search">
             <input type="search" name="q" value=text.to_owned() placeholder="Tag name…" aria-label="Filter tags by name" />
             <button class="btn">"Filter"</button>
+            <a href=format!("/p/{}/streams/{}/deleted-tags", project.name, stream.name)>"Deleted tags"</a>
         </form>
         {body}
         <Pager cx=cx.clone() next />
@@ -155,7 +158,9 @@ fn no_tags(cx: &Cx, project: &InProject, stream: &Stream) -> AnyView {
     .into_any()
 }
 
-fn tag_row(project: &InProject, stream: &Stream, tag: CatalogTag) -> AnyView {
+fn tag_row(project: &InProject, stream: &Stream, immutable: &ImmutableTags, tag: CatalogTag) -> AnyView {
+    let is_immutable = immutable.covers(&tag.name);
+    let may_move = if is_immutable { project.can_admin() } else { project.can_edit() };
     let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);
     let path = format!("{stream_path}/tags/{}", tag.name);
     let image = match &tag.digest {
@@ -189,6 +194,7 @@ fn tag_row(project: &InProject, stream: &Stream, tag: CatalogTag) -> AnyView {
                 <a class="cell-main" href=path.clone()>
                     {tag.name.clone()}
                 </a>
+                {is_immutable.then(|| view! { <Badge tone=Tone::Muted text="Immutable" /> })}
             </th>
             <td data-label="Image">{image}</td>
             <td data-label="Moved">{moved}</td>
@@ -198,7 +204,7 @@ fn tag_row(project: &InProject, stream: &Stream, tag: CatalogTag) -> AnyView {
             <td class="num nowrap" data-label="Size">
                 {tag.size.map(size_words)}
             </td>
-            <td>{project.can_edit().then(|| tag_actions(&path, &tag))}</td>
+            <td>{project.can_edit().then(|| tag_actions(&path, &tag, is_immutable, may_move))}</td>
         </tr>
     }
     .into_any()
@@ -243,28 +249,37 @@ fn tag_health(tag: &CatalogTag) -> AnyView {
     .into_any()
 }
 
-fn tag_actions(path: &str, tag: &CatalogTag) -> AnyView {
+fn tag_actions(path: &str, tag: &CatalogTag, is_immutable: bool, may_move: bool) -> AnyView {
     let back = match (tag.back_to, tag.event_sequence) {
+        _ if is_immutable => ().into_any(),
         (Some(to), Some(seen)) => {
             let fields = vec![("to", to.to_string()), ("seen", seen.to_string())];
             view! { <Act action=format!("{path}/rollback") label="Roll back" fields on=tag.name.clone() /> }.into_any()
         }
         _ => view! { <Act action="" label="Roll back" disabled="no earlier image to go back to" /> }.into_any(),
     };
-    let look = tag.back_to.map(|to| view! { <a href=format!("{path}/rollback?to={to}")>"Roll back…"</a> });
+    let look = tag
+        .back_to
+        .filter(|_| may_move)
+        .map(|to| view! { <a href=format!("{path}/rollback?to={to}")>"Roll back…"</a> });
     let check = (tag.source_kind.as_deref() == Some("DockerImage")).then(|| form(format!("{path}/check"), "Check now"));
     let hold = match tag.held_by {
         Some(_) => form(format!("{path}/resume"), "Resume"),
         None => form(format!("{path}/hold"), "Hold"),
     };
     let (name, edit, delete) = (tag.name.clone(), format!("{path}/edit"), format!("{path}/delete"));
+    let delete = may_move.then(|| {
+        view! {
+            <hr />
+            <a class="danger" href=delete>
+                "Delete…"
+            </a>
+        }
+    });
     view! {
         <div class="row-actions flex-nowrap">
             {back} <More on=name>
-                {look} {check} {hold} <a href=edit>"Change source…"</a> <hr />
-                <a class="danger" href=delete>
-                    "Delete…"
-                </a>
+                {look} {check} {hold} <a href=edit>"Change source…"</a> {delete}
             </More>
         </div>
     }
@@ -383,6 +398,7 @@ pub async fn settings_page(cx: Cx) -> PageResult {
         let body = view! {
             {usage}
             <p>"To change this stream you need the role editor. A project admin can give it to you."</p>
+            {super::tag_rules::card(&project, &stream)?}
         };
         return laid_out(&cx, "Settings", body.into_any(), &project, &stream).await;
     }
@@ -395,9 +411,10 @@ pub async fn settings_page(cx: Cx) -> PageResult {
                 <button class="btn btn-primary">"Save"</button>
             </div>
         </form>
+        {super::tag_rules::card(&project, &stream)?}
         <form class="card stack content-narrow" method="post" action=format!("{path}/delete")>
             <h2>"Delete this stream"</h2>
-            <p>"Its tags and their history go with it. Images stay until nothing needs them. It is refused while a build puts its image here or an app runs one of its tags."</p>
+            <p>"Its tags and their history go with it. Images stay until nothing needs them. It is refused while a build puts its image here, an app runs one of its tags, or one is immutable."</p>
             <TextField name="confirm" label=format!("Type {} to confirm", stream.name) autocomplete="off" />
             <div class="form-actions">
                 <button class="btn btn-danger">"Delete stream"</button>

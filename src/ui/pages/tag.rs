@@ -5,9 +5,11 @@ use axum::routing::post;
 use leptos::prelude::*;
 
 use super::history::{HistoryTable, RowPlace};
+use super::tags_deleted;
 use super::usage::traffic_words;
 use crate::model::{Cascade, Hold, RejectedDigest, Stream, Tag, TagEvent, TagImport, Traffic};
 use crate::server::auth::Right;
+use crate::server::store::ImmutableTags;
 use crate::ui::app::PageResult;
 use crate::ui::components::{Act, Ago, Badge, CopyText, DigestText, Empty, More, PageSize, Pager, Tone};
 use crate::ui::context::{Cx, InProject};
@@ -37,9 +39,18 @@ pub struct Open {
     waiting: Option<TagEvent>,
     import: Option<TagImport>,
     rejected: Vec<RejectedDigest>,
+    /// The pattern of the stream's rules that makes it immutable.
+    pub immutable: Option<String>,
+    /// Why a deleted tag cannot be restored.
+    pub not_restorable: Option<String>,
 }
 
 impl Open {
+    /// Whether the reader may move or delete the tag: an immutable one is for admins.
+    pub fn may_move(&self) -> bool {
+        if self.immutable.is_some() { self.project.can_admin() } else { self.project.can_edit() }
+    }
+
     /// Whether no automation may put this image back on the tag.
     pub fn is_rejected(&self, digest: &str) -> bool {
         self.rejected.iter().any(|rejected| rejected.digest == digest)
@@ -63,7 +74,9 @@ pub async fn open(cx: &Cx, right: Right) -> Result<Open, UiError> {
     let waiting = if hold.is_some() { store.tag_waiting(&tag.id).await? } else { None };
     let import = store.find_import(&tag.id).await?;
     let rejected = store.list_rejected(&tag.id).await?;
-    Ok(Open { project, stream, tag, path, hold, cascade, waiting, import, rejected })
+    let immutable = ImmutableTags::read(&stream.immutable_tags)?.pattern_for(&tag.name).map(str::to_owned);
+    let not_restorable = if tag.deleted_at.is_some() { store.why_not_restorable(&tag).await? } else { None };
+    Ok(Open { project, stream, tag, path, hold, cascade, waiting, import, rejected, immutable, not_restorable })
 }
 
 /// `/p/<project>/streams/<stream>/tags/<tag>` of the request.
@@ -85,6 +98,7 @@ pub fn laid_out(cx: &Cx, open: &Open, tab: &'static str, body: AnyView) -> PageR
     });
     let badge = view! {
         {open.hold.as_ref().map(|_| view! { <Badge tone=Tone::Held text="Held" /> })}
+        {open.immutable.as_ref().map(|_| view! { <Badge tone=Tone::Muted text="Immutable" /> })}
         {tag.deleted_at.map(|_| view! { <Badge tone=Tone::Muted text="Deleted" /> })}
     };
     let mut page = Page::new(tag.title(), body)
@@ -100,6 +114,9 @@ pub fn laid_out(cx: &Cx, open: &Open, tab: &'static str, body: AnyView) -> PageR
         ]);
     if project.can_edit() && tag.deleted_at.is_none() {
         page = page.actions(buttons(open));
+    }
+    if let Some(at) = tag.deleted_at {
+        page = page.banner(tags_deleted::banner(open, at));
     }
     if let Some(hold) = &open.hold {
         page = page.banner(held_banner(open, hold));
@@ -119,18 +136,28 @@ fn buttons(open: &Open) -> impl IntoView + use<> {
         None => view! { <Act action=format!("{path}/hold") label="Hold" class="" /> },
     };
     let (title, edit, delete) = (open.tag.title(), format!("{path}/edit"), format!("{path}/delete"));
-    view! {
-        <a class="btn btn-primary" href=format!("{path}/rollback")>
-            "Roll back…"
-        </a>
-        {check}
-        {hold}
-        <More on=title>
-            <a href=edit>"Change source…"</a>
+    let back = open.may_move().then(|| {
+        view! {
+            <a class="btn btn-primary" href=format!("{path}/rollback")>
+                "Roll back…"
+            </a>
+        }
+    });
+    let delete = open.may_move().then(|| {
+        view! {
             <hr />
             <a class="danger" href=delete>
                 "Delete…"
             </a>
+        }
+    });
+    view! {
+        {back}
+        {check}
+        {hold}
+        <More on=title>
+            <a href=edit>"Change source…"</a>
+            {delete}
         </More>
     }
 }
@@ -240,7 +267,8 @@ pub async fn page(cx: Cx) -> PageResult {
         current: open.tag.event_sequence.filter(|_| open.tag.digest.is_some()),
         current_digest: open.tag.digest.clone(),
         rejected: open.rejected.iter().map(|rejected| rejected.digest.clone()).collect(),
-        can_edit: open.project.can_edit(),
+        can_edit: open.may_move(),
+        asks_first: open.immutable.is_some(),
         with_tag: false,
     };
     let list = if events.is_empty() {
@@ -312,6 +340,13 @@ fn about(cx: &Cx, open: &Open, traffic: Traffic) -> AnyView {
                 {checks}
                 <dt>"Last 30 days"</dt>
                 <dd>{traffic_words(traffic)}</dd>
+                <dt>"May move"</dt>
+                <dd>
+                    {match open.immutable.clone() {
+                        Some(pattern) => view! { "no: it is immutable, as all tags named "<code>{pattern}</code> }.into_any(),
+                        None => "yes".into_any(),
+                    }}
+                </dd>
                 <dt>"Rejected images"</dt>
                 <dd>
                     {match open.rejected.len() {

@@ -76,6 +76,7 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
     let plan = store.plan(&Action::Move { tag: &open.tag.id, dependents: true }).await?;
     let same = open.tag.digest == target.digest;
     let problem = match (&then, same) {
+        _ if !open.may_move() => Some("The tag is immutable: only a project admin may move it."),
         (_, true) => Some("The tag points to this image now."),
         (None, _) => Some("The image of this row is gone: it is not stored here any more."),
         _ => None,
@@ -116,7 +117,7 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
                 />
                 <p>"The tag is held until somebody resumes it. Checks and pushes go on and show what is newer as waiting."</p>
             </section>
-            <TextField name="reason" label="Reason" maxlength=300 hint="For whoever asks later. Not required." autofocus=true />
+            {reason(open)}
             {problem.map(|problem| view! { <p class="error" id="problem">{problem}</p> })}
             <div class="form-actions">
                 <a class="btn" href=open.path.clone()>
@@ -129,6 +130,17 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
         </form>
     }
     .into_any())
+}
+
+/// The field for the reason, which an immutable tag does not move without.
+fn reason(open: &Open) -> AnyView {
+    let hint = match &open.immutable {
+        Some(pattern) => format!("Required: tags named {pattern} are immutable, and an admin who moves one says why."),
+        None => "For whoever asks later. Not required.".to_owned(),
+    };
+    let required = open.immutable.is_some();
+    view! { <TextField name="reason" label="Reason" maxlength=300 hint=hint required=required autofocus=true /> }
+        .into_any()
 }
 
 async fn image(cx: &Cx, event: Option<&TagEvent>) -> Result<Option<(Image, ImageConfig, Vec<String>)>, UiError> {
@@ -353,7 +365,12 @@ async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiErr
         seen: fields.get("seen").parse().ok(),
         reject: !dialog || fields.ticked("reject"),
     };
-    match cx.store().roll_back_tag(&project.name, stream, tag, &rollback, &cx.actor()?).await {
+    let (store, actor) = (cx.store(), cx.actor()?);
+    let moved = match project.can_admin() {
+        true => store.roll_back_tag_as_admin(&project.name, stream, tag, &rollback, &actor).await,
+        false => store.roll_back_tag(&project.name, stream, tag, &rollback, &actor).await,
+    };
+    match moved {
         Ok(_) => Ok(true),
         Err(store::Error::Conflict(what)) if what.starts_with("The tag moved") => Err(UiError::Conflict(format!(
             "{what}. Below is what going back from there does; press Roll back to do it"

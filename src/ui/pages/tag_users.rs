@@ -114,7 +114,7 @@ pub async fn delete_page(cx: Cx) -> PageResult {
             <p>{used}</p>
             <p>
                 "The image stays"{size.map(|size| format!(" ({size})"))}
-                ", and so does the tag's history: a push, an import or a roll back brings the tag back. Pulls by this tag's name stop at once."
+                ", and so does the tag's history: Restore on the tag's page, a push or an import brings the tag back. Pulls by this tag's name stop at once."
             </p>
             <div class="form-actions">
                 <a class="btn" href=open.path.clone()>
@@ -137,7 +137,11 @@ async fn post_delete(cx: Cx, fields: Fields) -> Response {
     let path = path_of(&cx);
     cx.submit(&fields, &format!("{path}/delete"), async {
         let project = cx.project(Right::Edit).await?;
-        cx.store().delete_tag(&project.name, cx.param("stream"), cx.param("tag"), &cx.actor()?).await?;
+        let (stream, tag, actor) = (cx.param("stream"), cx.param("tag"), cx.actor()?);
+        match project.can_admin() {
+            true => cx.store().delete_tag_as_admin(&project.name, stream, tag, &actor).await?,
+            false => cx.store().delete_tag(&project.name, stream, tag, &actor).await?,
+        }
         Ok(format!("/p/{}/streams/{}", project.name, cx.param("stream")))
     })
     .await

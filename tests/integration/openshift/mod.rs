@@ -7,6 +7,7 @@ mod imports;
 mod projects;
 mod refusals;
 mod streams;
+mod tag_rules;
 mod tags;
 mod usage;
 

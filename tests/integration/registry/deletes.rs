@@ -1,9 +1,9 @@
 //! What deleting leaves alone: histories, and what others still need.
 
 use serde_json::json;
-use weir::model::{AppSpec, Outcome, RollbackMode};
+use weir::model::{AppSpec, EventKind, Outcome, RollbackMode};
 use weir::server::hash::sha256;
-use weir::server::store::{AppFields, TagRollback};
+use weir::server::store::{AppFields, Error, TagRollback};
 
 use super::door::{Door, header, refused};
 use crate::upstreams::images::{OCI_INDEX, TestImage, index_of};
@@ -23,6 +23,78 @@ async fn a_deleted_tag_leaves_its_image_and_its_history() {
     assert_eq!(outcomes, [Outcome::Deleted, Outcome::Moved]);
     door.push("demo/app", "old", &image).await;
     assert_eq!(door.history("app", "old").await.len(), 3, "and goes on when the tag is pushed again");
+}
+
+/// An image has as many names as it is given: taking one away takes nothing from the others.
+#[tokio::test]
+async fn deleting_one_tag_of_an_image_leaves_its_other_tags() {
+    let (door, image) = (Door::open().await, TestImage::new("twice"));
+    for tag in ["one", "two"] {
+        door.push("demo/app", tag, &image).await;
+    }
+    assert_eq!(door.delete("demo/app/manifests/one").await.status(), 202);
+    assert_eq!(door.get("demo/app/manifests/one").await.status(), 404);
+    let pulled = door.get("demo/app/manifests/two").await;
+    assert_eq!(header(&pulled, "docker-content-digest"), image.digest().as_str());
+    assert_eq!(pulled.bytes().await.expect("the manifest"), image.manifest);
+    for blob in [&image.config, &image.layer] {
+        let pulled = door.get(&format!("demo/app/blobs/{}", sha256(blob))).await;
+        assert_eq!(&pulled.bytes().await.expect("the blob"), blob);
+    }
+    let outcomes = door.history("app", "two").await.iter().map(|row| row.outcome).collect::<Vec<_>>();
+    assert_eq!(outcomes, [Outcome::Moved], "nothing happened to the other");
+}
+
+#[tokio::test]
+async fn a_deleted_tag_is_restored_to_the_image_it_had() {
+    let (door, old, image) = (Door::open().await, TestImage::new("old"), TestImage::new("restored"));
+    let restore = async |tag: &str| door.store.restore_tag("demo", "app", tag, Some("a slip"), &door.actor).await;
+    for image in [&old, &image] {
+        door.push("demo/app", "v1", image).await;
+    }
+    let early = restore("v1").await;
+    assert!(matches!(&early, Err(Error::Conflict(why)) if why.contains("is not deleted")), "{early:?}");
+    assert!(matches!(restore("none").await, Err(Error::NotFound { .. })));
+
+    door.delete("demo/app/manifests/v1").await;
+    let stream = door.store.stream("demo", "app").await.expect("the stream");
+    let deleted = door.store.list_deleted_tags(&stream.id, "", 10).await.expect("the list");
+    let told: Vec<_> =
+        deleted.iter().map(|tag| (tag.name.as_str(), tag.digest.as_deref(), tag.actor.as_str())).collect();
+    assert_eq!(told, [("v1", Some(image.digest().as_str()), "ada")]);
+    restore("v1").await.expect("restored");
+    let pulled = door.get("demo/app/manifests/v1").await;
+    assert_eq!(header(&pulled, "docker-content-digest"), image.digest().as_str());
+    let history = door.history("app", "v1").await;
+    let first = &history[0];
+    assert_eq!(
+        (first.kind, first.outcome, first.reason.as_deref()),
+        (EventKind::Restore, Outcome::Moved, Some("a slip"))
+    );
+    assert_eq!((first.to_number, history.len()), (Some(2), 4), "the history goes on");
+    assert_eq!(door.store.list_deleted_tags(&stream.id, "", 10).await.expect("the list"), []);
+}
+
+#[tokio::test]
+async fn a_tag_whose_image_is_gone_is_not_restored() {
+    let (door, image) = (Door::open().await, TestImage::new("gone"));
+    door.push("demo/app", "v1", &image).await;
+    // The tag goes with its manifest, and comes back with it while the bytes are there.
+    assert_eq!(door.delete(&format!("demo/app/manifests/{}", image.digest())).await.status(), 202);
+    door.store.restore_tag("demo", "app", "v1", None, &door.actor).await.expect("restored");
+    assert_eq!(door.get("demo/app/manifests/v1").await.status(), 200);
+    door.delete("demo/app/manifests/v1").await;
+    let pool = sqlx::AnyPool::connect(&door.database_url).await.expect("the database");
+    let layer = sha256(&image.layer);
+    let statement = "delete from blobs where digest = $1";
+    sqlx::query(statement).bind(layer.as_str()).execute(&pool).await.expect("collected");
+    match door.store.restore_tag("demo", "app", "v1", None, &door.actor).await {
+        Err(Error::Conflict(why)) => {
+            assert!(why.contains("cannot be restored") && why.contains(layer.as_str()), "{why}")
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(door.get("demo/app/manifests/v1").await.status(), 404);
 }
 
 #[tokio::test]

@@ -81,3 +81,61 @@ async fn what_others_say_of_an_image_is_said_in_their_repository() {
     assert_eq!(referrers(&door, "demo/base", image.digest().as_str()).await, 0);
     refused(door.get(&format!("demo/base/manifests/{digest}")).await, 404, "MANIFEST_UNKNOWN").await;
 }
+
+/// That bytes are stored is not enough: each repository has what came to it, under every name there is for that.
+#[tokio::test]
+async fn what_is_stored_for_another_repository_alone_is_not_there() {
+    let (door, image) = (Door::open().await, TestImage::new("private"));
+    let empty = Bytes::from_static(b"{}");
+    door.put_blob("demo/base", &empty).await;
+    door.push("demo/base", image.digest().as_str(), &image).await;
+    let list = index_of(&[("amd64", &image)]);
+    put(&door, "latest", OCI_INDEX, &list).await;
+    let sbom = about(image.digest().as_str(), "application/sbom", &empty);
+    put(&door, sha256(&sbom).as_str(), OCI_MANIFEST, &sbom).await;
+    door.push("demo/other", "latest", &TestImage::new("other")).await;
+    for digest in [sha256(&list), image.digest(), sha256(&sbom)] {
+        assert_eq!(door.get(&format!("demo/base/manifests/{digest}")).await.status(), 200, "{digest}");
+        let path = format!("demo/other/manifests/{digest}");
+        assert_eq!(door.head(&path).await.status(), 404, "{digest}");
+        refused(door.get(&path).await, 404, "MANIFEST_UNKNOWN").await;
+    }
+    for blob in [&image.config, &image.layer, &empty] {
+        let path = format!("demo/other/blobs/{}", sha256(blob));
+        assert_eq!(door.head(&path).await.status(), 404);
+        refused(door.get(&path).await, 404, "BLOB_UNKNOWN").await;
+    }
+    assert_eq!(referrers(&door, "demo/base", image.digest().as_str()).await, 1);
+    assert_eq!(referrers(&door, "demo/other", image.digest().as_str()).await, 0);
+    // A manifest alone does not bring its parts with it.
+    let put = door.put_manifest("demo/other", "stolen", OCI_MANIFEST, &image.manifest).await;
+    refused(put, 400, "MANIFEST_BLOB_UNKNOWN").await;
+}
+
+/// What stands in a tag's history is pulled by digest when the tag has moved on, and when it is deleted; with children and referrers.
+#[tokio::test]
+async fn a_history_is_served_by_digest() {
+    let (door, image) = (Door::open().await, TestImage::new("old"));
+    let empty = Bytes::from_static(b"{}");
+    door.put_blob("demo/base", &empty).await;
+    door.push("demo/base", image.digest().as_str(), &image).await;
+    let list = index_of(&[("amd64", &image)]);
+    put(&door, "latest", OCI_INDEX, &list).await;
+    let sbom = about(image.digest().as_str(), "application/sbom", &empty);
+    put(&door, sha256(&sbom).as_str(), OCI_MANIFEST, &sbom).await;
+    let served = async |when: &str| {
+        for digest in [sha256(&list), image.digest(), sha256(&sbom)] {
+            assert_eq!(door.get(&format!("demo/base/manifests/{digest}")).await.status(), 200, "{digest} {when}");
+        }
+        for blob in [&image.config, &image.layer] {
+            assert_eq!(door.get(&format!("demo/base/blobs/{}", sha256(blob))).await.status(), 200, "{when}");
+        }
+        assert_eq!(referrers(&door, "demo/base", image.digest().as_str()).await, 1, "{when}");
+    };
+    let new = TestImage::new("new");
+    door.push("demo/base", new.digest().as_str(), &new).await;
+    put(&door, "latest", OCI_INDEX, &index_of(&[("amd64", &new)])).await;
+    served("when the tag moved on").await;
+    assert_eq!(door.delete("demo/base/manifests/latest").await.status(), 202);
+    served("when the tag is deleted").await;
+}

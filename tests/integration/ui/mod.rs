@@ -5,5 +5,6 @@ mod pages;
 mod rollback;
 mod sample;
 mod sign_in;
+mod tag_rules;
 mod usage;
 mod work;

@@ -1,5 +1,7 @@
 //! skopeo, which copies what others only push and pull, and deletes.
 
+use weir::server::store::TagRules;
+
 use super::{both_ends, door_and_home, push_real_image, run, second_project, storage, succeeds, words};
 use crate::registry::door::{Door, PASSWORD, header};
 use crate::upstreams::images::{OCI_MANIFEST, TestImage};
@@ -47,10 +49,15 @@ async fn skopeo_is_refused_with_words() {
     let (door, home) = door_and_home().await;
     let (home, address) = (home.path(), door.address.clone());
     door.push("demo/app", "1", &TestImage::new("x")).await;
+    door.push("demo/fixed", "v1", &TestImage::new("y")).await;
+    let rules = TagRules { immutable: vec!["v*".to_owned()], kind_changes: false };
+    door.store.set_tag_rules("demo", "fixed", &rules, None, &door.actor).await.expect("the rules");
     let viewer = door.token_of("vic").await;
     let cases = [
         ("viewer pushing", viewer.clone(), "demo/app:2", "may not push images in project demo"),
         ("another project", door.token.clone(), "other/app:1", "not found"),
+        ("immutable tag", door.token.clone(), "demo/fixed:v1", "fixed:v1 is immutable and stays where it is"),
+        ("a tag of the past", door.token.clone(), "demo/app:1--asof-20261101T1403Z", "choose another name"),
         ("wrong token", "weir_u_wrong".to_owned(), "demo/app:2", "the user name, password or token is wrong"),
     ];
     for (case, credentials, to, says) in cases {
