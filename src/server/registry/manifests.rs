@@ -12,8 +12,9 @@ use super::Registry;
 use super::blobs::{CONTENT_DIGEST, about, header, is_known, parse_digest};
 use super::enter::{Caller, Entered};
 use super::error::{Error, Result};
+use super::memory::Served;
 use super::token::pairs;
-use crate::model::{Digest, EventKind, Outcome, StoredManifest, Stream, TagName};
+use crate::model::{Digest, EventKind, Outcome, Stream, TagName};
 use crate::server::auth::Right;
 use crate::server::blobs;
 use crate::server::hash::digest_like;
@@ -64,13 +65,12 @@ pub(super) async fn get(
     let entered = caller.enter(&registry, &project, &name, Right::Pull).await?;
     let stream = entered.stream(&registry).await?;
     let (found, by_tag) = match Reference::find(&reference)? {
-        Reference::Tag(tag) => (registry.store.find_manifest_by_tag(&stream.id, tag.as_str()).await?, true),
+        Reference::Tag(tag) => (registry.memory.manifest_by_tag(&registry.store, &stream, &tag).await?, true),
         Reference::Digest(digest) => {
-            (registry.store.find_manifest_by_digest(&stream.id, digest.as_str()).await?, false)
+            (registry.memory.manifest_by_digest(&registry.store, &stream, &digest).await?, false)
         }
     };
-    let StoredManifest { digest, media_type, manifest } = found.ok_or_else(|| Error::manifest_unknown(&reference))?;
-    let digest = parse_digest(&digest)?;
+    let Served { digest, media_type, manifest } = found.ok_or_else(|| Error::manifest_unknown(&reference))?;
     let mut about = about(&digest);
     if by_tag {
         // Where a tag points is a question to be asked anew each time.
@@ -80,7 +80,7 @@ pub(super) async fn get(
         return Ok((StatusCode::NOT_MODIFIED, about).into_response());
     }
     about.insert(CONTENT_LENGTH, manifest.len().into());
-    about.insert(CONTENT_TYPE, header(&media_type));
+    about.insert(CONTENT_TYPE, media_type);
     let body = if method == Method::HEAD { Body::empty() } else { Body::from(manifest) };
     Ok((about, body).into_response())
 }

@@ -9,6 +9,7 @@ mod catalog;
 mod enter;
 mod error;
 mod manifests;
+mod memory;
 mod mount;
 mod paging;
 mod referrers;
@@ -32,6 +33,7 @@ use crate::server::state::{AppState, Settings};
 use crate::server::store::Store;
 use enter::Caller;
 use error::Error;
+use memory::Memories;
 
 /// What the door needs of the server.
 #[derive(Clone)]
@@ -40,6 +42,8 @@ struct Registry {
     auth: Auth,
     blobs: Arc<dyn Blobs>,
     settings: Arc<Settings>,
+    /// Of what is pulled again and again. Not in the state, as nobody but this door needs it.
+    memory: Arc<Memories>,
 }
 
 /// Every route below `/v2`.
@@ -73,7 +77,7 @@ pub fn router(state: &AppState) -> Router {
         // Layers are as large as they are; manifests and forms limit themselves.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::map_response(say_version))
-        .with_state(Registry { store, auth, blobs, settings })
+        .with_state(Registry { memory: Arc::new(Memories::of(&store)), store, auth, blobs, settings })
 }
 
 /// `GET /v2/`: whether one is let in at all. Clients begin here.

@@ -1,5 +1,6 @@
 //! Manifests of repositories: how they are found, and stored with the tags they are for.
 
+use super::memory::Leaves;
 use super::moves::{Move, Moved};
 use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{Actor, EventKind, Image, ImageChild, ImageLayer, NewImage, StoredManifest, Stream, TagName, now};
@@ -69,6 +70,7 @@ impl Store {
     ) -> Result<Vec<Moved>> {
         let to: Vec<_> = to.into_iter().collect();
         let mut tx = self.write_tx().await?;
+        tx.leaves(Leaves::Rights);
         tx.insert_image(image).await?;
         let missing = tx.missing_parts(&stream.id, &image.digest).await?;
         if !missing.is_empty() {

@@ -8,5 +8,6 @@ mod deletes;
 mod door;
 mod errors;
 mod pushes;
+mod remembering;
 mod serving;
 mod uploads;
