@@ -10,12 +10,16 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LINK, LOCATION};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LINK, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::servers::Server;
+
+/// As Docker has it, in short: distribution hides OCI manifests from those who do not ask for them.
+const ACCEPTED: &str =
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
 /// Bytes on their way to a registry, in pieces that others may share.
 #[derive(Default)]
@@ -77,7 +81,7 @@ impl Connection {
         kind: Option<&'static str>,
         body: Pieces,
     ) -> anyhow::Result<Response<Incoming>> {
-        let mut request = Request::builder().method(method).uri(path).header(HOST, &self.host);
+        let mut request = Request::builder().method(method).uri(path).header(HOST, &self.host).header(ACCEPT, ACCEPTED);
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
