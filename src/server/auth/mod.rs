@@ -5,6 +5,7 @@ mod limit;
 pub mod origin;
 mod password;
 mod principal;
+mod recognise;
 mod roles;
 pub mod session;
 pub mod ticket;
@@ -20,6 +21,7 @@ use crate::server::store::{self, Store};
 pub use limit::Attempt;
 pub use password::{PasswordError, check_choice, hash_password};
 pub use principal::{Denied, Principal, PrincipalKind, ProjectAccess};
+pub use recognise::Badge;
 pub use roles::Right;
 pub use ticket::Access;
 
@@ -29,6 +31,7 @@ pub struct Auth {
     store: Store,
     passwords: Arc<password::Passwords>,
     limits: Arc<limit::Limits>,
+    recognised: Arc<recognise::Recognised>,
 }
 
 /// Why nobody was let in. The texts are for people and tell nothing about which users exist.
@@ -50,7 +53,8 @@ pub enum AuthError {
 impl Auth {
     /// Signing in with this store's users.
     pub fn new(store: Store) -> Self {
-        Self { store, passwords: Arc::default(), limits: Arc::default() }
+        let recognised = Arc::new(recognise::Recognised::new(&store));
+        Self { store, passwords: Arc::default(), limits: Arc::default(), recognised }
     }
 
     /// The store the principals come from.

@@ -191,10 +191,14 @@ impl Principal {
         right: Right,
     ) -> Result<ProjectAccess, Denied> {
         let access = self.rights_at(store, project, stream, right).await?;
+        if self.is_ticket_for(project, stream, right) { Ok(access) } else { Err(self.forbidden(project, right)) }
+    }
+
+    /// Whether the ticket, if it came by one, is for this. The right itself is another question: [`Principal::rights_at`].
+    pub fn is_ticket_for(&self, project: &str, stream: &str, right: Right) -> bool {
+        let Some(access) = &self.access_limit else { return true };
         let repository = format!("{project}/{stream}");
-        let allowed =
-            self.access_limit.as_ref().is_none_or(|list| list.iter().any(|one| one.allows(&repository, right)));
-        if allowed { Ok(access) } else { Err(self.forbidden(project, right)) }
+        access.iter().any(|one| one.allows(&repository, right))
     }
 
     /// What [`Principal::require_repository`] asks, whatever the ticket says: whoever passes this may fetch a wider one.

@@ -78,6 +78,7 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
 
 async fn serve_metrics(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
     let metrics = telemetry::start_metrics().context("starting metrics")?;
+    tokio::spawn(telemetry::sum_up_metrics(metrics.clone(), stop.clone()));
     let listener = match config.metrics_listen {
         Some(OptionalAddress(None)) => return Ok(()),
         Some(OptionalAddress(Some(address))) => bind(address, "--metrics-listen").await?,

@@ -32,8 +32,8 @@ pub(super) async fn get(
     let digest = parse_digest(&digest)?;
     let entered = caller.enter(&registry, &project, &stream, Right::Pull).await?;
     let stream = entered.stream(&registry).await?;
-    let size = registry.store.find_blob(&stream.id, digest.as_str()).await?;
-    let size = size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| Error::blob_unknown(digest.as_str()))?;
+    let size = registry.memory.blob_size(&registry.store, &stream, &digest).await?;
+    let size = size.ok_or_else(|| Error::blob_unknown(digest.as_str()))?;
     if is_known(&headers, &digest) {
         return Ok((StatusCode::NOT_MODIFIED, about(&digest)).into_response());
     }

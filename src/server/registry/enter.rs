@@ -8,10 +8,12 @@ use axum::http::request::Parts;
 
 use super::Registry;
 use super::error::{Error, Result};
+use super::memory::Entrance;
 use super::token::CATALOG_SCOPE;
 use crate::model::{Actor, BuildConfigSpec, ProjectName, Stream, StreamName, TagName};
 use crate::server::auth::extract::{address, credentials};
-use crate::server::auth::{AuthError, Principal, Right};
+use crate::server::auth::{AuthError, Badge, Principal, Right};
+use crate::server::store::Moment;
 
 /// The name of this service in token requests.
 pub(super) const SERVICE: &str = "weir";
@@ -19,6 +21,7 @@ pub(super) const SERVICE: &str = "weir";
 /// Somebody with credentials that are good, and the address they reached us at.
 pub(super) struct Caller {
     pub(super) principal: Principal,
+    badge: Badge,
     base: String,
 }
 
@@ -27,11 +30,11 @@ impl FromRequestParts<Registry> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, registry: &Registry) -> Result<Self> {
         let base = base_url(parts, &registry.settings.public_url);
-        let principal = principal(parts, registry)
-            .await
-            .map_err(|cause| Error::from_auth(cause, challenge(&base, scope_of(parts).as_deref(), None)))?;
+        let recognised = registry.auth.recognise(&parts.headers, &address(parts)).await;
+        let (badge, principal) =
+            recognised.map_err(|cause| Error::from_auth(cause, challenge(&base, scope_of(parts).as_deref(), None)))?;
         tracing::Span::current().record("user.id", principal.id());
-        Ok(Self { principal, base })
+        Ok(Self { principal, badge, base })
     }
 }
 
@@ -48,6 +51,15 @@ pub(super) struct Entered {
     pub(super) principal: Principal,
     /// The only tag a build may move.
     only_tag: Option<TagName>,
+    stream: FoundStream,
+}
+
+/// What is known of a repository's stream when it is entered.
+enum FoundStream {
+    /// It was there a moment ago, and so was the right to enter.
+    Remembered(Stream),
+    /// Still to be looked for; to be remembered under this from then on.
+    Unknown(Option<(Entrance, Moment)>),
 }
 
 impl Caller {
@@ -63,10 +75,18 @@ impl Caller {
     /// Enters a repository to do something in it.
     pub(super) async fn enter(self, registry: &Registry, project: &str, stream: &str, right: Right) -> Result<Entered> {
         let (project, name) = repository(project, stream)?;
+        // A build's rights and tag follow from more than its token.
+        let entrance = self.principal.build_id().is_none().then(|| Entrance::new(self.badge, &project, &name, right));
+        let stream = match entrance.as_ref().and_then(|entrance| registry.memory.entered(entrance)) {
+            Some(stream) => {
+                let stream = FoundStream::Remembered(stream);
+                return Ok(Entered { project, name, principal: self.principal, only_tag: None, stream });
+            }
+            None => FoundStream::Unknown(entrance.map(|entrance| (entrance, registry.memory.moment()))),
+        };
         // Rights before tickets: whoever has no right is denied, whoever has only too narrow a ticket may fetch another.
         self.principal.rights_at(&registry.store, project.as_str(), name.as_str(), right).await?;
-        let entered = self.principal.require_repository(&registry.store, project.as_str(), name.as_str(), right).await;
-        if entered.is_err() {
+        if !self.principal.is_ticket_for(project.as_str(), name.as_str(), right) {
             let scope = format!("repository:{project}/{name}:{}", actions(right));
             let challenge = challenge(&self.base, Some(&scope), Some("insufficient_scope"));
             return Err(Error::unauthorized("the token is not for this: ask for one that is", challenge));
@@ -81,14 +101,22 @@ impl Caller {
             }
             only_tag = Some(spec.output_tag);
         }
-        Ok(Entered { project, name, principal: self.principal, only_tag })
+        Ok(Entered { project, name, principal: self.principal, only_tag, stream })
     }
 }
 
 impl Entered {
     /// The stream, if there is one.
     pub(super) async fn find_stream(&self, registry: &Registry) -> Result<Option<Stream>> {
-        Ok(registry.store.find_stream(self.project.as_str(), self.name.as_str()).await?)
+        let entrance = match &self.stream {
+            FoundStream::Remembered(stream) => return Ok(Some(stream.clone())),
+            FoundStream::Unknown(entrance) => entrance,
+        };
+        let found = registry.store.find_stream(self.project.as_str(), self.name.as_str()).await?;
+        if let (Some(stream), Some((entrance, before))) = (&found, entrance) {
+            registry.memory.remember_entrance(entrance.clone(), stream.clone(), *before);
+        }
+        Ok(found)
     }
 
     /// The stream, for what reads.
@@ -99,6 +127,9 @@ impl Entered {
 
     /// The stream, made if this is the first push to it.
     pub(super) async fn stream_to_push(&self, registry: &Registry) -> Result<Stream> {
+        if let Some(stream) = self.find_stream(registry).await? {
+            return Ok(stream);
+        }
         Ok(registry.store.ensure_stream(self.project.as_str(), &self.name, &self.actor()).await?)
     }
 

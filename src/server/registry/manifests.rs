@@ -13,9 +13,10 @@ use super::blobs::{CONTENT_DIGEST, about, header, is_known, parse_digest};
 use super::enter::{Caller, Entered};
 use super::error::{Error, Result};
 use super::incoming::Sender;
+use super::memory::Served;
 use super::token::pairs;
 use super::{conditions, past};
-use crate::model::{Digest, EventKind, NewImage, Outcome, PastTag, StoredManifest, Stream, TagName};
+use crate::model::{Digest, EventKind, NewImage, Outcome, PastTag, Stream, TagName};
 use crate::server::auth::Right;
 use crate::server::blobs;
 use crate::server::hash::digest_like;
@@ -66,22 +67,21 @@ pub(super) async fn get(
     let entered = caller.enter(&registry, &project, &name, Right::Pull).await?;
     let stream = entered.stream(&registry).await?;
     let (found, pulled) = if PastTag::is_meant(&reference) {
-        let found = past::find(&registry, &stream, &reference).await?;
-        let pulled = Pulled::Digest(found.digest.clone());
+        let found = Served::new(past::find(&registry, &stream, &reference).await?)?;
+        let pulled = Pulled::Digest(found.digest.to_string());
         (Some(found), pulled)
     } else {
         match Reference::find(&reference)? {
             Reference::Tag(tag) => {
-                (registry.store.find_manifest_by_tag(&stream.id, tag.as_str()).await?, Pulled::Tag(tag.to_string()))
+                (registry.memory.manifest_by_tag(&registry.store, &stream, &tag).await?, Pulled::Tag(tag.to_string()))
             }
             Reference::Digest(digest) => (
-                registry.store.find_manifest_by_digest(&stream.id, digest.as_str()).await?,
+                registry.memory.manifest_by_digest(&registry.store, &stream, &digest).await?,
                 Pulled::Digest(digest.to_string()),
             ),
         }
     };
-    let StoredManifest { digest, media_type, manifest } = found.ok_or_else(|| Error::manifest_unknown(&reference))?;
-    let digest = parse_digest(&digest)?;
+    let Served { digest, media_type, manifest } = found.ok_or_else(|| Error::manifest_unknown(&reference))?;
     let mut about = about(&digest);
     if matches!(pulled, Pulled::Tag(_)) {
         // Where a tag points is a question to be asked anew each time.
@@ -91,7 +91,7 @@ pub(super) async fn get(
         return Ok((StatusCode::NOT_MODIFIED, about).into_response());
     }
     about.insert(CONTENT_LENGTH, manifest.len().into());
-    about.insert(CONTENT_TYPE, header(&media_type));
+    about.insert(CONTENT_TYPE, media_type);
     // Who only looks where a tag points pulls nothing.
     if method == Method::HEAD {
         return Ok((about, Body::empty()).into_response());

@@ -11,6 +11,7 @@ mod enter;
 mod error;
 mod incoming;
 mod manifests;
+mod memory;
 mod mount;
 mod paging;
 mod past;
@@ -36,6 +37,7 @@ use crate::server::state::{AppState, Settings};
 use crate::server::store::Store;
 use enter::Caller;
 use error::Error;
+use memory::Memories;
 
 /// What the door needs of the server.
 #[derive(Clone)]
@@ -45,6 +47,8 @@ struct Registry {
     blobs: Arc<dyn Blobs>,
     settings: Arc<Settings>,
     pulls: Pulls,
+    /// Of what is pulled again and again. Not in the state, as nobody but this door needs it.
+    memory: Arc<Memories>,
 }
 
 /// Every route below `/v2`.
@@ -78,7 +82,7 @@ pub fn router(state: &AppState) -> Router {
         // Layers are as large as they are; manifests and forms limit themselves.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::map_response(say_version))
-        .with_state(Registry { store, auth, blobs, settings, pulls })
+        .with_state(Registry { memory: Arc::new(Memories::of(&store)), store, auth, blobs, settings, pulls })
 }
 
 /// `GET /v2/`: whether one is let in at all. Clients begin here.

@@ -1,6 +1,7 @@
 //! Manifests of repositories: how they are found, and stored with the tags they are for.
 
 use super::expected::Expected;
+use super::memory::Leaves;
 use super::moves::{Move, Moved};
 use super::tag_rules::refusal;
 use super::{Entry, Error, Result, Store, WriteTx};
@@ -86,6 +87,7 @@ impl Store {
     ) -> Result<Vec<Moved>> {
         let to: Vec<_> = to.into_iter().collect();
         let mut tx = self.write_tx().await?;
+        tx.leaves(Leaves::Rights);
         for to in &to {
             tx.check_expected(&stream.id, to.tag, expected).await?;
         }

@@ -13,6 +13,7 @@ mod cascades;
 mod catalog;
 mod checks;
 mod configs;
+mod durable;
 mod expected;
 mod graph;
 mod holds;
@@ -23,6 +24,7 @@ mod links;
 mod lookup;
 mod manifests;
 mod members;
+mod memory;
 mod moves;
 mod open;
 mod outage;
@@ -60,6 +62,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::model::size_words;
 use crate::server::wake::{Controller, Wake};
+use durable::Durable;
+use memory::{Ending, Leaves};
 
 pub use app_list::ListedRollout;
 pub use apps::AppFields;
@@ -77,6 +81,7 @@ pub use ledger::{Entry, LedgerFault};
 pub use lookup::{Found, ImageTag, LedgerFilter, StreamUser};
 pub use manifests::{MANIFEST_PARTS, Referrer, TagMove};
 pub use members::Membership;
+pub use memory::{GOOD_FOR, Ground, Memory, Moment};
 pub use moves::{Move, Moved};
 pub use open::OpenError;
 pub use outage::Outage;
@@ -108,6 +113,9 @@ pub struct Store {
     key: Arc<chacha20poly1305::Key>,
     /// Names this process in leases.
     owner: Arc<str>,
+    /// Ends what was remembered of the state before a commit.
+    commits: Arc<memory::Commits>,
+    durable: Arc<Durable>,
 }
 
 /// Which database it is.
@@ -172,10 +180,35 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A transaction that may write. Dropping it rolls back.
 pub struct WriteTx {
     tx: Transaction<'static, Any>,
+    news: News,
+    ending: Ending,
+    turn: Turn,
+    durable: Arc<Durable>,
+}
+
+/// The right to write, which one writer of this process has at a time.
+type Turn = OwnedMutexGuard<Option<Instant>>;
+
+/// Whom a commit concerns.
+struct News {
     wake: Wake,
     woken: BTreeSet<Controller>,
     changed: BTreeSet<String>,
-    _turn: OwnedMutexGuard<Option<Instant>>,
+}
+
+/// News of a commit, told when this is dropped: also when nobody waits any more for it to last.
+struct Told(News);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let News { wake, woken, changed } = &self.0;
+        for controller in woken {
+            wake.of(*controller).notify_one();
+        }
+        for project in changed {
+            wake.changed(project);
+        }
+    }
 }
 
 impl Store {
@@ -192,7 +225,8 @@ impl Store {
                 *turn = Some(Instant::now());
             }
         })?;
-        Ok(WriteTx { tx, wake: self.wake.clone(), woken: BTreeSet::new(), changed: BTreeSet::new(), _turn: turn })
+        let news = News { wake: self.wake.clone(), woken: BTreeSet::new(), changed: BTreeSet::new() };
+        Ok(WriteTx { tx, news, ending: Ending::of(&self.commits), turn, durable: Arc::clone(&self.durable) })
     }
 
     async fn begin(&self) -> sqlx::Result<Transaction<'static, Any>> {
@@ -229,6 +263,12 @@ impl Store {
         &self.key
     }
 
+    /// This process's turn to write, for single statements, which need no transaction but would else wait by polling. They last like
+    /// [`WriteTx::commit_soon`], and must leave everything that is remembered as it is.
+    pub(in crate::server::store) async fn turn(&self) -> Turn {
+        Arc::clone(&self.writer).lock_owned().await
+    }
+
     /// Answers when the database does.
     pub async fn ping(&self) -> Result<()> {
         sqlx::query("select 1").execute(&self.pool).await?;
@@ -244,12 +284,17 @@ impl Store {
 impl WriteTx {
     /// Wakes a controller once this commits.
     pub fn wake(&mut self, controller: Controller) {
-        self.woken.insert(controller);
+        self.news.woken.insert(controller);
     }
 
     /// Tells open pages of the project once this commits. [`WriteTx::record`] does so by itself.
     pub fn touch(&mut self, project: &str) {
-        self.changed.insert(project.to_owned());
+        self.news.changed.insert(project.to_owned());
+    }
+
+    /// Says what this leaves as it is, so that it may go on to be remembered.
+    pub(in crate::server::store) fn leaves(&mut self, leaves: Leaves) {
+        self.ending.leaves = leaves;
     }
 
     /// Leaves everything as it was. Dropping does so, too, at some later time.
@@ -259,14 +304,24 @@ impl WriteTx {
 
     /// Makes it last, then wakes whom it concerns.
     pub async fn commit(self) -> Result<()> {
+        let durable = Arc::clone(&self.durable);
+        let _told = self.commit_and_tell().await?;
+        Ok(durable.reached().await.map_err(sqlx::Error::Io)?)
+    }
+
+    /// Makes it last as long as this machine runs, and for good with the next [`WriteTx::commit`] of anybody. For what is of use only
+    /// together with something that is committed later.
+    pub(in crate::server::store) async fn commit_soon(self) -> Result<()> {
+        self.commit_and_tell().await.map(drop)
+    }
+
+    async fn commit_and_tell(self) -> Result<Told> {
         self.tx.commit().await?;
-        for controller in self.woken {
-            self.wake.of(controller).notify_one();
-        }
-        for project in self.changed {
-            self.wake.changed(&project);
-        }
-        Ok(())
+        let told = Told(self.news);
+        drop(self.ending);
+        // The next writer need not wait for the disk.
+        drop(self.turn);
+        Ok(told)
     }
 }
 

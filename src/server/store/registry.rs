@@ -1,6 +1,7 @@
 //! What the registry door reads and writes of uploads and blobs, and its lists of repositories and tags.
 
 use super::links::Content;
+use super::memory::Leaves;
 use super::{Entry, Error, Result, Store, new_id};
 use crate::model::{Actor, Stream, now};
 
@@ -25,6 +26,7 @@ impl Store {
     /// Begins an upload and gives its id.
     pub async fn begin_upload(&self, stream_id: &str, actor: &Actor) -> Result<String> {
         let id = new_id();
+        let _turn = self.turn().await;
         sqlx::query("insert into uploads (id, stream_id, actor, started_at, updated_at) values ($1, $2, $3, $4, $4)")
             .bind(&id)
             .bind(stream_id)
@@ -49,6 +51,7 @@ impl Store {
 
     /// Notes that the upload is alive.
     pub async fn touch_upload(&self, id: &str) -> Result<()> {
+        let _turn = self.turn().await;
         sqlx::query("update uploads set updated_at = $2 where id = $1")
             .bind(id)
             .bind(now())
@@ -59,6 +62,7 @@ impl Store {
 
     /// Forgets an upload that was cancelled.
     pub async fn end_upload(&self, id: &str) -> Result<()> {
+        let _turn = self.turn().await;
         sqlx::query("delete from uploads where id = $1").bind(id).execute(self.pool()).await?;
         Ok(())
     }
@@ -74,14 +78,16 @@ impl Store {
         Ok(uploads)
     }
 
-    /// Records a blob whose bytes are safe, links it to the repository and ends the upload it came by.
+    /// Records a blob whose bytes are safe, links it to the repository and ends the upload it came by. It need not last before the
+    /// manifest that names it does: a client whose push was cut short by a power cut asks which blobs are there.
     pub async fn link_blob(&self, stream_id: &str, digest: &str, size: i64, upload: Option<&str>) -> Result<()> {
         let mut tx = self.write_tx().await?;
+        tx.leaves(Leaves::Found);
         tx.link_blob(stream_id, digest, size).await?;
         if let Some(upload) = upload {
             sqlx::query("delete from uploads where id = $1").bind(upload).execute(&mut *tx).await?;
         }
-        tx.commit().await
+        tx.commit_soon().await
     }
 
     /// Size of a blob that the repository may serve.

@@ -10,6 +10,7 @@ mod errors;
 mod past;
 mod pushes;
 mod quotas;
+mod remembering;
 mod serving;
 mod tag_rules;
 mod uploads;
