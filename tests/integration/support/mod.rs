@@ -4,6 +4,7 @@
 //! The database is SQLite, or PostgreSQL when `WEIR_TEST_POSTGRES_URL` names a server (`tools/test-postgres`).
 
 mod binary;
+mod bucket;
 mod client;
 mod settle;
 
@@ -27,6 +28,7 @@ use weir::server::state::AppState;
 use weir::server::store::{NewToken, Store};
 
 pub use binary::{Finished, RunningWeir, run_weir};
+pub use bucket::{ACCESS_KEY, S3Server, SECRET_KEY};
 pub use client::Client;
 
 /// Password of `admin` in every test.
