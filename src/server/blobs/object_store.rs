@@ -16,6 +16,7 @@
 mod append;
 mod bucket;
 mod finish;
+mod kept;
 mod reading;
 mod settings;
 mod upload;
@@ -116,7 +117,7 @@ impl Blobs for ObjectStore {
     }
 
     async fn offset(&self, id: &UploadId) -> Result<u64, Error> {
-        Ok(Upload::glance(&self.shared.bucket, id).await?.length)
+        Ok(kept::glance(&self.shared.bucket, id).await?.length)
     }
 
     async fn append(&self, id: &UploadId, offset: u64, body: Incoming) -> Result<u64, Error> {
@@ -142,7 +143,7 @@ impl Blobs for ObjectStore {
     async fn abort(&self, id: &UploadId) -> Result<(), Error> {
         // Does not wait for an append in progress: that one finds the upload gone when it next saves what it has.
         self.forget(id);
-        Upload::remove(&self.shared.bucket, id).await
+        kept::remove(&self.shared.bucket, id).await
     }
 
     async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<(), Error> {

@@ -211,6 +211,10 @@ fn in_words(cause: &object_store::Error, code: Option<&str>) -> String {
             Some(message) => format!("answered {code}: {message}"),
             None => format!("answered {code}"),
         },
+        // Where Amazon's machines ask for the credentials of their role.
+        _ if text.contains("169.254.169.254") => {
+            "needs credentials, and this machine has no role; set --s3-access-key and --s3-secret-key-file".to_owned()
+        }
         _ if is_away(cause) => format!("does not answer ({}); check --s3-endpoint", innermost(cause)),
         _ => format!("failed: {}", innermost(cause)),
     }

@@ -9,7 +9,7 @@ use object_store::{GetOptions, ObjectMeta, ObjectStore as _};
 
 use super::Shared;
 use super::bucket::Bucket;
-use super::upload::Upload;
+use super::kept;
 use crate::server::blobs::{Blob, BlobEntry, Error, UploadEntry, UploadId};
 
 /// Uploads looked at together while they are listed.
@@ -68,7 +68,7 @@ pub(super) fn uploads(shared: Arc<Shared>) -> impl Stream<Item = Result<UploadEn
             let Some(id) = object?.location.filename().and_then(|name| name.parse::<UploadId>().ok()) else {
                 return Ok(None);
             };
-            match Upload::glance(&shared.bucket, &id).await {
+            match kept::glance(&shared.bucket, &id).await {
                 Ok(glance) => Ok(Some(UploadEntry { id, size: glance.length, modified: glance.modified })),
                 // It has gone since it was listed.
                 Err(Error::NotFound) => Ok(None),

@@ -8,8 +8,12 @@ use crate::server::blobs::conformance;
 use crate::server::hash::sha256;
 
 fn args(server: &S3Server) -> S3Args {
+    args_for(&server.endpoint)
+}
+
+fn args_for(endpoint: &str) -> S3Args {
     S3Args {
-        endpoint: Some(server.endpoint.clone()),
+        endpoint: Some(endpoint.to_owned()),
         region: "us-east-1".to_owned(),
         access_key: Some(ACCESS_KEY.to_owned()),
         secret_key: None,
@@ -72,6 +76,21 @@ async fn passes_the_suite() {
     .await;
     assert_eq!(server.objects("a"), ["a/prefix/check"], "nothing else was left behind");
     assert_eq!(server.unfinished(), 0, "a multipart upload was left behind");
+}
+
+/// The suite on any other S3 server, for instance moto or MinIO, without TLS: what it is told by the environment is an
+/// endpoint; the bucket is `weir`, the keys are those of the other tests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs WEIR_TEST_S3_ENDPOINT"]
+#[expect(clippy::disallowed_methods, reason = "tests are told of their machine through the environment")]
+async fn passes_the_suite_on_another_server() {
+    let endpoint = std::env::var("WEIR_TEST_S3_ENDPOINT").expect("WEIR_TEST_S3_ENDPOINT");
+    let prefix = UploadId::random();
+    conformance::run(move || {
+        let (args, url) = (args_for(&endpoint), format!("s3://{BUCKET}/{prefix}"));
+        async move { Arc::new(open_with(&args, &url, SECRET_KEY).await.expect("a bucket")) as Arc<dyn Blobs> }.boxed()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! An upload: what of it is in parts, what is not yet, and how both are kept in the bucket.
+//! An upload: what of it is in parts, what is not yet, and what becomes of both.
 //!
 //! ```text
 //!            begin            a part is full                       finish
@@ -8,36 +8,16 @@
 
 use bytes::{Bytes, BytesMut};
 use object_store::multipart::{MultipartStore as _, PartId};
-use object_store::{
-    Attribute, Attributes, GetOptions, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
-    UpdateVersion,
-};
-use serde::{Deserialize, Serialize};
-use std::io;
-use std::time::SystemTime;
+use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion};
 
 use super::bucket::Bucket;
+use super::kept::{self, Head, strange};
 use super::{PART, PARTS};
 use crate::server::blobs::{Error, UploadId};
 use crate::server::hash::Hasher;
 
-/// What stands before the tail in an upload's object, one line of JSON.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Head {
-    /// The multipart upload to the staging object; none while there is no part.
-    multipart: Option<String>,
-    /// The size of each part. All have the same: some servers insist on that.
-    part_size: u64,
-    /// The ids of the parts, in their order.
-    parts: Vec<String>,
-}
-
 /// After so many parts they are written down, also when the sender does not pause.
 const SAVED_PARTS: usize = 16;
-
-/// The names under which an upload's object tells its length and its multipart upload without being read.
-const LENGTH: &str = "length";
-const MULTIPART: &str = "multipart";
 
 /// An upload as this process knows it.
 pub(super) struct Upload {
@@ -53,13 +33,6 @@ pub(super) struct Upload {
     /// The multipart upload was completed: the staging object is there, with all bytes.
     is_whole: bool,
     is_saved: bool,
-}
-
-/// What an upload's object tells without being read.
-pub(super) struct Glance {
-    pub(super) length: u64,
-    pub(super) modified: SystemTime,
-    multipart: Option<String>,
 }
 
 impl Upload {
@@ -78,7 +51,7 @@ impl Upload {
         };
         match upload.put(bucket, PutMode::Create).await {
             Err(object_store::Error::AlreadyExists { .. }) => {
-                Self::remove(bucket, id).await?;
+                kept::remove(bucket, id).await?;
                 upload.put(bucket, PutMode::Overwrite).await.map_err(bucket.failed("beginning an upload"))?;
             }
             put => put.map_err(bucket.failed("beginning an upload"))?,
@@ -92,7 +65,7 @@ impl Upload {
         let found = bucket.client.get(&bucket.upload(id)).await.map_err(failed())?;
         let version = found.meta.e_tag.clone();
         let bytes = found.bytes().await.map_err(failed())?;
-        let (head, tail) = parse(&bytes)?;
+        let (head, tail) = Head::parse(&bytes)?;
         let mut upload = Self {
             id: id.clone(),
             head,
@@ -108,35 +81,6 @@ impl Upload {
             None => upload.is_whole = upload.was_completed(bucket).await?,
         }
         Ok(upload)
-    }
-
-    /// What the upload's object tells without being read.
-    pub(super) async fn glance(bucket: &Bucket, id: &UploadId) -> Result<Glance, Error> {
-        // Not a HEAD: its answer could not say that the bucket has gone. There is always a first byte.
-        let options = GetOptions::new().with_range(Some(0..1));
-        let found = bucket.client.get_opts(&bucket.upload(id), options).await;
-        let found = found.map_err(bucket.failed("looking at an upload"))?;
-        let attribute = |name: &'static str| found.attributes.get(&Attribute::Metadata(name.into()));
-        let length = attribute(LENGTH).and_then(|length| length.parse().ok());
-        Ok(Glance {
-            length: length.ok_or_else(|| strange("an upload's object does not tell its length"))?,
-            modified: found.meta.last_modified.into(),
-            multipart: attribute(MULTIPART).map(|multipart| multipart.as_ref().to_owned()),
-        })
-    }
-
-    /// Forgets all that is in the bucket of an upload; its object last, so that what is broken off can be repeated.
-    pub(super) async fn remove(bucket: &Bucket, id: &UploadId) -> Result<(), Error> {
-        let glance = match Self::glance(bucket, id).await {
-            Err(Error::NotFound) => return Ok(()),
-            glance => glance?,
-        };
-        if let Some(multipart) = &glance.multipart {
-            // It may have been completed, or ended, before: servers have different words for that.
-            let _ = bucket.client.abort_multipart(&bucket.staging(id), multipart).await;
-            bucket.delete(&bucket.staging(id)).await?;
-        }
-        bucket.delete(&bucket.upload(id)).await
     }
 
     /// Forgets what is in the bucket of an upload that became a blob.
@@ -220,7 +164,7 @@ impl Upload {
         let version = UpdateVersion { e_tag: self.version.clone(), version: None };
         match self.put(bucket, PutMode::Update(version)).await {
             Err(object_store::Error::Precondition { .. }) => {
-                let now = Self::glance(bucket, &self.id).await?;
+                let now = kept::glance(bucket, &self.id).await?;
                 Err(Error::OffsetMismatch { expected: now.length })
             }
             put => put.map_err(bucket.failed("saving an upload")),
@@ -302,7 +246,7 @@ impl Upload {
             Ok(part) => self.head.parts.push(part.content_id),
             Err(cause) => {
                 // Servers have different words for an upload that somebody ended meanwhile.
-                Self::glance(bucket, &self.id).await?;
+                kept::glance(bucket, &self.id).await?;
                 return Err(match failed()(cause) {
                     Error::NotFound => strange("the bucket forgot a multipart upload; begin anew"),
                     other => other,
@@ -325,32 +269,13 @@ impl Upload {
     }
 
     async fn put(&mut self, bucket: &Bucket, mode: PutMode) -> object_store::Result<()> {
-        let mut attributes = Attributes::from_iter([(Attribute::Metadata(LENGTH.into()), self.length().to_string())]);
-        if let Some(multipart) = &self.head.multipart {
-            attributes.insert(Attribute::Metadata(MULTIPART.into()), multipart.clone().into());
-        }
-        let mut head = serde_json::to_vec(&self.head)
-            .map_err(|cause| object_store::Error::Generic { store: "S3", source: Box::new(cause) })?;
-        head.push(b'\n');
         let tail = self.tail.take().unwrap_or_default().freeze();
-        let payload = PutPayload::from_iter([Bytes::from(head), tail.clone()]);
-        let options = PutOptions { mode, attributes, ..PutOptions::default() };
+        let payload = PutPayload::from_iter([self.head.line()?, tail.clone()]);
+        let options = PutOptions { mode, attributes: self.head.attributes(self.length()), ..PutOptions::default() };
         let put = bucket.client.put_opts(&bucket.upload(&self.id), payload, options).await?;
         self.version = put.e_tag;
         self.tail = Some(tail.into());
         self.is_saved = true;
         Ok(())
     }
-}
-
-fn parse(bytes: &Bytes) -> Result<(Head, Bytes), Error> {
-    let unreadable = || strange("an upload's object does not read; begin anew");
-    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(unreadable)?;
-    let head = serde_json::from_slice(&bytes[..end]).map_err(|_| unreadable())?;
-    Ok((head, bytes.slice(end + 1..)))
-}
-
-/// What should not be.
-fn strange(what: &str) -> Error {
-    Error::io("working on an upload")(io::Error::other(what))
 }
