@@ -22,10 +22,10 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::auth::origin::{PublicOrigin, same_site_only};
 use super::auth::{Auth, hash_password, session};
-use super::blobs::{Blobs, Filesystem};
+use super::blobs::{Blobs, BucketUrl, Filesystem, ObjectStore, S3Args};
 use super::builder::Builder;
 use super::builder::buildah::{Buildah, BuildahConfig};
-use super::config::{BuilderChoice, Config, RolloutChoice, StorageArgs};
+use super::config::{BlobStore, BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
     BuildSettings, Builds, Controller, Housekeeping, Imports, Inspect, Rollouts, Runner, Traffic, Triggers,
 };
@@ -97,11 +97,25 @@ pub async fn open_store(storage: &StorageArgs) -> anyhow::Result<Store> {
 
 /// Opens the blobs where they were chosen to be.
 pub async fn open_blobs(storage: &StorageArgs) -> anyhow::Result<Arc<dyn Blobs>> {
-    let root = storage.blobs();
+    let root = match storage.blobs() {
+        BlobStore::Directory(root) => root,
+        BlobStore::Bucket(bucket) => return open_bucket(bucket, &storage.s3).await,
+    };
     let blobs = Filesystem::open(&root).await;
     let blobs = blobs
         .with_context(|| format!("cannot keep blobs in {}; choose another place with --blob-store", root.display()))?;
     Ok(Arc::new(blobs))
+}
+
+async fn open_bucket(bucket: BucketUrl, s3: &S3Args) -> anyhow::Result<Arc<dyn Blobs>> {
+    let shown = bucket.to_string();
+    let secret = match (&s3.secret_key, &s3.secret_key_file) {
+        (Some(secret), _) => Some(secret.clone()),
+        (None, Some(file)) => Some(read_secret(file, "secret key").await?),
+        (None, None) => None,
+    };
+    let blobs = ObjectStore::open(bucket, s3, secret.as_ref()).await;
+    Ok(Arc::new(blobs.map_err(|cause| anyhow!("cannot keep blobs in {shown}: {cause}"))?))
 }
 
 impl Weir {
@@ -312,13 +326,17 @@ pub async fn make_first_user(config: &Config, store: &Store) -> anyhow::Result<O
 
 /// A password from a file, without the line break at its end.
 pub async fn read_password(file: &Path) -> anyhow::Result<SecretString> {
+    read_secret(file, "password").await
+}
+
+async fn read_secret(file: &Path, what: &str) -> anyhow::Result<SecretString> {
     let text = tokio::fs::read_to_string(file).await;
-    let text = SecretString::from(text.with_context(|| format!("cannot read the password file {}", file.display()))?);
-    let password = text.expose_secret().trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        bail!("the password file {} is empty", file.display());
+    let text = SecretString::from(text.with_context(|| format!("cannot read the {what} file {}", file.display()))?);
+    let secret = text.expose_secret().trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        bail!("the {what} file {} is empty", file.display());
     }
-    Ok(password.into())
+    Ok(secret.into())
 }
 
 /// 100 bits in letters and digits that are hard to confuse.

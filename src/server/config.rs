@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
+use super::blobs::{BucketUrl, S3Args};
 use crate::model::Role;
 
 /// Weir: image streams for any team.
@@ -52,12 +53,21 @@ pub struct StorageArgs {
     /// Database: sqlite:///path/to/file.db or postgres://user:password@host/database [default: SQLite in the data directory]
     #[arg(long, env = "WEIR_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// Where blobs are kept, file:///path [default: a directory in the data directory]
+    /// Where blobs are kept, file:///path or s3://bucket/prefix [default: a directory in the data directory]
     #[arg(long, env = "WEIR_BLOB_STORE", value_name = "URL", value_parser = parse_blob_store)]
-    pub blob_store: Option<PathBuf>,
+    pub blob_store: Option<BlobStore>,
+    #[command(flatten)]
+    pub s3: S3Args,
     /// Key that seals secrets, 32 bytes; made at the first start. Servers that share a database share it [default: "key" in the data directory]
     #[arg(long, env = "WEIR_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+}
+
+/// Where blobs are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobStore {
+    Directory(PathBuf),
+    Bucket(BucketUrl),
 }
 
 /// What the server needs to know.
@@ -232,8 +242,8 @@ impl StorageArgs {
     }
 
     /// Where blobs are kept.
-    pub fn blobs(&self) -> PathBuf {
-        self.blob_store.clone().unwrap_or_else(|| self.data_dir.join("blobs"))
+    pub fn blobs(&self) -> BlobStore {
+        self.blob_store.clone().unwrap_or_else(|| BlobStore::Directory(self.data_dir.join("blobs")))
     }
 
     /// The key that seals secrets.
@@ -266,10 +276,11 @@ fn parse_optional_address(text: &str) -> Result<OptionalAddress, String> {
     }
 }
 
-fn parse_blob_store(text: &str) -> Result<PathBuf, String> {
+fn parse_blob_store(text: &str) -> Result<BlobStore, String> {
     match text.strip_prefix("file://") {
-        Some(path) if !path.is_empty() => Ok(path.into()),
-        _ => Err("blobs can be kept in a directory, file:///path; there is nothing else yet".to_owned()),
+        Some(path) if !path.is_empty() => Ok(BlobStore::Directory(path.into())),
+        None if text.starts_with("s3://") => text.parse().map(BlobStore::Bucket).map_err(str::to_owned),
+        _ => Err("blobs can be kept in a directory, file:///path, or in a bucket, s3://bucket/prefix".to_owned()),
     }
 }
 

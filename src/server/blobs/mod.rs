@@ -1,9 +1,11 @@
 //! Bytes by digest: the contract between the registry and where its blobs lie, and nothing about who may read them.
 //!
 //! Blobs come in through uploads, sessions which outlive a request, a dropped connection and a restart of the server.
-//! [`filesystem`] keeps both on local disk; `conformance` is the suite which every implementation passes.
+//! [`filesystem`] keeps both on local disk, [`object_store`](self::object_store) in an S3 bucket; `conformance` is the suite
+//! which every implementation passes.
 
 mod filesystem;
+mod object_store;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -18,6 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+pub use self::object_store::{BucketUrl, ObjectStore, S3Args};
 pub use filesystem::Filesystem;
 
 use crate::model::Digest;
@@ -67,6 +70,12 @@ pub trait Blobs: Send + Sync + 'static {
     /// is empty or starts at or behind the end. The bytes are not compared with the digest again. A blob that is
     /// deleted while it is read: the reader gets either all bytes or an error, which of them is undefined.
     async fn read(&self, digest: &Digest, range: Option<Range<u64>>) -> Result<Blob, Error>;
+
+    /// Where a client may fetch the blob's bytes itself, for some minutes; none when the bytes come from [`Blobs::read`]
+    /// alone. Whether there is such a blob is not looked at.
+    async fn url(&self, _digest: &Digest) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
 
     /// Forgets the blob; tells whether there was one. Nothing here knows who still needs it: that is the caller's to
     /// know. What happens when the same digest is finished at the same time is undefined, except that it is either

@@ -1,4 +1,5 @@
-//! `weir backup` and `weir restore`: a directory with the database, the key and the blobs.
+//! `weir backup` and `weir restore`: a directory with the database, the key and the blobs. Blobs in a bucket stay there: a backup
+//! says where, and the bucket keeps them by its own means.
 //!
 //! The database is copied first. Blobs are only ever added, so those copied afterwards are at least those it needs, also while a server
 //! goes on working.
@@ -9,11 +10,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use super::open_existing;
-use crate::server::config::{BackupArgs, RestoreArgs};
+use crate::server::config::{BackupArgs, BlobStore, RestoreArgs};
 
 const DATABASE: &str = "weir.db";
 const KEY: &str = "key";
 const BLOBS: &str = "blobs";
+/// In the place of the blobs: the URL of the bucket they are in.
+const BUCKET: &str = "bucket";
 
 pub(super) async fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
     let (to, storage) = (args.directory.clone(), &args.storage);
@@ -32,9 +35,18 @@ pub(super) async fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
     let (blobs, key) = (storage.blobs(), storage.key_file());
     tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         std::fs::copy(key, unfinished.join(KEY)).context("copying the key")?;
-        copy_tree(&blobs.join(BLOBS), &unfinished.join(BLOBS).join(BLOBS), Copy::LinkIfPossible)?;
+        let saved = match blobs {
+            BlobStore::Directory(blobs) => {
+                copy_tree(&blobs.join(BLOBS), &unfinished.join(BLOBS).join(BLOBS), Copy::LinkIfPossible)?;
+                "database, key and blobs".to_owned()
+            }
+            BlobStore::Bucket(bucket) => {
+                std::fs::write(unfinished.join(BUCKET), format!("{bucket}\n")).context("writing down the bucket")?;
+                format!("database and key; the blobs stay in {bucket}: let its versions or a copy of it guard them")
+            }
+        };
         std::fs::rename(&unfinished, &to).with_context(|| format!("cannot make {}", to.display()))?;
-        println!("saved database, key and blobs to {}; keep it as safe as the data itself", to.display());
+        println!("saved to {}: {saved}; keep it as safe as the data itself", to.display());
         Ok(())
     })
     .await??;
@@ -43,7 +55,8 @@ pub(super) async fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
 
 pub(super) async fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let (from, storage) = (args.directory.clone(), args.storage.clone());
-    if storage.database_url.is_some() || storage.blob_store.is_some() || storage.key_file.is_some() {
+    let elsewhere = matches!(storage.blob_store, Some(BlobStore::Directory(_)));
+    if storage.database_url.is_some() || elsewhere || storage.key_file.is_some() {
         bail!(
             "a backup is restored into a data directory as a whole: leave out --database-url, --blob-store and --key-file"
         );
@@ -62,7 +75,11 @@ pub(super) async fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
         copy_tree(&from.join(BLOBS), &to.join(BLOBS), Copy::Always)?;
         std::fs::copy(from.join(KEY), to.join(KEY)).context("copying the key")?;
         std::fs::copy(from.join(DATABASE), to.join(DATABASE)).context("copying the database")?;
-        println!("restored {} into {}; check it with weir verify", from.display(), to.display());
+        let bucket = match std::fs::read_to_string(from.join(BUCKET)) {
+            Ok(url) => format!(" --blob-store {}", url.trim_end()),
+            Err(_) => String::new(),
+        };
+        println!("restored {} into {}; check it with weir verify{bucket}", from.display(), to.display());
         Ok(())
     })
     .await??;

@@ -5,7 +5,8 @@ use std::ops::Range;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, LOCATION,
+    RANGE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -36,6 +37,11 @@ pub(super) async fn get(
     let size = size.ok_or_else(|| Error::blob_unknown(digest.as_str()))?;
     if is_known(&headers, &digest) {
         return Ok((StatusCode::NOT_MODIFIED, about(&digest)).into_response());
+    }
+    if method == Method::GET
+        && let Some(url) = registry.blobs.url(&digest).await?
+    {
+        return Ok(elsewhere(&digest, &url));
     }
     // Ranges are for GET alone (RFC 9110, 14.2), and for those who mean this very content.
     let is_meant = method == Method::GET && headers.get(IF_RANGE).is_none_or(|meant| meant == about(&digest)[ETAG]);
@@ -73,6 +79,14 @@ pub(super) async fn get(
 fn damaged(digest: &Digest) -> Error {
     error!(blob.digest = %digest, "Blob {digest} is damaged or missing in the blob store: push it again; weir verify tells what it hits");
     Error::blob_unknown(digest.as_str())
+}
+
+/// Sends the client to where the bytes are; not for long, so nobody is to keep the answer. Its range is for that place to read.
+fn elsewhere(digest: &Digest, url: &str) -> Response {
+    let mut headers = about(digest);
+    headers.insert(LOCATION, header(url));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    (StatusCode::TEMPORARY_REDIRECT, headers).into_response()
 }
 
 /// `DELETE /v2/<name>/blobs/<digest>`: this repository stops serving it. The bytes go when nothing needs them any more, not before.

@@ -1,6 +1,7 @@
 //! The registry door on a real listener: by plain HTTP calls, and with the clients people use.
 
 mod access;
+mod bucket;
 mod catalog;
 mod clients;
 mod conformance;

@@ -27,7 +27,9 @@ fn mistakes_on_the_command_line_are_one_line_with_code_2() {
     assert_refused(&run_weir(["serve", "--builder", "kubernetes"]), 2, &["kubernetes", "buildah, none"]);
     assert_refused(&run_weir(["serve", "--rollout", "kubernetes"]), 2, &["kubernetes", "docker, none"]);
     assert_refused(&run_weir(["serve", "--import-interval", "soon"]), 2, &["soon", "15m"]);
-    assert_refused(&run_weir(["serve", "--blob-store", "s3://bucket"]), 2, &["s3://bucket", "file:///path"]);
+    assert_refused(&run_weir(["serve", "--blob-store", "ftp://a"]), 2, &["ftp://a", "file:///path", "s3://bucket"]);
+    assert_refused(&run_weir(["serve", "--blob-store", "s3://a b"]), 2, &["s3://a b", "s3://bucket/prefix"]);
+    assert_refused(&run_weir(["serve", "--s3-endpoint", "localhost"]), 2, &["localhost", "https://s3.example.com"]);
     assert_refused(&run_weir(["gc"]), 2, &["--dry-run"]);
     assert_refused(&run_weir(["frobnicate"]), 2, &["frobnicate"]);
 }

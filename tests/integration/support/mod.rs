@@ -4,6 +4,7 @@
 //! The database is SQLite, or PostgreSQL when `WEIR_TEST_POSTGRES_URL` names a server (`tools/test-postgres`).
 
 mod binary;
+mod bucket;
 mod cable;
 mod client;
 mod settle;
@@ -29,6 +30,7 @@ use weir::server::state::AppState;
 use weir::server::store::{NewToken, Store};
 
 pub use binary::{Finished, RunningWeir, run_weir};
+pub use bucket::{ACCESS_KEY, S3Server, SECRET_KEY};
 pub use cable::Cable;
 pub use client::Client;
 pub use tmpfs::Tmpfs;
