@@ -62,8 +62,11 @@ pub struct ObjectStore {
     shared: Arc<Shared>,
     redirects: bool,
     /// The uploads this process has touched, with what it knows of them; all of it can be read from the bucket.
-    uploads: Mutex<HashMap<UploadId, Arc<tokio::sync::Mutex<Option<Upload>>>>>,
+    uploads: Mutex<HashMap<UploadId, Memory>>,
 }
+
+/// What is known of an upload, none or all, and the right to change it.
+type Memory = Arc<tokio::sync::Mutex<Option<Upload>>>;
 
 /// What outlives a call.
 struct Shared {

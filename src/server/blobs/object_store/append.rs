@@ -47,7 +47,7 @@ pub(super) async fn append(
     // How much the upload has behind its parts once all that was handed over is stored.
     let mut tail = usize::try_from(upload.tail_length()).unwrap_or(usize::MAX);
     let mut sender = Sender { body, rest: Bytes::new(), quiet: QUIET, hasher: upload.hasher() };
-    let mut hand = Hand::Idle(Writer { shared: Arc::clone(&shared), memory, upload });
+    let mut hand = Hand::Idle(Box::new(Writer { shared: Arc::clone(&shared), memory, upload }));
     let (mut room, mut is_waiting) = (None, false);
     loop {
         let wanted = if room.is_some() { part - tail } else { SMALL.min(part - tail) };
@@ -62,7 +62,7 @@ pub(super) async fn append(
         match end {
             End::Full => hand = Hand::Busy(tokio::spawn(writer.push(bytes))),
             End::Quiet => {
-                hand = Hand::Idle(joined(tokio::spawn(writer.save(bytes, hasher))).await?);
+                hand = Hand::Idle(Box::new(joined(tokio::spawn(writer.save(bytes, hasher))).await?));
                 room = None;
             }
             End::Ended(result) => {
@@ -105,14 +105,14 @@ impl Writer {
 }
 
 enum Hand {
-    Idle(Writer),
+    Idle(Box<Writer>),
     Busy(JoinHandle<Result<Writer, Error>>),
 }
 
 impl Hand {
     async fn writer(self) -> Result<Writer, Error> {
         match self {
-            Self::Idle(writer) => Ok(writer),
+            Self::Idle(writer) => Ok(*writer),
             Self::Busy(work) => joined(work).await,
         }
     }

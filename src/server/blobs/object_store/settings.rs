@@ -12,7 +12,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// How to reach the bucket that `--blob-store s3://…` names.
 #[derive(Debug, Clone, Args)]
-#[expect(clippy::doc_markdown, reason = "the comments are the help text, which knows no markup")]
 pub struct S3Args {
     /// Address of an S3 server, http://… or https://… [default: Amazon's]
     #[arg(long = "s3-endpoint", env = "WEIR_S3_ENDPOINT", value_name = "URL", value_parser = parse_endpoint)]

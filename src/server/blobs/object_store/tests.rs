@@ -7,11 +7,7 @@ use super::*;
 use crate::server::blobs::conformance;
 use crate::server::hash::sha256;
 
-fn args(server: &S3Server) -> S3Args {
-    args_for(&server.endpoint)
-}
-
-fn args_for(endpoint: &str) -> S3Args {
+fn args(endpoint: &str) -> S3Args {
     S3Args {
         endpoint: Some(endpoint.to_owned()),
         region: "us-east-1".to_owned(),
@@ -30,7 +26,11 @@ async fn open_with(args: &S3Args, url: &str, secret: &str) -> Result<ObjectStore
 
 /// One server process's view of the bucket.
 async fn open(server: &S3Server) -> ObjectStore {
-    open_with(&args(server), &format!("s3://{BUCKET}/a/prefix"), SECRET_KEY).await.expect("a bucket")
+    open_at(&server.endpoint).await
+}
+
+async fn open_at(endpoint: &str) -> ObjectStore {
+    open_with(&args(endpoint), &format!("s3://{BUCKET}/a/prefix"), SECRET_KEY).await.expect("a bucket")
 }
 
 /// The stream of one request: what the sender sends at once, in pieces as a network gives them.
@@ -78,17 +78,19 @@ async fn passes_the_suite() {
     assert_eq!(server.unfinished(), 0, "a multipart upload was left behind");
 }
 
-/// The suite on any other S3 server, for instance moto or MinIO, without TLS: what it is told by the environment is an
-/// endpoint; the bucket is `weir`, the keys are those of the other tests.
+/// The same on any other S3 server, for instance moto, without TLS: what the environment tells is an endpoint; bucket
+/// and keys are those of the other tests, and the bucket is empty.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs WEIR_TEST_S3_ENDPOINT"]
 #[expect(clippy::disallowed_methods, reason = "tests are told of their machine through the environment")]
-async fn passes_the_suite_on_another_server() {
+async fn passes_on_another_server() {
     let endpoint = std::env::var("WEIR_TEST_S3_ENDPOINT").expect("WEIR_TEST_S3_ENDPOINT");
-    let prefix = UploadId::random();
+    changes_servers_at_any_point(&endpoint).await;
+    survives_a_wrong_digest_elsewhere(&endpoint).await;
+    repeats_a_finish_that_was_broken_off(&endpoint).await;
     conformance::run(move || {
-        let (args, url) = (args_for(&endpoint), format!("s3://{BUCKET}/{prefix}"));
-        async move { Arc::new(open_with(&args, &url, SECRET_KEY).await.expect("a bucket")) as Arc<dyn Blobs> }.boxed()
+        let endpoint = endpoint.clone();
+        async move { Arc::new(open_at(&endpoint).await) as Arc<dyn Blobs> }.boxed()
     })
     .await;
 }
@@ -135,23 +137,28 @@ async fn small_blobs_take_few_requests() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_may_change_servers_at_any_point() {
     let server = S3Server::start().await;
+    changes_servers_at_any_point(&server.endpoint).await;
+}
+
+async fn changes_servers_at_any_point(endpoint: &str) {
     let bytes = noise(2 * PART + PART / 2, 3);
     let digest = sha256(&bytes);
-    let id = begun(&open(&server).await).await;
+    let id = begun(&open_at(endpoint).await).await;
     let mut at = 0;
     // Within a part, over its end, exactly to the next one's end, and the rest.
     for end in [1_000_000, PART + 70_000, 2 * PART, bytes.len()] {
-        let next = open(&server).await;
+        let next = open_at(endpoint).await;
         assert_eq!(next.offset(&id).await.expect("the offset"), at as u64);
         next.append(&id, at as u64, body(&bytes.slice(at..end))).await.expect("appended");
         at = end;
     }
-    let last = open(&server).await;
+    let last = open_at(endpoint).await;
     assert_eq!(last.finish(&id, &digest).await.expect("finished"), bytes.len() as u64);
     assert!(content(&last, &digest).await == bytes, "the blob has other bytes");
     let tail = last.read(&digest, Some(2 * PART as u64..u64::MAX)).await.expect("a range").stream;
     let tail = tail.try_collect::<Vec<_>>().await.expect("all of it").concat();
     assert!(tail == bytes[2 * PART..], "the range has other bytes");
+    last.delete(&digest).await.expect("deleted");
 }
 
 #[tokio::test]
@@ -172,40 +179,50 @@ async fn what_another_server_appended_is_never_overwritten() {
 #[tokio::test]
 async fn a_wrong_digest_leaves_a_large_upload_open_also_elsewhere() {
     let server = S3Server::start().await;
+    survives_a_wrong_digest_elsewhere(&server.endpoint).await;
+    assert_eq!(server.objects("a/prefix/staging"), Vec::<String>::new());
+}
+
+async fn survives_a_wrong_digest_elsewhere(endpoint: &str) {
     let bytes = noise(PART + 1_000, 4);
-    let id = begun(&open(&server).await).await;
-    open(&server).await.append(&id, 0, body(&bytes.slice(..PART + 500))).await.expect("appended");
+    let id = begun(&open_at(endpoint).await).await;
+    open_at(endpoint).await.append(&id, 0, body(&bytes.slice(..PART + 500))).await.expect("appended");
     // Nobody has the hash any more: the bytes have to be put together to be read.
-    let other = open(&server).await;
+    let other = open_at(endpoint).await;
     let refused = other.finish(&id, &sha256(b"something else")).await;
     assert!(matches!(refused, Err(Error::DigestMismatch { .. })), "{refused:?}");
     assert_eq!(other.offset(&id).await.expect("the offset"), PART as u64 + 500);
-    for blobs in [other, open(&server).await] {
+    for blobs in [other, open_at(endpoint).await] {
         let at = blobs.offset(&id).await.expect("the offset") as usize;
         blobs.append(&id, at as u64, body(&bytes.slice(at..at + 250))).await.expect("appended");
     }
-    let last = open(&server).await;
+    let last = open_at(endpoint).await;
     last.finish(&id, &sha256(&bytes)).await.expect("finished");
     assert!(content(&last, &sha256(&bytes)).await == bytes, "the blob has other bytes");
-    assert_eq!(server.objects("a/prefix/staging"), Vec::<String>::new());
+    last.delete(&sha256(&bytes)).await.expect("deleted");
 }
 
 #[tokio::test]
 async fn a_finish_that_was_broken_off_is_repeated() {
     let server = S3Server::start().await;
+    repeats_a_finish_that_was_broken_off(&server.endpoint).await;
+    assert_eq!(server.objects("a/prefix/uploads"), Vec::<String>::new());
+}
+
+async fn repeats_a_finish_that_was_broken_off(endpoint: &str) {
     let bytes = noise(PART + 1, 5);
-    let blobs = open(&server).await;
+    let blobs = open_at(endpoint).await;
     let id = begun(&blobs).await;
     blobs.append(&id, 0, body(&bytes)).await.expect("appended");
     // As far as a process comes that is killed before the copy.
     let mut upload = Upload::load(&blobs.shared.bucket, &id, None).await.expect("the upload");
     upload.complete(&blobs.shared.bucket).await.expect("completed");
-    for blobs in [&blobs, &open(&server).await] {
+    for blobs in [&blobs, &open_at(endpoint).await] {
         assert_eq!(blobs.offset(&id).await.expect("the offset"), bytes.len() as u64);
     }
     blobs.finish(&id, &sha256(&bytes)).await.expect("finished");
     assert!(content(&blobs, &sha256(&bytes)).await == bytes, "the blob has other bytes");
-    assert_eq!(server.objects("a/prefix/uploads"), Vec::<String>::new());
+    blobs.delete(&sha256(&bytes)).await.expect("deleted");
 }
 
 #[tokio::test]
@@ -269,7 +286,7 @@ async fn redirects_lead_to_the_bytes_for_a_while() {
     plain.put(&digest, Bytes::from_static(b"to be fetched")).await.expect("put");
     assert_eq!(plain.url(&digest).await.expect("no URL"), None, "only when it is asked for");
 
-    let redirecting = S3Args { redirect: true, ..args(&server) };
+    let redirecting = S3Args { redirect: true, ..args(&server.endpoint) };
     let url = format!("s3://{BUCKET}/a/prefix");
     let redirecting = open_with(&redirecting, &url, SECRET_KEY).await.expect("a bucket");
     let url = redirecting.url(&digest).await.expect("signed").expect("a URL");
@@ -290,17 +307,17 @@ async fn what_is_wrong_is_said_in_one_line() {
         Err(cause) => cause.to_string(),
     };
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let away = S3Args { endpoint: Some(format!("http://{nobody}")), ..args(&server) };
-    let nameless = S3Args { access_key: None, ..args(&server) };
-    let unsafe_one = S3Args { insecure_http: false, ..args(&server) };
-    let stranger = S3Args { access_key: Some("stranger".to_owned()), ..args(&server) };
+    let away = S3Args { endpoint: Some(format!("http://{nobody}")), ..args(&server.endpoint) };
+    let nameless = S3Args { access_key: None, ..args(&server.endpoint) };
+    let unsafe_one = S3Args { insecure_http: false, ..args(&server.endpoint) };
+    let stranger = S3Args { access_key: Some("stranger".to_owned()), ..args(&server.endpoint) };
     for (text, expected) in [
-        (said(args(&server), "s3://none", SECRET_KEY).await, "the bucket none at http://127.0.0.1"),
+        (said(args(&server.endpoint), "s3://none", SECRET_KEY).await, "the bucket none at http://127.0.0.1"),
         (
-            said(args(&server), "s3://none", SECRET_KEY).await,
+            said(args(&server.endpoint), "s3://none", SECRET_KEY).await,
             "does not exist; make it, or name another with --blob-store",
         ),
-        (said(args(&server), "s3://weir", "wrong").await, "refuses the credentials (SignatureDoesNotMatch)"),
+        (said(args(&server.endpoint), "s3://weir", "wrong").await, "refuses the credentials (SignatureDoesNotMatch)"),
         (said(stranger, "s3://weir", SECRET_KEY).await, "refuses the credentials"),
         (said(away, "s3://weir", SECRET_KEY).await, "does not answer (Connection refused"),
         (said(nameless, "s3://weir", SECRET_KEY).await, "--s3-access-key is missing"),
