@@ -1,7 +1,7 @@
 # Each target installs what it lacks (tools/setup) and leaves alone what is there.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench
+.PHONY: help demo run test soak lint bench
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # What `weir serve` is given by `make run`: make run ARGS="--listen 0.0.0.0:8080".
@@ -26,6 +26,10 @@ test: ## all tests: unit, integration on both databases, and the console in a br
 	tools/setup test
 	tools/build-islands
 	tools/run-tests
+
+soak: ## what takes hours: long runs of random tests
+	tools/setup test
+	WEIR_MODEL_STEPS=1000000 cargo test --locked --release --lib collector::model
 
 lint: ## format, clippy on both halves, dependencies, documentation
 	tools/setup lint

@@ -119,6 +119,13 @@ pub struct TagEvent {
     pub at: i64,
 }
 
+impl TagEvent {
+    /// Whether its image is not stored here any more: nobody can go back to it.
+    pub fn is_gone(&self) -> bool {
+        self.digest.is_some() && self.size.is_none()
+    }
+}
+
 /// One row of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct LedgerRow {

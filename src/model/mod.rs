@@ -6,6 +6,7 @@ mod build;
 mod build_config;
 mod digest;
 mod event;
+mod garbage;
 mod image;
 mod image_config;
 mod name;
@@ -14,7 +15,7 @@ mod reference;
 mod role;
 mod stream;
 mod text_enum;
-mod time;
+pub(crate) mod time;
 mod user;
 
 pub use app::{AppPort, AppSpec, AppSpecError, EnvVar, PublishMode};
@@ -26,6 +27,7 @@ pub use build_config::{
 };
 pub use digest::{Digest, DigestError};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
+pub use garbage::{Garbage, GarbageKind, RetentionRule};
 pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest};
 pub use image_config::{ContainerConfig, HistoryStep, ImageConfig, RootFs};
 pub use name::{AppName, NameError, ProjectName, StreamName, TagName};

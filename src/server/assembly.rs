@@ -25,9 +25,11 @@ use super::auth::{Auth, hash_password, session};
 use super::blobs::{Blobs, Filesystem};
 use super::builder::Builder;
 use super::builder::buildah::{Buildah, BuildahConfig};
+use super::collector::Collector;
 use super::config::{BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
-    BuildSettings, Builds, Controller, Housekeeping, Imports, Inspect, Rollouts, Runner, Triggers,
+    BuildSettings, Builds, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Proof, Rollouts, Runner,
+    Triggers,
 };
 use super::importer::Importer;
 use super::rollout::Rollout;
@@ -124,6 +126,7 @@ impl Weir {
             public_url,
             import_interval: config.import_interval,
             build_concurrency: config.build_concurrency.into(),
+            gc_grace: config.gc_grace,
         };
         let state = AppState {
             auth: Auth::new(store.clone()),
@@ -134,7 +137,7 @@ impl Weir {
             settings: Arc::new(settings),
             stop: runner.stop.clone(),
         };
-        let controllers = controllers(&state, &runner);
+        let controllers = controllers(&state, &runner, config.gc_interval);
         Ok(Self { state, controllers, runner, _lock: lock })
     }
 
@@ -189,15 +192,21 @@ impl Weir {
 }
 
 /// The automations, in the order in which changes flow through them. Without a back end there is nothing for its controller to do.
-fn controllers(state: &AppState, runner: &Runner) -> Vec<Arc<dyn Controller>> {
+fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> Vec<Arc<dyn Controller>> {
     let store = || state.store.clone();
     let importer = Importer::new(store(), state.blobs.clone(), Arc::new(oci::Client::default()));
     let registry = state.settings.registry_host().to_owned();
     let mut controllers: Vec<Arc<dyn Controller>> = vec![
+        Arc::new(Proof::new(store(), state.blobs.clone(), importer.clone(), runner.stop.clone())),
         Arc::new(Imports::new(store(), importer, state.settings.import_interval)),
         Arc::new(Triggers::new(store())),
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
     ];
+    if !gc_interval.is_zero() {
+        let collector = Collector::new(store(), state.blobs.clone());
+        let settings = GcSettings { interval: gc_interval, grace: state.settings.gc_grace };
+        controllers.push(Arc::new(Gc::new(store(), collector, settings, runner.stop.clone())));
+    }
     if let Some(builder) = &state.builder {
         let own_hosts = vec![registry.clone()];
         controllers.push(Arc::new(Inspect::new(store(), builder.clone(), own_hosts.clone(), runner.clone())));

@@ -36,6 +36,8 @@ pub struct Settings {
     pub import_interval: Duration,
     /// How many builds run at once.
     pub build_concurrency: usize,
+    /// How long what nothing needs rests before it goes.
+    pub gc_grace: Duration,
 }
 
 impl Settings {

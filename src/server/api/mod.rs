@@ -7,6 +7,7 @@ mod activity;
 mod apps;
 mod cascades;
 mod plans;
+mod retention;
 mod secrets;
 mod tags;
 
@@ -15,7 +16,7 @@ use axum::extract::{FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -37,6 +38,7 @@ fn router(door: Door) -> Router {
     let with_dry_run = Router::new()
         .route("/streams/{stream}/tags/{tag}/rollback", post(tags::roll_back))
         .route("/streams/{stream}/tags/{tag}/resume", post(tags::resume))
+        .route("/streams/{stream}/retention", put(retention::put))
         .route("/apps/{app}/rollback", post(apps::roll_back))
         .route("/apps/{app}/deploy", post(apps::deploy))
         .route("/apps/{app}/resume", post(apps::resume));
@@ -45,6 +47,8 @@ fn router(door: Door) -> Router {
         .route("/streams/{stream}/tags/{tag}/history", get(tags::history))
         .route("/streams/{stream}/tags/{tag}/hold", post(tags::hold))
         .route("/streams/{stream}/tags/{tag}/check", post(tags::check))
+        .route("/streams/{stream}/retention", get(retention::get))
+        .route("/apps/{app}", get(apps::get))
         .route("/apps/{app}/rollouts", get(apps::rollouts))
         .route("/apps/{app}/hold", post(apps::hold))
         .route("/cascades", get(cascades::list))

@@ -67,7 +67,7 @@ fn right(verb: &str, kind: &Kind) -> Right {
     match (verb, kind.plural) {
         (_, "secrets") => Right::Admin,
         ("get" | "list" | "watch", _) => Right::View,
-        (_, "projects") => Right::Admin,
+        (_, "projects" | "retentionrules") => Right::Admin,
         _ => Right::Edit,
     }
 }

@@ -37,6 +37,7 @@ pub const SECRETS: Kind = kind("", "secrets", "secret", "Secret");
 // What OpenShift has no words for.
 pub const CASCADES: Kind = kind("", "cascades", "cascade", "Cascade");
 pub const ROLLOUTS: Kind = kind("", "rollouts", "rollout", "Rollout");
+pub const RETENTION_RULES: Kind = kind("", "retentionrules", "retentionrule", "RetentionRule");
 pub const ACTIVITY: Kind = kind("", "activity", "activity", "Activity");
 
 const ALL: &[&Kind] = &[

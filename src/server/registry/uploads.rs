@@ -189,13 +189,14 @@ impl Upload {
     }
 
     async fn finish(&self, digest: &Digest) -> Result<Response> {
+        let claim = self.registry.store.claim_blob(digest.as_str()).await?;
         let finished = self.registry.blobs.finish(&self.id, digest).await;
         if matches!(finished, Err(blobs::Error::DigestMismatch { .. })) {
             // The bytes are not what they should be, and no further ones make them so.
             self.forget().await;
         }
         let size = i64::try_from(finished?).unwrap_or(i64::MAX);
-        self.registry.store.link_blob(&self.stream.id, digest.as_str(), size, Some(self.id.as_str())).await?;
+        self.registry.store.link_claimed_blob(&claim, &self.stream.id, size, Some(self.id.as_str())).await?;
         info!(blob.digest = %digest, size_bytes = size, "Stored blob {digest} for {}", self.stream.repository());
         Ok(stored(&self.entered, digest))
     }

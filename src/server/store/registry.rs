@@ -62,6 +62,13 @@ impl Store {
         Ok(())
     }
 
+    /// Whether an upload has a row, in whatever repository.
+    pub async fn is_upload_recorded(&self, id: &str) -> Result<bool> {
+        let row: Option<(String,)> =
+            sqlx::query_as("select id from uploads where id = $1").bind(id).fetch_optional(self.pool()).await?;
+        Ok(row.is_some())
+    }
+
     /// Uploads nobody touched since `before`, oldest first.
     pub async fn list_stale_uploads(&self, before: i64) -> Result<Vec<Upload>> {
         let uploads = sqlx::query_as(
@@ -73,9 +80,11 @@ impl Store {
         Ok(uploads)
     }
 
-    /// Records a blob whose bytes are safe, links it to the repository and ends the upload it came by.
+    /// Records a blob whose bytes are safe, links it to the repository and ends the upload it came by. Bytes that come while the
+    /// collector works are claimed first, and linked by [`Store::link_claimed_blob`].
     pub async fn link_blob(&self, stream_id: &str, digest: &str, size: i64, upload: Option<&str>) -> Result<()> {
         let mut tx = self.write_tx().await?;
+        tx.settle_deletion(digest, None).await?;
         tx.link_blob(stream_id, digest, size).await?;
         if let Some(upload) = upload {
             sqlx::query("delete from uploads where id = $1").bind(upload).execute(&mut *tx).await?;
@@ -215,12 +224,16 @@ impl WriteTx {
             .bind(now())
             .execute(&mut **self)
             .await?;
-        sqlx::query("insert into repository_blobs (stream_id, digest, at) values ($1, $2, $3) on conflict (stream_id, digest) do nothing")
-            .bind(stream_id)
-            .bind(digest)
-            .bind(now())
-            .execute(&mut **self)
-            .await?;
+        // A blob that comes again counts as fresh: who sent it is about to name it.
+        sqlx::query(
+            "insert into repository_blobs (stream_id, digest, at) values ($1, $2, $3) \
+             on conflict (stream_id, digest) do update set at = excluded.at",
+        )
+        .bind(stream_id)
+        .bind(digest)
+        .bind(now())
+        .execute(&mut **self)
+        .await?;
         Ok(())
     }
 }

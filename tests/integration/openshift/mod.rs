@@ -5,7 +5,9 @@ mod builds;
 mod cascades;
 mod imports;
 mod projects;
+mod proof;
 mod refusals;
+mod retention;
 mod streams;
 mod tags;
 

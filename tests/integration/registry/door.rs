@@ -62,6 +62,7 @@ impl Door {
             public_url: format!("http://{address}"),
             import_interval: Duration::from_secs(900),
             build_concurrency: 1,
+            gc_grace: Duration::from_secs(24 * 60 * 60),
         };
         let state = AppState {
             auth: Auth::new(store.clone()),
