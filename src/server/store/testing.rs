@@ -91,6 +91,21 @@ pub struct Contents {
     pub deleting: Vec<(String, i64)>,
 }
 
+/// Digests of what one repository serves: blobs, and manifests.
+pub async fn repository(store: &Store, stream_id: &str) -> (Vec<String>, Vec<String>) {
+    let mut both = Vec::new();
+    for statement in [
+        "select digest from repository_blobs where stream_id = $1 order by digest",
+        "select digest from repository_images where stream_id = $1 order by digest",
+    ] {
+        let rows: Vec<(String,)> =
+            sqlx::query_as(statement).bind(stream_id).fetch_all(store.pool()).await.expect("an answer");
+        both.push(rows.into_iter().map(|(digest,)| digest).collect());
+    }
+    let manifests = both.pop().unwrap_or_default();
+    (both.pop().unwrap_or_default(), manifests)
+}
+
 impl Contents {
     /// Reads it all.
     pub async fn read(store: &Store) -> Result<Self, sqlx::Error> {

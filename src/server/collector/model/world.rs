@@ -18,7 +18,7 @@ use crate::model::{
 use crate::server::blobs::Blobs as _;
 use crate::server::collector::Collector;
 use crate::server::hash::sha256;
-use crate::server::store::testing::{Contents, TestStore};
+use crate::server::store::testing::{Contents, TestStore, repository};
 use crate::server::store::{AppFields, Claim, Deletion, Moment, TagMove, TagRollback};
 
 const GRACE: i64 = DAY;
@@ -117,7 +117,8 @@ impl World {
             76 => self.keep().await,
             77 => self.crash(),
             78..90 => {
-                let hours = self.random.random_range(1..10);
+                // Now and then a holiday: apps keep what is older than 30 days only by number.
+                let hours = if self.random.random_bool(0.05) { 10 * 24 } else { self.random.random_range(1..10) };
                 self.advance(hours * HOUR);
             }
             90..93 => self.mark(step).await,
@@ -186,10 +187,7 @@ impl World {
 
     async fn put_manifest(&mut self) {
         let stream = self.stream();
-        let contents = Contents::read(&self.store).await.unwrap();
-        let links: Vec<_> =
-            contents.links.iter().filter(|link| link.0 == stream.id).map(|link| link.1.clone()).collect();
-        let served: Vec<_> = contents.served.iter().filter(|row| row.0 == stream.id).map(|row| row.1.clone()).collect();
+        let (links, served) = repository(&self.store, &stream.id).await;
         let mut made = Made::default();
         if !served.is_empty() && self.random.random_bool(0.2) {
             made.children = served.choose_multiple(&mut self.random, 2).cloned().collect();
@@ -209,7 +207,27 @@ impl World {
         let put = self.store.put_manifest(&stream, &image, to, &Actor::person("ada")).await;
         assert!(put.is_ok(), "a manifest whose parts are all there was refused: {put:?} (seed {})", self.seed);
         self.forget_mark(&stream.id, &digest);
-        self.made.insert(digest, made);
+        self.made.insert(digest.clone(), made);
+        self.needed_again(&digest);
+    }
+
+    /// An image is needed now, and with it all that it leads to: if that was rubbish, it is not any more, whether or not a check comes
+    /// while it is needed.
+    fn needed_again(&mut self, digest: &str) {
+        let (mut queue, mut seen) = (vec![digest.to_owned()], BTreeSet::new());
+        while let Some(digest) = queue.pop() {
+            if !seen.insert(digest.clone()) {
+                continue;
+            }
+            let Some(made) = self.made.get(&digest) else { continue };
+            queue.extend(made.children.iter().chain(&made.subject).cloned());
+            let referrers = self.made.iter().filter(|(_, other)| other.subject.as_ref() == Some(&digest));
+            queue.extend(referrers.map(|(referrer, _)| referrer.clone()));
+            self.idle.retain(|item, _| match item {
+                Item::Served(_, other) | Item::Image(other) => *other != digest,
+                Item::Link(_, blob) | Item::Blob(blob) => !made.blobs.contains(blob),
+            });
+        }
     }
 
     async fn delete_tag(&mut self) {
@@ -230,8 +248,7 @@ impl World {
     }
 
     async fn any_served(&mut self, stream: &Stream) -> Option<String> {
-        let contents = Contents::read(&self.store).await.unwrap();
-        let served: Vec<_> = contents.served.into_iter().filter(|row| row.0 == stream.id).map(|row| row.1).collect();
+        let (_, served) = repository(&self.store, &stream.id).await;
         served.choose(&mut self.random).cloned()
     }
 
@@ -252,6 +269,7 @@ impl World {
                 "gone back to nothing (seed {})",
                 self.seed
             );
+            self.needed_again(digest);
             self.store.resume_tag(&stream.project, &stream.name, tag, &ada).await.unwrap();
         }
     }
@@ -275,7 +293,8 @@ impl World {
         let app = self.store.app("demo", "app").await.unwrap();
         if app.last_number > 1 && self.random.random_bool(0.3) {
             let number = self.random.random_range(1..=app.last_number);
-            if self.store.roll_back_app("demo", "app", number, None, &ada).await.is_ok() {
+            if let Ok(rollout) = self.store.roll_back_app("demo", "app", number, None, &ada).await {
+                self.needed_again(&rollout.digest);
                 self.store.resume_app("demo", "app", &ada).await.unwrap();
             }
         }
