@@ -23,7 +23,7 @@ use crate::model::now;
 
 /// How long a deleter may hold a blob.
 pub const DELETION_LEASE: Duration = Duration::from_secs(60);
-/// How long the trace of a deletion stays: longer than any push takes from its claim to its link.
+/// How long the trace of a deletion stays, and so how long a claim is good for: it must not outlive what would speak against it.
 const TRACE_MS: i64 = 60 * 60 * 1000;
 /// How often a push looks whether a deletion under way has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -32,6 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone)]
 pub struct Claim {
     digest: String,
+    /// Milliseconds since the epoch.
+    at: i64,
     /// The deletion that was over before.
     seen: Option<String>,
 }
@@ -64,6 +66,7 @@ impl Store {
 
     /// As [`Store::claim_blob`]; `None` while the blob is being deleted.
     pub async fn try_claim_blob(&self, digest: &str) -> Result<Option<Claim>> {
+        let mut claim = Claim { digest: digest.to_owned(), at: now(), seen: None };
         let obstacles: Vec<Obstacle> = sqlx::query_as(
             "select until, cast(0 as bigint) as marked from blob_deletions where digest = $1 \
              union all select marked_at, cast(1 as bigint) from garbage where kind = 'blob' and stream_id = '' and digest = $1",
@@ -71,7 +74,6 @@ impl Store {
         .bind(digest)
         .fetch_all(self.pool())
         .await?;
-        let mut claim = Claim { digest: digest.to_owned(), seen: None };
         if obstacles.is_empty() {
             return Ok(Some(claim));
         }
@@ -119,6 +121,12 @@ impl Store {
         upload: Option<&str>,
     ) -> Result<()> {
         let mut tx = self.write_tx().await?;
+        if now().saturating_sub(claim.at) >= TRACE_MS {
+            return Err(Error::Conflict(format!(
+                "the blob {} took too long to be stored: send it again",
+                claim.digest
+            )));
+        }
         tx.settle_deletion(&claim.digest, claim.seen.as_deref()).await?;
         tx.link_blob(stream_id, &claim.digest, size).await?;
         if let Some(upload) = upload {
