@@ -172,8 +172,9 @@ impl World {
             return;
         }
         let upload = self.uploads.swap_remove(index);
-        let stream = &self.streams[upload.stream];
-        if self.store.link_claimed_blob(&upload.claim, &stream.id, 1, None).await.is_ok() {
+        let stream = self.streams[upload.stream].id.clone();
+        if self.store.link_claimed_blob(&upload.claim, &stream, 1, None).await.is_ok() {
+            self.linked(&stream, upload.blob);
             assert!(self.memory.has(&blob(upload.blob)), "an acknowledged blob has no bytes (seed {})", self.seed);
         }
     }
@@ -181,6 +182,7 @@ impl World {
     async fn mount(&mut self) {
         let (from, to, number) = (self.stream(), self.stream(), self.random.random_range(0..BLOBS));
         if self.store.mount_blob(&from.id, &to.id, &blob(number)).await.unwrap() {
+            self.linked(&to.id, number);
             assert!(self.memory.has(&blob(number)), "a mounted blob has no bytes (seed {})", self.seed);
         }
     }
@@ -324,8 +326,14 @@ impl World {
         assert!(self.memory.has(&blob(number)), "a blob that is served has no bytes (seed {})", self.seed);
         if self.store.is_marked(&stream.id, &blob(number)).await.unwrap() {
             self.store.refresh(&stream.id, &blob(number)).await.unwrap();
-            self.idle.remove(&Item::Link(stream.id.clone(), blob(number)));
+            self.linked(&stream.id, number);
         }
+    }
+
+    /// A blob of a repository is fresh, and needed for as long: see [`World::needed_again`].
+    fn linked(&mut self, stream: &str, number: u8) {
+        self.idle.remove(&Item::Link(stream.to_owned(), blob(number)));
+        self.idle.remove(&Item::Blob(blob(number)));
     }
 
     async fn keep(&mut self) {
@@ -414,6 +422,8 @@ impl World {
                 self.deletion = self.store.begin_deletion(&row.digest, &self.moment()).await.unwrap();
             }
             Some(deletion) => {
+                // To claim the blob, as is done to look whether the lease holds, takes back its mark.
+                self.idle.remove(&Item::Blob(deletion.digest.clone()));
                 // A deleter that is slower than its lease has given up.
                 if self.random.random_bool(0.9) && self.is_leased(&deletion).await {
                     self.memory.delete(&deletion.digest.parse().unwrap()).await.unwrap();
