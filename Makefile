@@ -27,8 +27,9 @@ test: ## all tests: unit, integration on both databases, and the console in a br
 	tools/build-islands
 	tools/run-tests
 
-soak: ## the tests that take long: hundreds of kills in the midst of pushes
+soak: ## what takes hours: long runs of random tests, hundreds of kills in the midst of pushes
 	tools/setup test
+	WEIR_MODEL_STEPS=1000000 cargo test --locked --release --lib collector::model
 	WEIR_TEST_KILL_ROUNDS=200 cargo test --locked --test integration faults::kill -- --nocapture
 
 lint: ## format, clippy on both halves, dependencies, documentation

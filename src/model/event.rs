@@ -148,6 +148,12 @@ impl TagEvent {
             _ => None,
         }
     }
+
+    /// Whether its image was stored here once and is not any more: nobody can go back to it. What was refused never was.
+    pub fn is_gone(&self) -> bool {
+        let refused = matches!(self.outcome, Outcome::Immutable | Outcome::OtherKind);
+        self.digest.is_some() && self.size.is_none() && !refused
+    }
 }
 
 /// One row of the ledger.

@@ -6,6 +6,7 @@ mod build;
 mod build_config;
 mod digest;
 mod event;
+mod garbage;
 mod image;
 mod image_config;
 mod name;
@@ -16,7 +17,7 @@ mod role;
 mod size;
 mod stream;
 mod text_enum;
-mod time;
+pub(crate) mod time;
 mod usage;
 mod user;
 
@@ -29,6 +30,7 @@ pub use build_config::{
 };
 pub use digest::{Digest, DigestError};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
+pub use garbage::{Garbage, GarbageKind, RetentionRule};
 pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest, is_artifact};
 pub use image_config::{ContainerConfig, HistoryStep, ImageConfig, RootFs};
 pub use name::{AppName, NameError, ProjectName, StreamName, TagName};

@@ -4,6 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The present, in milliseconds since the epoch.
 pub fn now() -> i64 {
+    #[cfg(test)]
+    if let Some(now) = testing::TIME.get() {
+        return now;
+    }
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
@@ -12,6 +16,17 @@ pub fn now() -> i64 {
 /// RFC 3339 in UTC with whole seconds, `2026-11-21T03:11:00Z`, as Kubernetes writes times.
 pub fn rfc3339(ms: i64) -> String {
     jiff::Timestamp::from_second(ms.div_euclid(1000)).map_or_else(|_| String::new(), |time| time.to_string())
+}
+
+/// A clock that a test sets.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::cell::Cell;
+
+    thread_local! {
+        /// What [`super::now`] tells on this thread, unless that is the time.
+        pub(crate) static TIME: Cell<Option<i64>> = const { Cell::new(None) };
+    }
 }
 
 #[cfg(test)]

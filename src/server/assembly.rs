@@ -25,9 +25,11 @@ use super::auth::{Auth, hash_password, session};
 use super::blobs::{Blobs, BucketUrl, Filesystem, ObjectStore, S3Args};
 use super::builder::Builder;
 use super::builder::buildah::{Buildah, BuildahConfig};
+use super::collector::Collector;
 use super::config::{BlobStore, BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
-    BuildSettings, Builds, Controller, Housekeeping, Imports, Inspect, Rollouts, Runner, Traffic, Triggers,
+    BuildSettings, Builds, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Proof, Rollouts, Runner,
+    Traffic, Triggers,
 };
 use super::importer::Importer;
 use super::pulls::Pulls;
@@ -140,6 +142,7 @@ impl Weir {
             import_interval: config.import_interval,
             upload_silence: config.upload_silence,
             build_concurrency: config.build_concurrency.into(),
+            gc_grace: config.gc_grace,
         };
         let state = AppState {
             auth: Auth::new(store.clone()),
@@ -151,7 +154,7 @@ impl Weir {
             pulls: Pulls::default(),
             stop: runner.stop.clone(),
         };
-        let controllers = controllers(&state, &runner);
+        let controllers = controllers(&state, &runner, config.gc_interval);
         Ok(Self { state, controllers, runner, _lock: lock })
     }
 
@@ -214,16 +217,22 @@ impl Weir {
 }
 
 /// The automations, in the order in which changes flow through them. Without a back end there is nothing for its controller to do.
-fn controllers(state: &AppState, runner: &Runner) -> Vec<Arc<dyn Controller>> {
+fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> Vec<Arc<dyn Controller>> {
     let store = || state.store.clone();
     let importer = Importer::new(store(), state.blobs.clone(), Arc::new(oci::Client::default()));
     let registry = state.settings.registry_host().to_owned();
     let mut controllers: Vec<Arc<dyn Controller>> = vec![
+        Arc::new(Proof::new(store(), state.blobs.clone(), importer.clone(), runner.stop.clone())),
         Arc::new(Imports::new(store(), importer, state.settings.import_interval)),
         Arc::new(Triggers::new(store())),
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
         Arc::new(Traffic { store: store(), pulls: state.pulls.clone() }),
     ];
+    if !gc_interval.is_zero() {
+        let collector = Collector::new(store(), state.blobs.clone());
+        let settings = GcSettings { interval: gc_interval, grace: state.settings.gc_grace };
+        controllers.push(Arc::new(Gc::new(store(), collector, settings, runner.stop.clone())));
+    }
     if let Some(builder) = &state.builder {
         let own_hosts = vec![registry.clone()];
         controllers.push(Arc::new(Inspect::new(store(), builder.clone(), own_hosts.clone(), runner.clone())));

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
 use super::blobs::{BucketUrl, S3Args};
-use crate::model::Role;
+use crate::model::{Digest, Role};
 
 /// Weir: image streams for any team.
 #[derive(Debug, Parser)]
@@ -39,7 +39,7 @@ pub enum Command {
     Backup(BackupArgs),
     /// Fill an empty data directory from a backup
     Restore(RestoreArgs),
-    /// List the blobs that nothing needs any more
+    /// Take away what nothing needs any more, also while the server runs
     Gc(GcArgs),
 }
 
@@ -96,6 +96,12 @@ pub struct Config {
     /// How long whoever pushes may send nothing, or next to nothing, before the upload counts as broken off; it can be gone on with
     #[arg(long, env = "WEIR_UPLOAD_SILENCE", default_value = "60s", value_name = "DURATION", value_parser = parse_duration)]
     pub upload_silence: Duration,
+    /// Time between two collections of what nothing needs any more, or 0 for none
+    #[arg(long, env = "WEIR_GC_INTERVAL", default_value = "1d", value_name = "DURATION|0", value_parser = parse_duration_or_off)]
+    pub gc_interval: Duration,
+    /// How long what nothing needs rests before it goes
+    #[arg(long, env = "WEIR_GC_GRACE", default_value = "24h", value_name = "DURATION", value_parser = parse_duration)]
+    pub gc_grace: Duration,
     /// What runs builds
     #[arg(long, env = "WEIR_BUILDER", value_enum, default_value = "buildah")]
     pub builder: BuilderChoice,
@@ -228,9 +234,15 @@ pub struct RestoreArgs {
 /// `weir gc …`
 #[derive(Debug, Args)]
 pub struct GcArgs {
-    /// List only. There is no other mode yet: nothing is ever deleted
-    #[arg(long, required = true)]
+    /// Only list what would go now, what waits for the grace, and what would be marked
+    #[arg(long)]
     pub dry_run: bool,
+    /// Keep this blob, or this image with all it consists of, for another grace at least, and collect nothing
+    #[arg(long, value_name = "DIGEST", conflicts_with = "dry_run")]
+    pub keep: Option<Digest>,
+    /// How long what nothing needs rests before it goes
+    #[arg(long, env = "WEIR_GC_GRACE", default_value = "24h", value_name = "DURATION", value_parser = parse_duration)]
+    pub gc_grace: Duration,
     #[command(flatten)]
     pub storage: StorageArgs,
 }
@@ -264,6 +276,15 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         None => text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok()),
     };
     duration.filter(|duration| !duration.is_zero()).ok_or_else(advice)
+}
+
+fn parse_duration_or_off(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { parse_duration(text) }
+}
+
+/// A duration as rows have it.
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn parse_optional_address(text: &str) -> Result<OptionalAddress, String> {

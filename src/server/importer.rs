@@ -11,7 +11,7 @@ use tracing::debug;
 use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, TagName};
 use crate::server::blobs::{self, Blobs, UploadId};
 use crate::server::oci::{Access, Client, Credentials, Descriptor, Error as OciError, Manifest, ManifestError};
-use crate::server::store::{self, CheckEnd, DueImport, Moved, Store, TagMove};
+use crate::server::store::{self, CheckEnd, Claim, DueImport, Moved, Store, TagMove, Upstream};
 
 /// Blobs fetched side by side for one image.
 const PARALLEL_BLOBS: usize = 3;
@@ -253,9 +253,10 @@ impl Importer {
 
     async fn store_blob(&self, source: &Source, stream: &Stream, blob: &Descriptor) -> Result<(), ImportError> {
         let digest = blob.digest.as_str();
+        let claim = self.store.claim_blob(digest).await?;
         if let Some(size) = self.blobs.size(&blob.digest).await? {
             let size = i64::try_from(size).unwrap_or(i64::MAX);
-            return Ok(self.store.link_blob(&stream.id, digest, size, None).await?);
+            return Ok(self.store.link_claimed_blob(&claim, &stream.id, size, None).await?);
         }
         debug!("Fetching blob {digest} of {}", source.reference.exact());
         let download = self.client.get_blob(&source.reference, &blob.digest, &source.access).await?;
@@ -265,8 +266,21 @@ impl Importer {
         if stored.is_err() {
             self.blobs.abort(&upload).await?;
         }
-        let size = i64::try_from(stored?).unwrap_or(i64::MAX);
-        Ok(self.store.link_blob(&stream.id, digest, size, None).await?)
+        let (claim, size) = stored?;
+        Ok(self.store.link_claimed_blob(&claim, &stream.id, size, None).await?)
+    }
+
+    /// Brings a blob back whose bytes are missing or wrong, from the image it was imported with.
+    pub async fn fetch_again(&self, from: &Upstream, digest: &Digest) -> Result<(), ImportError> {
+        let source = self.source(&from.project, &from.reference, from.insecure != 0).await?;
+        let download = self.client.get_blob(&source.reference, digest, &source.access).await?;
+        let upload = UploadId::random();
+        self.blobs.begin(&upload).await?;
+        let stored = self.receive(&upload, download, digest).await;
+        if stored.is_err() {
+            self.blobs.abort(&upload).await?;
+        }
+        stored.map(|_| ())
     }
 
     async fn receive(
@@ -274,10 +288,13 @@ impl Importer {
         upload: &UploadId,
         download: crate::server::oci::BlobDownload,
         digest: &Digest,
-    ) -> Result<u64, blobs::Error> {
+    ) -> Result<(Claim, i64), ImportError> {
         let body = download.stream.map_err(std::io::Error::other).boxed();
         self.blobs.append(upload, 0, body).await?;
-        self.blobs.finish(upload, digest).await
+        // Anew: the bytes may have taken hours.
+        let claim = self.store.claim_blob(digest.as_str()).await?;
+        let size = self.blobs.finish(upload, digest).await?;
+        Ok((claim, i64::try_from(size).unwrap_or(i64::MAX)))
     }
 }
 

@@ -6,6 +6,7 @@ pub mod assets;
 pub mod auth;
 pub mod blobs;
 pub mod builder;
+pub mod collector;
 pub mod commands;
 pub mod config;
 pub mod controllers;

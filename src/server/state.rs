@@ -41,6 +41,8 @@ pub struct Settings {
     pub upload_silence: Duration,
     /// How many builds run at once.
     pub build_concurrency: usize,
+    /// How long what nothing needs rests before it goes.
+    pub gc_grace: Duration,
 }
 
 impl Settings {

@@ -17,6 +17,26 @@ use crate::server::openshift::status::Status;
 /// Project and app of a URL.
 type Names = Path<(String, String)>;
 
+/// Where an app stands: what it should run, what holds it, and how far it can go back.
+pub async fn get(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, name)): Names,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "get", &DEPLOYMENTS, &project, &name).await?;
+    let app = door.store.app(&project, &name).await?;
+    let hold = door.store.app_hold(&app.id).await?;
+    let depth = door.store.app_depth(&app.id).await?;
+    Ok(Json(json!({
+        "app": app.name,
+        "rollout": app.last_number,
+        "digest": app.wanted_digest,
+        "phase": app.wanted_phase,
+        "hold": hold.as_ref().map(show_hold),
+        "rollbackDepth": {"whole": depth.whole, "of": depth.of, "verifiedAt": depth.verified_at.map(rfc3339)},
+    })))
+}
+
 /// An app's rollouts, newest first; `before` takes a rollout's number.
 pub async fn rollouts(
     State(door): State<Door>,

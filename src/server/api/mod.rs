@@ -8,6 +8,7 @@ mod activity;
 mod apps;
 mod cascades;
 mod plans;
+mod retention;
 mod secrets;
 mod tag_rules;
 mod tags;
@@ -40,6 +41,7 @@ fn router(door: Door) -> Router {
     let with_dry_run = Router::new()
         .route("/streams/{stream}/tags/{tag}/rollback", post(tags::roll_back))
         .route("/streams/{stream}/tags/{tag}/resume", post(tags::resume))
+        .route("/streams/{stream}/retention", put(retention::put))
         .route("/apps/{app}/rollback", post(apps::roll_back))
         .route("/apps/{app}/deploy", post(apps::deploy))
         .route("/apps/{app}/resume", post(apps::resume));
@@ -50,6 +52,8 @@ fn router(door: Door) -> Router {
         .route("/streams/{stream}/tags/{tag}/check", post(tags::check))
         .route("/streams/{stream}/tags/{tag}/restore", post(tags::restore))
         .route("/streams/{stream}/tag-rules", get(tag_rules::get).put(tag_rules::put))
+        .route("/streams/{stream}/retention", get(retention::get))
+        .route("/apps/{app}", get(apps::get))
         .route("/apps/{app}/rollouts", get(apps::rollouts))
         .route("/apps/{app}/hold", post(apps::hold))
         .route("/cascades", get(cascades::list))

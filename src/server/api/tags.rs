@@ -236,7 +236,7 @@ async fn event_of(door: &Door, sequence: i64) -> Result<Value, Status> {
 
 /// A row of a tag's history.
 pub fn show_event(event: &TagEvent) -> Value {
-    json!({
+    let mut shown = json!({
         "sequence": event.sequence,
         "number": event.number,
         "stream": event.stream,
@@ -256,7 +256,11 @@ pub fn show_event(event: &TagEvent) -> Value {
         "toNumber": event.to_number,
         "size": event.size,
         "at": rfc3339(event.at),
-    })
+    });
+    if event.is_gone() {
+        shown["gone"] = true.into();
+    }
+    shown
 }
 
 /// A hold.

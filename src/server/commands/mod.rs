@@ -2,6 +2,7 @@
 
 mod backup;
 mod demo;
+mod gc;
 mod serve;
 mod verify;
 
@@ -10,9 +11,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 
-use super::assembly::{open_blobs, open_store, read_password};
+use super::assembly::{open_store, read_password};
 use super::auth::hash_password;
-use super::config::{Cli, Command, GcArgs, StorageArgs, TokenCommand, TokenCreate, UserAdd, UserCommand};
+use super::config::{Cli, Command, StorageArgs, TokenCommand, TokenCreate, UserAdd, UserCommand};
 use super::store::{NewToken, Store};
 use crate::model::{Actor, now};
 
@@ -27,7 +28,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(storage) => verify::verify(&storage).await,
         Command::Backup(args) => backup::backup(&args).await,
         Command::Restore(args) => backup::restore(&args).await,
-        Command::Gc(args) => list_garbage(&args).await,
+        Command::Gc(args) => gc::gc(&args).await,
     }
 }
 
@@ -79,29 +80,6 @@ async fn add_user(args: UserAdd) -> anyhow::Result<ExitCode> {
     };
     let user = store.create_user(&args.name, "", hash.as_deref(), args.site_admin, &operator()).await?;
     println!("made the user {}", user.name);
-    store.close().await;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Blobs younger than this may belong to a push under way.
-const YOUNG: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
-
-async fn list_garbage(args: &GcArgs) -> anyhow::Result<ExitCode> {
-    use futures_util::TryStreamExt as _;
-
-    let store = open_existing(&args.storage).await?;
-    let blobs = open_blobs(&args.storage).await?;
-    let (mut count, mut bytes) = (0_u64, 0_u64);
-    let mut list = blobs.list();
-    while let Some(blob) = list.try_next().await.context("listing blobs")? {
-        let old = blob.modified.elapsed().is_ok_and(|age| age > YOUNG);
-        if old && !store.is_blob_needed(blob.digest.as_str()).await? {
-            println!("{} {}", blob.digest, blob.size);
-            count += 1;
-            bytes += blob.size;
-        }
-    }
-    println!("{count} blobs with {bytes} bytes are not needed; nothing was deleted");
     store.close().await;
     Ok(ExitCode::SUCCESS)
 }

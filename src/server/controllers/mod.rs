@@ -5,9 +5,11 @@
 //! they claim by a lease in its row, under [`Store::owner`](crate::server::store::Store::owner).
 
 mod builds;
+mod gc;
 mod housekeeping;
 mod imports;
 mod inspect;
+mod proof;
 mod rollouts;
 mod traffic;
 mod triggers;
@@ -25,9 +27,11 @@ use tracing::{Instrument as _, error, info_span};
 use crate::server::wake::{self, Wake};
 
 pub use builds::{BuildSettings, Builds};
+pub use gc::{Gc, GcSettings, collect};
 pub use housekeeping::Housekeeping;
 pub use imports::Imports;
 pub use inspect::Inspect;
+pub use proof::Proof;
 pub use rollouts::Rollouts;
 pub use traffic::Traffic;
 pub use triggers::Triggers;

@@ -76,7 +76,7 @@ fn right(verb: &str, kind: &Kind) -> Right {
     match (verb, kind.plural) {
         (_, "secrets") | ("update", "tagrules") => Right::Admin,
         ("get" | "list" | "watch", _) => Right::View,
-        (_, "projects") => Right::Admin,
+        (_, "projects" | "retentionrules") => Right::Admin,
         _ => Right::Edit,
     }
 }

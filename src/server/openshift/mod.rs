@@ -56,6 +56,8 @@ pub struct Door {
     pub own_hosts: Arc<[String]>,
     /// Asks other registries what a reference means now. What is kept, the import controller fetches.
     pub importer: Importer,
+    /// How long what nothing needs rests before it goes, in milliseconds.
+    pub gc_grace_ms: i64,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
 }
@@ -73,6 +75,7 @@ impl Door {
         let client = Arc::new(oci::Client::default());
         Self {
             store: state.store.clone(),
+            gc_grace_ms: i64::try_from(state.settings.gc_grace.as_millis()).unwrap_or(i64::MAX),
             auth: state.auth.clone(),
             registry_host: host.into(),
             own_hosts: vec![host.to_owned()].into(),

@@ -13,9 +13,9 @@ use axum::response::{IntoResponse, Response};
 use tracing::error;
 
 use super::Registry;
-use super::enter::Caller;
+use super::enter::{Caller, Entered};
 use super::error::{Error, Result};
-use crate::model::Digest;
+use crate::model::{Digest, Stream};
 use crate::server::auth::Right;
 use crate::server::blobs;
 
@@ -35,6 +35,9 @@ pub(super) async fn get(
     let stream = entered.stream(&registry).await?;
     let size = registry.memory.blob_size(&registry.store, &stream, &digest).await?;
     let size = size.ok_or_else(|| Error::blob_unknown(digest.as_str()))?;
+    if method == Method::HEAD {
+        note_interest(&registry, &entered, &stream, &digest).await?;
+    }
     if is_known(&headers, &digest) {
         return Ok((StatusCode::NOT_MODIFIED, about(&digest)).into_response());
     }
@@ -100,6 +103,20 @@ pub(super) async fn delete(
     let stream = entered.stream(&registry).await?;
     let gone = registry.store.unlink_blob(&stream, digest.as_str(), &entered.actor()).await?;
     if gone { Ok(StatusCode::ACCEPTED.into_response()) } else { Err(Error::blob_unknown(digest.as_str())) }
+}
+
+/// Who may push and asks whether something is there is about to rely on it: the collector leaves it alone for another grace.
+pub(super) async fn note_interest(
+    registry: &Registry,
+    entered: &Entered,
+    stream: &Stream,
+    digest: &Digest,
+) -> Result<()> {
+    let may_push = || entered.principal.require_repository(&registry.store, &stream.project, &stream.name, Right::Push);
+    if registry.store.is_marked(&stream.id, digest.as_str()).await? && may_push().await.is_ok() {
+        registry.store.refresh(&stream.id, digest.as_str()).await?;
+    }
+    Ok(())
 }
 
 /// The headers that say which content this is. It never changes, but only those with the right may see it.

@@ -13,7 +13,7 @@ use super::token::CATALOG_SCOPE;
 use crate::model::{Actor, BuildConfigSpec, ProjectName, Stream, StreamName, TagName};
 use crate::server::auth::extract::{address, credentials};
 use crate::server::auth::{AuthError, Badge, Principal, Right};
-use crate::server::store::Moment;
+use crate::server::store::Reading;
 
 /// The name of this service in token requests.
 pub(super) const SERVICE: &str = "weir";
@@ -59,7 +59,7 @@ enum FoundStream {
     /// It was there a moment ago, and so was the right to enter.
     Remembered(Stream),
     /// Still to be looked for; to be remembered under this from then on.
-    Unknown(Option<(Entrance, Moment)>),
+    Unknown(Option<(Entrance, Reading)>),
 }
 
 impl Caller {

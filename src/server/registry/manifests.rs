@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use tracing::info;
 
 use super::Registry;
-use super::blobs::{CONTENT_DIGEST, about, header, is_known, parse_digest};
+use super::blobs::{CONTENT_DIGEST, about, header, is_known, note_interest, parse_digest};
 use super::enter::{Caller, Entered};
 use super::error::{Error, Result};
 use super::incoming::Sender;
@@ -86,6 +86,9 @@ pub(super) async fn get(
     if matches!(pulled, Pulled::Tag(_)) {
         // Where a tag points is a question to be asked anew each time.
         about.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
+    if method == Method::HEAD && matches!(pulled, Pulled::Digest(_)) {
+        note_interest(&registry, &entered, &stream, &digest).await?;
     }
     if is_known(&headers, &digest) {
         return Ok((StatusCode::NOT_MODIFIED, about).into_response());

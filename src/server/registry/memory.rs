@@ -8,7 +8,7 @@ use super::blobs::{header, parse_digest};
 use super::error::Result;
 use crate::model::{Digest, ProjectName, StoredManifest, Stream, StreamName, TagName};
 use crate::server::auth::{Badge, Right};
-use crate::server::store::{self, Ground, Memory, Moment, Store};
+use crate::server::store::{self, Ground, Memory, Reading, Store};
 
 /// How many entrances and blobs are remembered at most.
 const AT_MOST: usize = 4096;
@@ -64,7 +64,7 @@ impl Memories {
     }
 
     /// Now, for [`Memories::remember_entrance`].
-    pub(super) fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Reading {
         self.entrances.moment()
     }
 
@@ -74,7 +74,7 @@ impl Memories {
     }
 
     /// Remembers that the way in is open, and where it leads to. Its stream's version may be an older one later.
-    pub(super) fn remember_entrance(&self, entrance: Entrance, stream: Stream, before: Moment) {
+    pub(super) fn remember_entrance(&self, entrance: Entrance, stream: Stream, before: Reading) {
         self.entrances.keep(entrance, stream, 1, before);
     }
 

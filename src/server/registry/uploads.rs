@@ -226,14 +226,14 @@ impl Upload {
 
     async fn finish(&self, digest: &Digest) -> Result<Response> {
         self.check_room(digest).await?;
+        let claim = self.registry.store.claim_blob(digest.as_str()).await?;
         let finished = self.registry.blobs.finish(&self.id, digest).await;
         if matches!(finished, Err(blobs::Error::DigestMismatch { .. } | blobs::Error::NoSpace)) {
             // The bytes are not what they should be, or cannot be kept, and no further ones change that.
             self.forget().await;
         }
         let size = i64::try_from(finished?).unwrap_or(i64::MAX);
-        let linked =
-            self.registry.store.link_blob(&self.stream.id, digest.as_str(), size, Some(self.id.as_str())).await;
+        let linked = self.registry.store.link_claimed_blob(&claim, &self.stream.id, size, Some(self.id.as_str())).await;
         if matches!(linked, Err(store::Error::Quota { .. })) {
             // Another upload took the room meanwhile. Others may have sent the same blob, so its bytes are left to the collector.
             self.forget().await;

@@ -134,6 +134,12 @@ macro_rules! remove {
     };
 }
 
+macro_rules! refresh {
+    ($table:literal) => {
+        concat!("update ", $table, " set at = $3 where stream_id = $1 and digest = $2")
+    };
+}
+
 macro_rules! mark_one {
     ($table:literal) => {
         concat!("update ", $table, " set leaving = 1 where stream_id = $1 and digest = $2")
@@ -185,8 +191,14 @@ impl WriteTx {
             Some((project_id, size)) => {
                 self.count_link(Content::Blob, stream_id, &project_id, digest, size, Room::Needed).await
             }
-            None => Ok(()),
+            None => self.refresh_link(Content::Blob, stream_id, digest).await,
         }
+    }
+
+    /// What comes again counts as fresh, as what is new does: who sent a blob is about to name it, and a manifest stands for itself.
+    async fn refresh_link(&mut self, content: Content, stream_id: &str, digest: &str) -> Result<()> {
+        sqlx::query(over!(content, refresh)).bind(stream_id).bind(digest).bind(now()).execute(&mut **self).await?;
+        Ok(())
     }
 
     /// Lets a repository serve one manifest.
@@ -201,11 +213,12 @@ impl WriteTx {
         .bind(now())
         .fetch_optional(&mut **self)
         .await?;
+        self.unmark_manifest(stream_id, digest).await?;
         match linked {
             Some((project_id, size)) => {
                 self.count_link(Content::Manifest, stream_id, &project_id, digest, size, Room::Needed).await
             }
-            None => Ok(()),
+            None => self.refresh_link(Content::Manifest, stream_id, digest).await,
         }
     }
 

@@ -86,7 +86,7 @@ impl Drop for Ending {
 
 /// A moment before something was read.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub struct Reading {
     commits: u64,
     at: Instant,
 }
@@ -108,7 +108,7 @@ struct Kept<K, V> {
 struct Entry<V> {
     value: V,
     weight: usize,
-    since: Moment,
+    since: Reading,
 }
 
 impl<K: Hash + Eq, V: Clone> Memory<K, V> {
@@ -121,8 +121,8 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     }
 
     /// Now: to be taken before what is to be kept is read.
-    pub fn moment(&self) -> Moment {
-        Moment { commits: self.commits.of(self.ground), at: Instant::now() }
+    pub fn moment(&self) -> Reading {
+        Reading { commits: self.commits.of(self.ground), at: Instant::now() }
     }
 
     /// What is remembered under the key.
@@ -133,7 +133,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     }
 
     /// Remembers what was read after that moment.
-    pub fn keep(&self, key: K, value: V, weight: usize, since: Moment) {
+    pub fn keep(&self, key: K, value: V, weight: usize, since: Reading) {
         let now = self.moment();
         if weight > self.budget || !since.still_holds(now) {
             return;
@@ -150,7 +150,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     }
 }
 
-impl Moment {
+impl Reading {
     fn still_holds(self, now: Self) -> bool {
         self.commits == now.commits && now.at.duration_since(self.at) < GOOD_FOR
     }
@@ -218,7 +218,7 @@ mod tests {
         let store = &each_store().await[0];
         let memory = Memory::new(store, Ground::Rights, 10);
         let long_ago = Instant::now().checked_sub(GOOD_FOR).unwrap();
-        memory.keep("key", 1, 1, Moment { at: long_ago, ..memory.moment() });
+        memory.keep("key", 1, 1, Reading { at: long_ago, ..memory.moment() });
         assert_eq!(memory.recall(&"key"), None);
     }
 }

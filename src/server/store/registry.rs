@@ -67,6 +67,13 @@ impl Store {
         Ok(())
     }
 
+    /// Whether an upload has a row, in whatever repository.
+    pub async fn is_upload_recorded(&self, id: &str) -> Result<bool> {
+        let row: Option<(String,)> =
+            sqlx::query_as("select id from uploads where id = $1").bind(id).fetch_optional(self.pool()).await?;
+        Ok(row.is_some())
+    }
+
     /// Uploads nobody touched since `before`, oldest first.
     pub async fn list_stale_uploads(&self, before: i64) -> Result<Vec<Upload>> {
         let uploads = sqlx::query_as(
@@ -79,10 +86,12 @@ impl Store {
     }
 
     /// Records a blob whose bytes are safe, links it to the repository and ends the upload it came by. It need not last before the
-    /// manifest that names it does: a client whose push was cut short by a power cut asks which blobs are there.
+    /// manifest that names it does: a client whose push was cut short by a power cut asks which blobs are there. Bytes that come while
+    /// the collector works are claimed first, and linked by [`Store::link_claimed_blob`].
     pub async fn link_blob(&self, stream_id: &str, digest: &str, size: i64, upload: Option<&str>) -> Result<()> {
         let mut tx = self.write_tx().await?;
         tx.leaves(Leaves::Found);
+        tx.settle_deletion(digest, None).await?;
         tx.link_blob(stream_id, digest, size).await?;
         if let Some(upload) = upload {
             sqlx::query("delete from uploads where id = $1").bind(upload).execute(&mut *tx).await?;

@@ -122,6 +122,7 @@ impl Store {
         if Some(&target.digest) == app.wanted_digest.as_ref() && app.wanted_phase.as_deref() != Some("Failed") {
             return Err(Error::Conflict(format!("{name} already runs the image of rollout #{to_number}")));
         }
+        tx.check_image_is_here(&target.digest, &format!("{name} rollout #{to_number}")).await?;
         let cascade = new_id();
         let request = RolloutRequest {
             kind: "rollback",
@@ -242,16 +243,20 @@ impl WriteTx {
         if tag.digest.as_deref() == Some(&digest) {
             return Err(Error::Conflict(format!("{} already points to the image of row #{number}", tag.title())));
         }
+        self.check_image_is_here(&digest, &format!("row #{number}")).await?;
+        Ok((number, digest, reference))
+    }
+
+    /// Refuses to go back to what was collected, or was never stored here.
+    async fn check_image_is_here(&mut self, digest: &str, of: &str) -> Result<()> {
         let here: Option<(String,)> = sqlx::query_as("select digest from images where digest = $1")
-            .bind(&digest)
+            .bind(digest)
             .fetch_optional(&mut **self)
             .await?;
-        if here.is_none() {
-            return Err(Error::Conflict(format!(
-                "the image of row #{number} is gone: {digest} is not stored here any more"
-            )));
+        if here.is_some() {
+            return Ok(());
         }
-        Ok((number, digest, reference))
+        Err(Error::Conflict(format!("the image of {of} is gone: {digest} is not stored here any more")))
     }
 
     async fn reject(
@@ -326,6 +331,7 @@ impl WriteTx {
             if downstream.deleted_at.is_some() || downstream.digest.as_deref() == Some(&digest) {
                 continue;
             }
+            self.check_image_is_here(&digest, &downstream.title()).await?;
             let movement = Move {
                 cause: Some(cause),
                 cascade: Some(cascade),
@@ -413,6 +419,7 @@ impl WriteTx {
             .fetch_optional(&mut **self)
             .await?;
             let Some((to, reference)) = row else { continue };
+            self.check_image_is_here(&from, &tag.title()).await?;
             let movement = Move {
                 reason: Some(reason),
                 cause: Some(cause),
@@ -451,6 +458,7 @@ impl WriteTx {
             if Some(&before.digest) == app.wanted_digest.as_ref() {
                 continue;
             }
+            self.check_image_is_here(&before.digest, &format!("{} rollout #{}", app.name, before.number)).await?;
             let request = RolloutRequest {
                 kind: "restore",
                 digest: before.digest.clone(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::garbage::ROLLBACK_VERSIONS;
 use super::links::{Content, Room};
 use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx};
@@ -21,9 +22,6 @@ macro_rules! with_tree {
 
 /// Subjects of subjects are followed this far: a signature of the attestation of an image is 2.
 const SUBJECT_DEPTH: usize = 8;
-
-/// How many rollouts an app may go back by. What they need is not deleted by hand.
-const ROLLBACK_DEPTH: i64 = 5;
 
 impl Store {
     /// Stops serving a manifest from a repository and deletes the tags that point to it; false when the repository does not serve it.
@@ -192,17 +190,18 @@ impl WriteTx {
             return Err(Error::Conflict(format!("the index {index} lists this manifest: delete the index first")));
         }
         let app: Option<(String,)> = sqlx::query_as(
-            "select a.name from apps a join rollouts r on r.app_id = a.id and r.number > a.last_number - $3 \
-             where a.deleted_at is null and r.repository = $1 and r.digest = $2 limit 1",
+            "select a.name from apps a join rollouts r on r.app_id = a.id where a.deleted_at is null and r.repository = $1 and r.digest = $2 \
+             and r.digest in (select x.digest from rollouts x where x.app_id = a.id group by x.digest \
+               order by max(x.number) desc limit $3) limit 1",
         )
         .bind(stream.repository())
         .bind(digest)
-        .bind(ROLLBACK_DEPTH)
+        .bind(ROLLBACK_VERSIONS)
         .fetch_optional(&mut **self)
         .await?;
         if let Some((app,)) = app {
             return Err(Error::Conflict(format!(
-                "the app {app} runs this image or may go back to it: it is one of its last {ROLLBACK_DEPTH} rollouts"
+                "the app {app} runs this image or may go back to it: it is one of its last {ROLLBACK_VERSIONS} versions"
             )));
         }
         Ok(())

@@ -65,3 +65,94 @@ pub async fn project(store: &Store, name: &str) -> String {
     tx.commit().await.expect("a commit");
     id
 }
+
+/// Everything that the collector looks at and takes away, row by row.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Stream, digest, time.
+    pub served: Vec<(String, String, i64)>,
+    /// Stream, digest, time.
+    pub links: Vec<(String, String, i64)>,
+    /// Digest, first seen.
+    pub images: Vec<(String, i64)>,
+    /// Digest, recorded.
+    pub blobs: Vec<(String, i64)>,
+    /// Stream, digest.
+    pub tags: Vec<(String, String)>,
+    /// Stream, tag, number, outcome, digest, time.
+    pub history: Vec<(String, String, i64, String, String, i64)>,
+    /// App, number, repository's stream, digest, time.
+    pub rollouts: Vec<(String, i64, String, String, i64)>,
+    /// Stream, versions, days, untagged days; -1 for none.
+    pub rules: Vec<(String, i64, i64, i64)>,
+    /// Digest, until.
+    pub kept: Vec<(String, i64)>,
+    /// Digest, the deleter's lease.
+    pub deleting: Vec<(String, i64)>,
+}
+
+/// Digests of what one repository serves: blobs, and manifests.
+pub async fn repository(store: &Store, stream_id: &str) -> (Vec<String>, Vec<String>) {
+    let mut both = Vec::new();
+    for statement in [
+        "select digest from repository_blobs where stream_id = $1 order by digest",
+        "select digest from repository_images where stream_id = $1 order by digest",
+    ] {
+        let rows: Vec<(String,)> =
+            sqlx::query_as(statement).bind(stream_id).fetch_all(store.pool()).await.expect("an answer");
+        both.push(rows.into_iter().map(|(digest,)| digest).collect());
+    }
+    let manifests = both.pop().unwrap_or_default();
+    (both.pop().unwrap_or_default(), manifests)
+}
+
+impl Contents {
+    /// Reads it all.
+    pub async fn read(store: &Store) -> Result<Self, sqlx::Error> {
+        let mut c = store.pool().acquire().await?;
+        Ok(Self {
+            served: sqlx::query_as("select stream_id, digest, at from repository_images").fetch_all(&mut *c).await?,
+            links: sqlx::query_as("select stream_id, digest, at from repository_blobs").fetch_all(&mut *c).await?,
+            images: sqlx::query_as("select digest, first_seen_at from images").fetch_all(&mut *c).await?,
+            blobs: sqlx::query_as("select digest, created_at from blobs").fetch_all(&mut *c).await?,
+            tags: sqlx::query_as("select stream_id, digest from tags where digest is not null").fetch_all(&mut *c).await?,
+            history: sqlx::query_as(
+                "select t.stream_id, e.tag_id, e.number, e.outcome, e.digest, e.at from tag_events e join tags t on t.id = e.tag_id \
+                 where e.digest is not null",
+            )
+            .fetch_all(&mut *c)
+            .await?,
+            rollouts: sqlx::query_as(
+                "select r.app_id, r.number, s.id, r.digest, r.created_at from rollouts r join apps a on a.id = r.app_id \
+                 join projects p on r.repository like p.name || '/%' join streams s on s.project_id = p.id \
+                 where p.name || '/' || s.name = r.repository and a.deleted_at is null",
+            )
+            .fetch_all(&mut *c)
+            .await?,
+            rules: sqlx::query_as(
+                "select stream_id, coalesce(keep_versions, -1), coalesce(keep_days, -1), coalesce(untagged_days, -1) from retention_rules",
+            )
+            .fetch_all(&mut *c)
+            .await?,
+            kept: sqlx::query_as("select digest, until from kept_digests").fetch_all(&mut *c).await?,
+            deleting: sqlx::query_as("select digest, until from blob_deletions where until is not null")
+                .fetch_all(&mut *c)
+                .await?,
+        })
+    }
+}
+
+/// A store in a SQLite database in memory as far as the machine has a file system for that: for tests that write very much.
+pub async fn quick_store() -> TestStore {
+    let memory = std::path::Path::new("/dev/shm");
+    let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let directory = directory.expect("a temporary directory");
+    let url = format!("sqlite://{}/weir.db", directory.path().display());
+    open(&url, directory).await
+}
+
+/// How much a long test does: `usual`, or what `WEIR_MODEL_STEPS` says.
+#[expect(clippy::disallowed_methods, reason = "the setting is that of the test run")]
+pub fn steps(usual: usize) -> usize {
+    std::env::var("WEIR_MODEL_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}

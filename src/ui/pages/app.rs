@@ -11,6 +11,7 @@ use super::apps::{kind_words, phase_badge};
 use super::standing::Standing;
 use crate::model::{App, Cascade, Hold, RolloutRow};
 use crate::server::auth::Right;
+use crate::server::store::Depth;
 use crate::ui::app::PageResult;
 use crate::ui::components::{Act, Ago, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Who};
 use crate::ui::context::{Cx, InProject};
@@ -63,6 +64,7 @@ pub async fn page(cx: Cx) -> PageResult {
     let next = rollouts.last().filter(|_| more).map(|last| last.number.to_string());
     let rollouts =
         if rollouts.is_empty() { no_rollouts(&app) } else { rollouts_table(&project, &app, &path, &rollouts) };
+    let depth = depth_words(&cx.store().app_depth(&app.id).await?);
     let observed = app.observed_at.map(|at| view! { <span class="muted small">"seen "<Ago at /></span> });
     let body = view! {
         <div class="split">
@@ -79,7 +81,10 @@ pub async fn page(cx: Cx) -> PageResult {
             </aside>
         </div>
         <section class="stack gap-2" id="rollouts">
-            <h2>"Rollouts"</h2>
+            <div class="cluster">
+                <h2>"Rollouts"</h2>
+                {depth}
+            </div>
             <a class="pill-new" data-new-pill hidden href="">"New rollouts"</a>
             {rollouts}
             <Pager cx=cx.clone() next />
@@ -100,6 +105,13 @@ pub async fn page(cx: Cx) -> PageResult {
         page = page.banner(held_banner(&project, &app, &path, hold, cascade.as_ref()));
     }
     Ok(page)
+}
+
+/// How many of the versions that the app may go back to are whole, and since when that is known.
+fn depth_words(depth: &Depth) -> Option<AnyView> {
+    let at = depth.verified_at?;
+    let class = if depth.whole < depth.of { "error" } else { "muted small" };
+    Some(view! { <span class=class>{format!("Rollback depth {}/{}, verified ", depth.whole, depth.of)}<Ago at /></span> }.into_any())
 }
 
 fn meta(app: &App, standing: &Standing) -> AnyView {

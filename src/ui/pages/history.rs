@@ -66,6 +66,7 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
         Outcome::Moved => None,
     };
     let state = state.map(|(tone, text)| view! { <Badge tone text /> });
+    let gone = event.is_gone().then(|| view! { <Badge tone=Tone::Muted text="Gone" /> });
     let tag = place.with_tag.then(|| {
         view! {
             <td data-label="Tag">
@@ -86,7 +87,7 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
                 </span>
             </td>
             <td data-label="Image">
-                <span class="cluster gap-x-2 gap-y-0">{image} {state}</span>
+                <span class="cluster gap-x-2 gap-y-0">{image} {state} {gone}</span>
                 {event.kind_change().map(|words| view! { <span class="cell-sub">{words}</span> })}
             </td>
             <td data-label="How">{how(place, &event)}</td>
@@ -148,7 +149,7 @@ fn actions(place: &RowPlace, tag_path: &str, event: &TagEvent) -> AnyView {
     let differs = place.current_digest.as_ref().is_some_and(|current| current != digest);
     let here = format!("to #{}", event.number);
     // What a hold kept back is applied by resuming, not by going back.
-    let back = (place.can_edit && differs && event.outcome == Outcome::Moved).then(|| {
+    let back = (place.can_edit && differs && event.outcome == Outcome::Moved && !event.is_gone()).then(|| {
         let fields = vec![
             ("to", event.sequence.to_string()),
             ("seen", place.current.map(|seen| seen.to_string()).unwrap_or_default()),

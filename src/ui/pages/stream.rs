@@ -5,6 +5,7 @@ use axum::routing::post;
 use leptos::prelude::*;
 
 use super::history::{HistoryTable, RowPlace};
+use super::retention;
 use super::sight::Sight;
 use super::streams::kind_words;
 use crate::model::{Stream, StreamTag};
@@ -25,6 +26,7 @@ pub fn router() -> Router {
     Router::new()
         .route("/p/{project}/streams/{stream}/check", post(post_check))
         .route("/p/{project}/streams/{stream}/settings", post(post_settings))
+        .route("/p/{project}/streams/{stream}/retention", post(retention::post))
         .route("/p/{project}/streams/{stream}/delete", post(post_delete))
 }
 
@@ -402,6 +404,7 @@ pub async fn settings_page(cx: Cx) -> PageResult {
         };
         return laid_out(&cx, "Settings", body.into_any(), &project, &stream).await;
     }
+    let retention = retention::card(&cx, &project, &stream, &path).await?;
     let body = view! {
         {usage}
         <form class="card stack content-narrow" method="post" action=format!("{path}/settings")>
@@ -412,6 +415,7 @@ pub async fn settings_page(cx: Cx) -> PageResult {
             </div>
         </form>
         {super::tag_rules::card(&project, &stream)?}
+        {retention}
         <form class="card stack content-narrow" method="post" action=format!("{path}/delete")>
             <h2>"Delete this stream"</h2>
             <p>"Its tags and their history go with it. Images stay until nothing needs them. It is refused while a build puts its image here, an app runs one of its tags, or one is immutable."</p>

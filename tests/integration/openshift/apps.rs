@@ -20,7 +20,7 @@ fn deployment(name: &str, image: &str) -> Value {
     })
 }
 
-fn with_trigger(name: &str, trigger: &Value) -> Value {
+pub fn with_trigger(name: &str, trigger: &Value) -> Value {
     let mut body = deployment(name, " ");
     body["metadata"]["annotations"] = json!({"image.openshift.io/triggers": json!([trigger]).to_string()});
     body

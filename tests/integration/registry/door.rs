@@ -64,6 +64,7 @@ impl Door {
             import_interval: Duration::from_secs(900),
             upload_silence: Duration::from_secs(60),
             build_concurrency: 1,
+            gc_grace: Duration::from_secs(24 * 60 * 60),
         };
         let state = AppState {
             auth: Auth::new(store.clone()),

@@ -30,7 +30,8 @@ fn mistakes_on_the_command_line_are_one_line_with_code_2() {
     assert_refused(&run_weir(["serve", "--blob-store", "ftp://a"]), 2, &["ftp://a", "file:///path", "s3://bucket"]);
     assert_refused(&run_weir(["serve", "--blob-store", "s3://a b"]), 2, &["s3://a b", "s3://bucket/prefix"]);
     assert_refused(&run_weir(["serve", "--s3-endpoint", "localhost"]), 2, &["localhost", "https://s3.example.com"]);
-    assert_refused(&run_weir(["gc"]), 2, &["--dry-run"]);
+    assert_refused(&run_weir(["gc", "--keep", "latest"]), 2, &["latest"]);
+    assert_refused(&run_weir(["gc", "--gc-grace", "soon"]), 2, &["soon", "12h"]);
     assert_refused(&run_weir(["frobnicate"]), 2, &["frobnicate"]);
 }
 
@@ -174,7 +175,7 @@ fn verify_finds_a_blob_that_changed_and_a_ledger_that_was_touched_up() {
 }
 
 #[test]
-fn gc_lists_and_deletes_nothing() {
+fn gc_lists_what_goes_and_deletes_it_when_told_to() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path();
     RunningWeir::start(data, &["--admin-password", "first"]).terminate();
@@ -187,4 +188,10 @@ fn gc_lists_and_deletes_nothing() {
     let old = run_weir(["gc", "--dry-run", "--data-dir", text(data)]);
     assert!(old.stdout.contains(HELLO) && old.stdout.contains("1 blobs with 6 bytes"), "{old:?}");
     assert!(file.exists());
+    let kept = run_weir(["gc", "--keep", &format!("sha256:{HELLO}"), "--data-dir", text(data)]);
+    assert_eq!(kept.code, Some(1), "what no row knows cannot be kept: {kept:?}");
+    let collected = run_weir(["gc", "--data-dir", text(data)]);
+    assert!(collected.stdout.starts_with("1 blobs with 6 bytes were deleted"), "{collected:?}");
+    assert!(!file.exists());
+    assert_eq!(run_weir(["verify", "--data-dir", text(data)]).code, Some(0));
 }
