@@ -3,7 +3,10 @@
 //! `WEIR_TEST_KILL_ROUNDS` says how often (`make soak` says 200); `WEIR_TEST_SEED` repeats a run's moments of death.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
@@ -56,19 +59,27 @@ async fn one_directory(rounds: u64, random: &mut StdRng, tally: &mut Tally) {
     let data = directory.path();
     let mut site = Site::open(data, &[]).await;
     let token = site.token.clone();
-    // Undisturbed, they all come through; so long they take.
-    let began = Instant::now();
-    let mut all = push_all(site.pusher(), "whole", random.random()).await;
+    // Undisturbed, they all come through.
+    let (began, mut all) = (Instant::now(), push_all(site.pusher(), "whole", random.random(), Arc::default()).await);
     assert_eq!(all.len(), PUSHES);
-    let longest_life = began.elapsed();
+    let whole_life = began.elapsed();
     for round in 0..rounds {
         let (pusher, name, seed) = (site.pusher(), format!("round-{round}"), random.random());
-        let pushes = tokio::spawn(async move { push_all(pusher, &name, seed).await });
-        let life = longest_life.mul_f64(random.random_range(0.0..1.0));
-        sleep(life).await;
+        let (began, acknowledged) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+        let pushes = tokio::spawn(push_all(pusher, name, seed, Arc::clone(&acknowledged)));
+        // In the beginning blobs come in; the acknowledgements come close together, later. Death comes to both, however slow the
+        // machine is at the moment.
+        let (longest, most) = match random.random_bool(0.5) {
+            true => (whole_life.mul_f64(random.random_range(0.0..0.5)), usize::MAX),
+            false => (Duration::MAX, random.random_range(1..PUSHES)),
+        };
+        while began.elapsed() < longest && acknowledged.load(Ordering::Relaxed) < most && !pushes.is_finished() {
+            sleep(Duration::from_millis(1)).await;
+        }
         site.weir.kill();
+        let life = began.elapsed();
         let fresh = pushes.await.expect("the pushes");
-        println!("round {round}: lived {life:?} of {longest_life:?}, acknowledged {}", fresh.len());
+        println!("round {round}: lived {life:?}, acknowledged {}", fresh.len());
         (tally.begun, tally.acknowledged) = (tally.begun + PUSHES, tally.acknowledged + fresh.len());
         verify(data, &[]);
         site = Site::open_again(data, &[], &token);
@@ -77,20 +88,23 @@ async fn one_directory(rounds: u64, random: &mut StdRng, tally: &mut Tally) {
     }
     check(&site, &all).await;
     // Whoever pushes again what was not acknowledged finds nothing in the way.
-    assert_eq!(push_all(site.pusher(), "again", random.random()).await.len(), PUSHES);
+    assert_eq!(push_all(site.pusher(), "again", random.random(), Arc::default()).await.len(), PUSHES);
     verify(data, &[]);
 }
 
-/// Pushes at once; gives those that were acknowledged.
-async fn push_all(pusher: Pusher, name: &str, seed: u64) -> Vec<Acknowledged> {
+/// Pushes at once; counts those that were acknowledged, and gives them in the end.
+async fn push_all(pusher: Pusher, name: impl Display, seed: u64, count: Arc<AtomicUsize>) -> Vec<Acknowledged> {
     let mut random = StdRng::seed_from_u64(seed);
     let pushes = (0..PUSHES).map(|n| {
-        let (pusher, in_parts) = (pusher.clone(), random.random_bool(0.3));
+        let (pusher, count, in_parts) = (pusher.clone(), Arc::clone(&count), random.random_bool(0.3));
         let image = TestImage::new(&format!("{name}-{n}-{}", random.random::<u64>()));
         let (stream, tag) = (format!("stream-{}", n % STREAMS), format!("{name}-{n}"));
         tokio::spawn(async move {
             let pushed = pusher.push(&stream, &tag, &image, in_parts).await;
-            pushed.is_ok().then_some(Acknowledged { stream, tag, image })
+            pushed.is_ok().then(|| {
+                count.fetch_add(1, Ordering::Relaxed);
+                Acknowledged { stream, tag, image }
+            })
         })
     });
     let pushes: Vec<_> = pushes.collect();

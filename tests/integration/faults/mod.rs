@@ -24,6 +24,7 @@ const PROJECT: &str = "demo";
 struct Site {
     weir: RunningWeir,
     token: String,
+    pusher: Pusher,
 }
 
 impl Site {
@@ -32,7 +33,7 @@ impl Site {
         let weir = RunningWeir::start(data, &[more, &["--admin-password", "correct horse"]].concat());
         let made = run_weir(["token", "create", "--user", "admin", "--data-dir", data.to_str().expect("UTF-8")]);
         assert_eq!(made.code, Some(0), "{made:?}");
-        let site = Self { weir, token: made.stdout.trim().to_owned() };
+        let site = Self::of(weir, made.stdout.trim());
         let project =
             json!({"kind": "ProjectRequest", "apiVersion": "project.openshift.io/v1", "metadata": {"name": PROJECT}});
         let requests = "/apis/project.openshift.io/v1/projectrequests";
@@ -42,7 +43,12 @@ impl Site {
 
     /// A later start on the same directory.
     fn open_again(data: &Path, more: &[&str], token: &str) -> Self {
-        Self { weir: RunningWeir::start(data, more), token: token.to_owned() }
+        Self::of(RunningWeir::start(data, more), token)
+    }
+
+    fn of(weir: RunningWeir, token: &str) -> Self {
+        let pusher = Pusher::new(&weir.url, PROJECT, token);
+        Self { weir, token: token.to_owned(), pusher }
     }
 
     fn client(&self) -> Client {
@@ -50,7 +56,7 @@ impl Site {
     }
 
     fn pusher(&self) -> Pusher {
-        Pusher::new(&self.weir.url, PROJECT, &self.token)
+        self.pusher.clone()
     }
 
     /// Checks that an image can be pulled, byte for byte.
@@ -63,7 +69,7 @@ impl Site {
             (blob(&image.layer), &image.layer),
         ];
         for (path, bytes) in paths {
-            let answer = self.pusher().get(&path).send().await.expect("an answer");
+            let answer = self.pusher.get(&path).send().await.expect("an answer");
             assert_eq!(answer.status(), 200, "{path}\n{}", self.weir.log_end());
             assert!(answer.bytes().await.expect("all bytes") == *bytes, "{path} has other bytes");
         }

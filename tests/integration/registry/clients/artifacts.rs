@@ -1,5 +1,5 @@
 //! Artifacts, as oras pushes them: neither images nor to be run, and told apart by their types. By plain HTTP in the order of its
-//! requests, as Debian has none. PyPI's `oras` (0.2) pushes and pulls with its `basic` way of signing in; with its `token` way it sends
+//! requests, as Debian has none. Python's package `oras` (0.2) pushes and pulls with its `basic` way of signing in; with its `token` way it sends
 //! the token it has again where a 401 asks for one that reaches further, to any registry.
 
 use bytes::Bytes;
