@@ -1,7 +1,7 @@
 //! Bytes by digest: the contract between the registry and where its blobs lie, and nothing about who may read them.
 //!
 //! Blobs come in through uploads, sessions which outlive a request, a dropped connection and a restart of the server.
-//! [`filesystem`] keeps both on local disk, [`object_store`](self::object_store) in an S3 bucket; `conformance` is the suite
+//! [`filesystem`] keeps both on local disk, [`self::object_store`] in an S3 bucket; `conformance` is the suite
 //! which every implementation passes.
 
 mod filesystem;

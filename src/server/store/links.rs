@@ -1,5 +1,5 @@
 //! What repositories hold: the one place where links to blobs and manifests come and go, and where the figures that follow from them
-//! are kept, [`crate::model::Usage`] among them.
+//! are kept, the ones that pages show among them.
 //!
 //! ```text
 //!  repository_blobs, repository_images      one row for each repository and blob or manifest, with its size
