@@ -1,6 +1,7 @@
 //! Where the parts are put together: opening what the server stands on, its doors in one router, its controllers, and its end.
 
 use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,9 +28,9 @@ use super::builder::Builder;
 use super::builder::buildah::{Buildah, BuildahConfig};
 use super::config::{BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
-    BuildSettings, Builds, Controller, Housekeeping, Imports, Inspect, Rollouts, Runner, Triggers,
+    BuildSettings, Builds, Completions, Controller, Housekeeping, Imports, Inspect, Rollouts, Runner, Triggers,
 };
-use super::importer::Importer;
+use super::importer::{Importer, Surroundings};
 use super::rollout::Rollout;
 use super::rollout::none::NoEngine;
 use super::rollout::swarm::Swarm;
@@ -125,8 +126,15 @@ impl Weir {
             import_interval: config.import_interval,
             build_concurrency: config.build_concurrency.into(),
         };
+        let around = Surroundings {
+            own_hosts: own_hosts(&settings, config.listen),
+            tracker: runner.tracker.clone(),
+            stop: runner.stop.clone(),
+        };
+        let client = oci::Client::new(oci::Options { via: Some(store.instance()), ..oci::Options::default() });
         let state = AppState {
             auth: Auth::new(store.clone()),
+            importer: Importer::new(store.clone(), blobs.clone(), Arc::new(client), around),
             store,
             blobs,
             builder,
@@ -188,13 +196,25 @@ impl Weir {
     }
 }
 
+/// Every name by which a reference may mean this very server: its public one and where it listens.
+fn own_hosts(settings: &Settings, listen: SocketAddr) -> Vec<String> {
+    let public = settings.registry_host().to_owned();
+    let port = if settings.is_secure() { 443 } else { 80 };
+    let with_port = if public.contains(':') { public.clone() } else { format!("{public}:{port}") };
+    let mut hosts = vec![public, with_port, listen.to_string()];
+    if listen.ip().is_unspecified() || listen.ip().is_loopback() {
+        hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{}", listen.port())));
+    }
+    hosts
+}
+
 /// The automations, in the order in which changes flow through them. Without a back end there is nothing for its controller to do.
 fn controllers(state: &AppState, runner: &Runner) -> Vec<Arc<dyn Controller>> {
     let store = || state.store.clone();
-    let importer = Importer::new(store(), state.blobs.clone(), Arc::new(oci::Client::default()));
     let registry = state.settings.registry_host().to_owned();
     let mut controllers: Vec<Arc<dyn Controller>> = vec![
-        Arc::new(Imports::new(store(), importer, state.settings.import_interval)),
+        Arc::new(Imports::new(store(), state.importer.clone(), state.settings.import_interval)),
+        Arc::new(Completions::new(store(), state.importer.clone(), runner.clone())),
         Arc::new(Triggers::new(store())),
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
     ];

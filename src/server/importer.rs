@@ -1,29 +1,62 @@
 //! Brings images of other registries here: asks with a HEAD, fetches only what changed, keeps indexes and all their platforms.
 //!
-//! Everything of an image is stored before the tag moves, so pulls go on working when the other registry does not.
+//! Everything of an image is stored before the tag moves, so pulls go on working when the other registry does not. The one exception is
+//! a tag without any image that somebody pulls ([`Importer::pull_tag`]): its manifest is answered first, and the rest is fetched as it is
+//! asked for, and completed behind it.
+
+mod completion;
+mod fetch;
+mod fetches;
+mod pulls;
+mod questions;
+mod trouble;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use tracing::debug;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use fetch::Fetch;
+pub use pulls::PulledBlob;
 
 use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, TagName};
-use crate::server::blobs::{self, Blobs, UploadId};
+use crate::server::blobs::{self, Blobs};
 use crate::server::oci::{Access, Client, Credentials, Descriptor, Error as OciError, Manifest, ManifestError};
 use crate::server::store::{self, CheckEnd, DueImport, Moved, Store, TagMove};
+use fetches::Fetches;
+use questions::Questions;
+use trouble::Troubles;
 
 /// Blobs fetched side by side for one image.
 const PARALLEL_BLOBS: usize = 3;
 /// The most manifests one import takes, with those of indexes within indexes.
 const MAX_MANIFESTS: usize = 1000;
 
-/// Imports images.
+/// Imports images. Clones share what is under way: of one blob there is one download, whoever wants it.
 #[derive(Clone)]
 pub struct Importer {
     store: Store,
     blobs: Arc<dyn Blobs>,
     client: Arc<Client>,
+    shared: Arc<Shared>,
+}
+
+/// Where downloads run that outlive who asked for them, and the names that mean this very server.
+pub struct Surroundings {
+    /// Hosts, with ports where references need them, at which clients reach this server.
+    pub own_hosts: Vec<String>,
+    pub tracker: TaskTracker,
+    /// Cancelled when the server stops.
+    pub stop: CancellationToken,
+}
+
+struct Shared {
+    around: Surroundings,
+    fetches: Fetches,
+    questions: Questions,
+    troubles: Troubles,
 }
 
 /// Why an import failed.
@@ -40,6 +73,21 @@ pub enum ImportError {
     Manifest(#[from] ManifestError),
     #[error("\"{reference}\" is not an image reference: {cause}")]
     Reference { reference: String, cause: crate::model::ReferenceError },
+    /// The reference leads back to this server.
+    #[error(
+        "\"{reference}\" is in this very registry: let the tag follow that tag (ImageStreamTag) instead of importing it"
+    )]
+    OwnRegistry { reference: String },
+    /// It failed a moment ago, and the other registry is left alone for a while.
+    #[error("{message}")]
+    Resting { reason: String, message: String, left: std::time::Duration },
+    /// Several waited for the same download.
+    #[error(transparent)]
+    Shared(#[from] Arc<Self>),
+    #[error("the other registry has not answered yet: try again in a moment")]
+    Late,
+    #[error("the server stops")]
+    Stopping,
 }
 
 impl ImportError {
@@ -50,6 +98,11 @@ impl ImportError {
             Self::Store(_) | Self::Blobs(_) => "storage",
             Self::Manifest(_) => "integrity",
             Self::Reference { .. } => "invalid-reference",
+            Self::OwnRegistry { .. } => "own-registry",
+            Self::Resting { .. } => "resting",
+            Self::Shared(cause) => cause.reason(),
+            Self::Late => "timeout",
+            Self::Stopping => "stopping",
         }
     }
 
@@ -57,12 +110,15 @@ impl ImportError {
     pub fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
             Self::Upstream(error) => error.retry_after(),
+            Self::Resting { left, .. } => Some(*left),
+            Self::Shared(cause) => cause.retry_after(),
             _ => None,
         }
     }
 }
 
 /// Where an image comes from, and as whom to ask.
+#[derive(Clone)]
 struct Source {
     reference: ImageReference,
     access: Access,
@@ -93,8 +149,9 @@ fn enter(manifest: Manifest) -> Vec<Step> {
 
 impl Importer {
     /// Over these parts.
-    pub fn new(store: Store, blobs: Arc<dyn Blobs>, client: Arc<Client>) -> Self {
-        Self { store, blobs, client }
+    pub fn new(store: Store, blobs: Arc<dyn Blobs>, client: Arc<Client>, around: Surroundings) -> Self {
+        let (fetches, questions, troubles) = (Fetches::default(), Questions::default(), Troubles::default());
+        Self { store, blobs, client, shared: Arc::new(Shared { around, fetches, questions, troubles }) }
     }
 
     /// Checks a tag's source once, imports what changed, and records how it went with the time of the next check.
@@ -113,6 +170,7 @@ impl Importer {
                 self.store.record_check(due, &end, next_at(None)).await
             }
             Err(error) => {
+                self.shared.troubles.expect();
                 let message = error.to_string();
                 let end = CheckEnd::Failed { reason: error.reason(), message: &message };
                 self.store.record_check(due, &end, next_at(Some(&error))).await
@@ -159,6 +217,9 @@ impl Importer {
         let parsed: ImageReference =
             reference.parse().map_err(|cause| ImportError::Reference { reference: reference.to_owned(), cause })?;
         let hub = parsed.docker_client_defaults();
+        if self.shared.around.own_hosts.contains(&hub.registry) {
+            return Err(ImportError::OwnRegistry { reference: reference.to_owned() });
+        }
         let credentials = self.store.registry_credentials(project, &hub.registry, &hub.repository_path()).await?;
         let credentials = credentials.map(|found| Credentials { username: found.username, password: found.password });
         Ok(Source { reference: parsed, access: Access { credentials, insecure } })
@@ -244,32 +305,7 @@ impl Importer {
     }
 
     async fn store_blob(&self, source: &Source, stream: &Stream, blob: &Descriptor) -> Result<(), ImportError> {
-        let digest = blob.digest.as_str();
-        if let Some(size) = self.blobs.size(&blob.digest).await? {
-            let size = i64::try_from(size).unwrap_or(i64::MAX);
-            return Ok(self.store.link_blob(&stream.id, digest, size, None).await?);
-        }
-        debug!("Fetching blob {digest} of {}", source.reference.exact());
-        let download = self.client.get_blob(&source.reference, &blob.digest, &source.access).await?;
-        let upload = UploadId::random();
-        self.blobs.begin(&upload).await?;
-        let stored = self.receive(&upload, download, &blob.digest).await;
-        if stored.is_err() {
-            self.blobs.abort(&upload).await?;
-        }
-        let size = i64::try_from(stored?).unwrap_or(i64::MAX);
-        Ok(self.store.link_blob(&stream.id, digest, size, None).await?)
-    }
-
-    async fn receive(
-        &self,
-        upload: &UploadId,
-        download: crate::server::oci::BlobDownload,
-        digest: &Digest,
-    ) -> Result<u64, blobs::Error> {
-        let body = download.stream.map_err(std::io::Error::other).boxed();
-        self.blobs.append(upload, 0, body).await?;
-        self.blobs.finish(upload, digest).await
+        self.bring_blob(&stream.id, &blob.digest, blob.size, std::slice::from_ref(source)).await
     }
 }
 

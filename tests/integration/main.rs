@@ -6,6 +6,7 @@
 
 mod oci;
 mod openshift;
+mod pull_through;
 mod registry;
 mod serving;
 mod stories;

@@ -38,7 +38,6 @@ use self::kind::Kind;
 use self::status::Status;
 use super::auth::Auth;
 use super::importer::Importer;
-use super::oci;
 use super::state::AppState;
 use super::store::Store;
 use crate::model::Tag;
@@ -70,13 +69,12 @@ impl Door {
     /// The door of a server made from these parts.
     pub fn new(state: &AppState) -> Self {
         let host = state.settings.registry_host();
-        let client = Arc::new(oci::Client::default());
         Self {
             store: state.store.clone(),
             auth: state.auth.clone(),
             registry_host: host.into(),
             own_hosts: vec![host.to_owned()].into(),
-            importer: Importer::new(state.store.clone(), state.blobs.clone(), client),
+            importer: state.importer.clone(),
             stop: state.stop.clone(),
         }
     }

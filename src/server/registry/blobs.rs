@@ -14,6 +14,7 @@ use tracing::error;
 use super::Registry;
 use super::enter::Caller;
 use super::error::{Error, Result};
+use super::pulled;
 use crate::model::Digest;
 use crate::server::auth::Right;
 use crate::server::blobs;
@@ -33,7 +34,9 @@ pub(super) async fn get(
     let entered = caller.enter(&registry, &project, &stream, Right::Pull).await?;
     let stream = entered.stream(&registry).await?;
     let size = registry.store.find_blob(&stream.id, digest.as_str()).await?;
-    let size = size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| Error::blob_unknown(digest.as_str()))?;
+    let Some(size) = size.and_then(|size| u64::try_from(size).ok()) else {
+        return pulled::blob(&registry, &stream, &digest, &method, &headers).await;
+    };
     if is_known(&headers, &digest) {
         return Ok((StatusCode::NOT_MODIFIED, about(&digest)).into_response());
     }
@@ -54,13 +57,14 @@ pub(super) async fn get(
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if method != Method::HEAD {
-        let blob = registry.blobs.read(&digest, range).await.map_err(|cause| match cause {
-            blobs::Error::NotFound => {
-                error!(blob.digest = %digest, "Blob {digest} is in the database but not in the blob store");
-                Error::blob_unknown(digest.as_str())
+        let blob = match registry.blobs.read(&digest, range).await {
+            Ok(blob) if blob.size == size => blob,
+            Ok(_) | Err(blobs::Error::NotFound | blobs::Error::RangeNotSatisfiable { .. }) => {
+                error!(blob.digest = %digest, "Blob {digest} is in the database, but not or not whole in the blob store");
+                return pulled::blob(&registry, &stream, &digest, &method, &headers).await;
             }
-            other => other.into(),
-        })?;
+            Err(other) => return Err(other.into()),
+        };
         *response.body_mut() = Body::from_stream(blob.stream);
     }
     Ok(response)
@@ -106,7 +110,7 @@ pub(super) fn parse_digest(text: &str) -> Result<Digest> {
 
 /// One range of bytes (RFC 9110, 14.2). Several at once, or another unit, are passed over: the whole is an answer, too. One that
 /// ends before it begins is refused.
-fn parse_range(text: &str, size: u64) -> Result<Option<Range<u64>>> {
+pub(super) fn parse_range(text: &str, size: u64) -> Result<Option<Range<u64>>> {
     let Some(spec) = text.strip_prefix("bytes=").filter(|spec| !spec.contains(',')) else { return Ok(None) };
     let Some((first, last)) = spec.trim().split_once('-') else { return Ok(None) };
     let range = match (first.parse::<u64>(), last.parse::<u64>()) {

@@ -1,6 +1,8 @@
 //! The registry's errors on the wire: codes of the OCI distribution-spec, statuses, and texts that say what to do.
 //! The only place where the door chooses statuses.
 
+use std::sync::Arc;
+
 use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 use tracing::error;
 
 use crate::server::auth::{AuthError, Denied};
+use crate::server::importer::ImportError;
 use crate::server::oci::ManifestError;
 use crate::server::{blobs, store};
 
@@ -116,6 +119,12 @@ impl Error {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message)
     }
 
+    /// A question of this server's own has come back to it.
+    pub(super) fn loop_detected() -> Self {
+        let message = "this server asks itself for this image: let the tag follow the tag here (ImageStreamTag) instead of importing it";
+        Self::new(StatusCode::LOOP_DETECTED, "UNSUPPORTED", message)
+    }
+
     /// Nobody, or somebody whose ticket does not reach this far; `challenge` says where to get one that does.
     pub(super) fn unauthorized(message: impl Into<String>, challenge: String) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message).with_header(WWW_AUTHENTICATE, challenge)
@@ -170,6 +179,37 @@ impl From<blobs::Error> for Error {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "UNKNOWN", cause.to_string())
             }
             blobs::Error::Io { .. } => Self::internal(&cause),
+        }
+    }
+}
+
+impl From<Arc<ImportError>> for Error {
+    fn from(cause: Arc<ImportError>) -> Self {
+        Self::from(&*cause)
+    }
+}
+
+/// What another registry, or the way to it, did to a pull.
+impl From<&ImportError> for Error {
+    fn from(cause: &ImportError) -> Self {
+        let reason = match cause {
+            ImportError::Shared(cause) => return Self::from(&**cause),
+            ImportError::Blobs(blobs::Error::NoSpace) => return blobs::Error::NoSpace.into(),
+            ImportError::Resting { reason, .. } => reason.as_str(),
+            other => other.reason(),
+        };
+        let (status, code) = match reason {
+            "not-found" => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
+            "rate-limit" | "abuse-limit" => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+            "timeout" => (StatusCode::GATEWAY_TIMEOUT, "UNKNOWN"),
+            "stopping" => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
+            "storage" => return Self::internal(cause),
+            _ => (StatusCode::BAD_GATEWAY, "UNKNOWN"),
+        };
+        let refused = Self::new(status, code, cause.to_string());
+        match cause.retry_after() {
+            Some(wait) => refused.with_header(RETRY_AFTER, wait.as_secs().max(1).to_string()),
+            None => refused,
         }
     }
 }

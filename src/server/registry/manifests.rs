@@ -12,6 +12,7 @@ use super::Registry;
 use super::blobs::{CONTENT_DIGEST, about, header, is_known, parse_digest};
 use super::enter::{Caller, Entered};
 use super::error::{Error, Result};
+use super::pulled;
 use super::token::pairs;
 use crate::model::{Digest, EventKind, Outcome, StoredManifest, Stream, TagName};
 use crate::server::auth::Right;
@@ -63,18 +64,26 @@ pub(super) async fn get(
 ) -> Result<Response> {
     let entered = caller.enter(&registry, &project, &name, Right::Pull).await?;
     let stream = entered.stream(&registry).await?;
-    let (found, by_tag) = match Reference::find(&reference)? {
-        Reference::Tag(tag) => (registry.store.find_manifest_by_tag(&stream.id, tag.as_str()).await?, true),
-        Reference::Digest(digest) => {
-            (registry.store.find_manifest_by_digest(&stream.id, digest.as_str()).await?, false)
-        }
+    let wanted = Reference::find(&reference)?;
+    let found = match &wanted {
+        Reference::Tag(tag) => match registry.store.find_manifest_by_tag(&stream.id, tag.as_str()).await? {
+            None => pulled::tag(&registry, &stream, tag, &headers).await?,
+            found => found,
+        },
+        Reference::Digest(digest) => match registry.store.find_manifest_by_digest(&stream.id, digest.as_str()).await? {
+            None => pulled::manifest(&registry, &stream, digest, &headers).await?,
+            found => found,
+        },
     };
     let StoredManifest { digest, media_type, manifest } = found.ok_or_else(|| Error::manifest_unknown(&reference))?;
     let digest = parse_digest(&digest)?;
     let mut about = about(&digest);
-    if by_tag {
+    if let Reference::Tag(tag) = &wanted {
         // Where a tag points is a question to be asked anew each time.
         about.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        if let Some(warning) = registry.importer.warning(&stream.id, tag.as_str()).await? {
+            about.insert(WARNING, header(&warning));
+        }
     }
     if is_known(&headers, &digest) {
         return Ok((StatusCode::NOT_MODIFIED, about).into_response());

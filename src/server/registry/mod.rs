@@ -11,6 +11,7 @@ mod error;
 mod manifests;
 mod mount;
 mod paging;
+mod pulled;
 mod referrers;
 mod tags;
 mod token;
@@ -28,6 +29,7 @@ use serde_json::json;
 
 use crate::server::auth::Auth;
 use crate::server::blobs::Blobs;
+use crate::server::importer::Importer;
 use crate::server::state::{AppState, Settings};
 use crate::server::store::Store;
 use enter::Caller;
@@ -39,12 +41,13 @@ struct Registry {
     store: Store,
     auth: Auth,
     blobs: Arc<dyn Blobs>,
+    importer: Importer,
     settings: Arc<Settings>,
 }
 
 /// Every route below `/v2`.
 pub fn router(state: &AppState) -> Router {
-    let AppState { store, auth, blobs, settings, .. } = state.clone();
+    let AppState { store, auth, blobs, importer, settings, .. } = state.clone();
     let repository = Router::new()
         .route("/tags/list", get(tags::list))
         .route("/referrers/{digest}", get(referrers::list))
@@ -73,7 +76,7 @@ pub fn router(state: &AppState) -> Router {
         // Layers are as large as they are; manifests and forms limit themselves.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::map_response(say_version))
-        .with_state(Registry { store, auth, blobs, settings })
+        .with_state(Registry { store, auth, blobs, importer, settings })
 }
 
 /// `GET /v2/`: whether one is let in at all. Clients begin here.

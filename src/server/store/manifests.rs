@@ -157,7 +157,7 @@ impl Store {
 }
 
 impl WriteTx {
-    async fn move_pushed(
+    pub(super) async fn move_pushed(
         &mut self,
         stream: &Stream,
         image: &NewImage,
@@ -180,7 +180,7 @@ impl WriteTx {
     }
 
     /// Images are immutable: one that is there already stays as it is.
-    async fn insert_image(&mut self, image: &NewImage) -> Result<()> {
+    pub(super) async fn insert_image(&mut self, image: &NewImage) -> Result<()> {
         let inserted = sqlx::query(
             "insert into images (digest, media_type, artifact_type, manifest, size, config_digest, config, subject, architecture, os, \
              variant, created_claimed, annotations, first_seen_at) \

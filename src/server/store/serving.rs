@@ -124,11 +124,12 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Lets a repository serve a manifest with its children, and their blobs.
+    /// Lets a repository serve a manifest with its children, and their blobs. What is incomplete elsewhere is so here, too.
     async fn serve_tree(&mut self, stream_id: &str, digest: &str) -> Result<()> {
         for statement in [
             with_tree!(
-                "insert into repository_images (stream_id, digest, at) select $2, t.digest, $3 from tree t \
+                "insert into repository_images (stream_id, digest, source, at) \
+                 select $2, t.digest, (select max(o.source) from repository_images o where o.digest = t.digest), $3 from tree t \
                  where exists (select 1 from images i where i.digest = t.digest) on conflict (stream_id, digest) do nothing"
             ),
             with_tree!(

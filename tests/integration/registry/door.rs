@@ -10,10 +10,13 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 use weir::model::{Actor, Role, TagEvent};
 use weir::server::auth::{Auth, hash_password};
 use weir::server::blobs::Filesystem;
 use weir::server::hash::sha256;
+use weir::server::importer::{Importer, Surroundings};
+use weir::server::oci;
 use weir::server::registry;
 use weir::server::state::{AppState, Settings};
 use weir::server::store::{NewToken, Store};
@@ -63,10 +66,13 @@ impl Door {
             import_interval: Duration::from_secs(900),
             build_concurrency: 1,
         };
+        let blobs = Arc::new(Filesystem::open(directory.path().join("blobs")).await.expect("blobs"));
+        let around = Surroundings { own_hosts: vec![address.clone()], tracker: TaskTracker::new(), stop: stop.clone() };
         let state = AppState {
             auth: Auth::new(store.clone()),
             store: store.clone(),
-            blobs: Arc::new(Filesystem::open(directory.path().join("blobs")).await.expect("blobs")),
+            importer: Importer::new(store.clone(), blobs.clone(), Arc::new(oci::Client::default()), around),
+            blobs,
             builder: None,
             rollout: None,
             settings: Arc::new(settings),
