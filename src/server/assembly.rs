@@ -1,6 +1,7 @@
 //! Where the parts are put together: opening what the server stands on, its doors in one router, its controllers, and its end.
 
 use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +29,10 @@ use super::builder::buildah::{Buildah, BuildahConfig};
 use super::collector::Collector;
 use super::config::{BlobStore, BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
-    BuildSettings, Builds, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Proof, Rollouts, Runner,
-    Traffic, Triggers,
+    BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Proof, Rollouts,
+    Runner, Traffic, Triggers,
 };
-use super::importer::Importer;
+use super::importer::{Importer, Surroundings};
 use super::pulls::Pulls;
 use super::rollout::Rollout;
 use super::rollout::none::NoEngine;
@@ -144,8 +145,15 @@ impl Weir {
             build_concurrency: config.build_concurrency.into(),
             gc_grace: config.gc_grace,
         };
+        let around = Surroundings {
+            own_hosts: own_hosts(&settings, config.listen),
+            tracker: runner.tracker.clone(),
+            stop: runner.stop.clone(),
+        };
+        let client = oci::Client::new(oci::Options { via: Some(store.instance()), ..oci::Options::default() });
         let state = AppState {
             auth: Auth::new(store.clone()),
+            importer: Importer::new(store.clone(), blobs.clone(), Arc::new(client), around),
             store,
             blobs,
             builder,
@@ -216,14 +224,26 @@ impl Weir {
     }
 }
 
+/// Every name by which a reference may mean this very server: its public one and where it listens.
+fn own_hosts(settings: &Settings, listen: SocketAddr) -> Vec<String> {
+    let public = settings.registry_host().to_owned();
+    let port = if settings.is_secure() { 443 } else { 80 };
+    let with_port = if public.contains(':') { public.clone() } else { format!("{public}:{port}") };
+    let mut hosts = vec![public, with_port, listen.to_string()];
+    if listen.ip().is_unspecified() || listen.ip().is_loopback() {
+        hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{}", listen.port())));
+    }
+    hosts
+}
+
 /// The automations, in the order in which changes flow through them. Without a back end there is nothing for its controller to do.
 fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> Vec<Arc<dyn Controller>> {
     let store = || state.store.clone();
-    let importer = Importer::new(store(), state.blobs.clone(), Arc::new(oci::Client::default()));
     let registry = state.settings.registry_host().to_owned();
     let mut controllers: Vec<Arc<dyn Controller>> = vec![
-        Arc::new(Proof::new(store(), state.blobs.clone(), importer.clone(), runner.stop.clone())),
-        Arc::new(Imports::new(store(), importer, state.settings.import_interval)),
+        Arc::new(Proof::new(store(), state.blobs.clone(), state.importer.clone(), runner.stop.clone())),
+        Arc::new(Imports::new(store(), state.importer.clone(), state.settings.import_interval)),
+        Arc::new(Completions::new(store(), state.importer.clone(), runner.clone())),
         Arc::new(Triggers::new(store())),
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
         Arc::new(Traffic { store: store(), pulls: state.pulls.clone() }),

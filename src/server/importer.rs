@@ -1,29 +1,63 @@
 //! Brings images of other registries here: asks with a HEAD, fetches only what changed, keeps indexes and all their platforms.
 //!
-//! Everything of an image is stored before the tag moves, so pulls go on working when the other registry does not.
+//! Everything of an image is stored before the tag moves, so pulls go on working when the other registry does not. The one exception is
+//! a tag without any image that somebody pulls ([`Importer::pull_tag`]): its manifest is answered first, and the rest is fetched as it is
+//! asked for, and completed behind it.
+
+mod completion;
+mod fetch;
+mod fetches;
+mod pulls;
+mod questions;
+mod trouble;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use tracing::debug;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use fetch::Fetch;
+pub use pulls::PulledBlob;
 
 use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, TagName};
-use crate::server::blobs::{self, Blobs, UploadId};
+use crate::server::blobs::{self, Blobs};
 use crate::server::oci::{Access, Client, Credentials, Descriptor, Error as OciError, Manifest, ManifestError};
-use crate::server::store::{self, CheckEnd, Claim, DueImport, Moved, Store, TagMove, Upstream};
+use crate::server::store::{self, CheckEnd, DueImport, Moved, Store, TagMove};
+use fetch::Wanted;
+use fetches::Fetches;
+use questions::Questions;
+use trouble::Troubles;
 
 /// Blobs fetched side by side for one image.
 const PARALLEL_BLOBS: usize = 3;
 /// The most manifests one import takes, with those of indexes within indexes.
 const MAX_MANIFESTS: usize = 1000;
 
-/// Imports images.
+/// Imports images. Clones share what is under way: of one blob there is one download, whoever wants it.
 #[derive(Clone)]
 pub struct Importer {
     store: Store,
     blobs: Arc<dyn Blobs>,
     client: Arc<Client>,
+    shared: Arc<Shared>,
+}
+
+/// Where downloads run that outlive who asked for them, and the names that mean this very server.
+pub struct Surroundings {
+    /// Hosts, with ports where references need them, at which clients reach this server.
+    pub own_hosts: Vec<String>,
+    pub tracker: TaskTracker,
+    /// Cancelled when the server stops.
+    pub stop: CancellationToken,
+}
+
+struct Shared {
+    around: Surroundings,
+    fetches: Fetches,
+    questions: Questions,
+    troubles: Troubles,
 }
 
 /// Why an import failed.
@@ -40,6 +74,21 @@ pub enum ImportError {
     Manifest(#[from] ManifestError),
     #[error("\"{reference}\" is not an image reference: {cause}")]
     Reference { reference: String, cause: crate::model::ReferenceError },
+    /// The reference leads back to this server.
+    #[error(
+        "\"{reference}\" is in this very registry: let the tag follow that tag (ImageStreamTag) instead of importing it"
+    )]
+    OwnRegistry { reference: String },
+    /// It failed a moment ago, and the other registry is left alone for a while.
+    #[error("{message}")]
+    Resting { reason: String, message: String, left: std::time::Duration },
+    /// Several waited for the same download.
+    #[error(transparent)]
+    Shared(#[from] Arc<Self>),
+    #[error("the other registry has not answered yet: try again in a moment")]
+    Late,
+    #[error("the server stops")]
+    Stopping,
 }
 
 impl ImportError {
@@ -51,6 +100,11 @@ impl ImportError {
             Self::Store(_) | Self::Blobs(_) => "storage",
             Self::Manifest(_) => "integrity",
             Self::Reference { .. } => "invalid-reference",
+            Self::OwnRegistry { .. } => "own-registry",
+            Self::Resting { .. } => "resting",
+            Self::Shared(cause) => cause.reason(),
+            Self::Late => "timeout",
+            Self::Stopping => "stopping",
         }
     }
 
@@ -58,12 +112,15 @@ impl ImportError {
     pub fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
             Self::Upstream(error) => error.retry_after(),
+            Self::Resting { left, .. } => Some(*left),
+            Self::Shared(cause) => cause.retry_after(),
             _ => None,
         }
     }
 }
 
 /// Where an image comes from, and as whom to ask.
+#[derive(Clone)]
 struct Source {
     reference: ImageReference,
     access: Access,
@@ -94,8 +151,9 @@ fn enter(manifest: Manifest) -> Vec<Step> {
 
 impl Importer {
     /// Over these parts.
-    pub fn new(store: Store, blobs: Arc<dyn Blobs>, client: Arc<Client>) -> Self {
-        Self { store, blobs, client }
+    pub fn new(store: Store, blobs: Arc<dyn Blobs>, client: Arc<Client>, around: Surroundings) -> Self {
+        let (fetches, questions, troubles) = (Fetches::default(), Questions::default(), Troubles::default());
+        Self { store, blobs, client, shared: Arc::new(Shared { around, fetches, questions, troubles }) }
     }
 
     /// Checks a tag's source once, imports what changed, and records how it went with the time of the next check.
@@ -114,6 +172,7 @@ impl Importer {
                 self.store.record_check(due, &end, next_at(None)).await
             }
             Err(error) => {
+                self.shared.troubles.expect();
                 let message = error.to_string();
                 let end = CheckEnd::Failed { reason: error.reason(), message: &message };
                 self.store.record_check(due, &end, next_at(Some(&error))).await
@@ -160,6 +219,9 @@ impl Importer {
         let parsed: ImageReference =
             reference.parse().map_err(|cause| ImportError::Reference { reference: reference.to_owned(), cause })?;
         let hub = parsed.docker_client_defaults();
+        if self.shared.around.own_hosts.contains(&hub.registry) {
+            return Err(ImportError::OwnRegistry { reference: reference.to_owned() });
+        }
         let credentials = self.store.registry_credentials(project, &hub.registry, &hub.repository_path()).await?;
         let credentials = credentials.map(|found| Credentials { username: found.username, password: found.password });
         Ok(Source { reference: parsed, access: Access { credentials, insecure } })
@@ -235,11 +297,8 @@ impl Importer {
     ) -> Result<Option<Moved>, ImportError> {
         let blobs = || fetched.blobs.iter().filter(|blob| !blob.is_foreign());
         let manifests = fetched.children.iter().chain([&fetched.image]);
-        let manifests = manifests.map(|image| (image.digest.as_str(), image.manifest.len()));
-        let mut parts: Vec<_> =
-            manifests.map(|(digest, size)| (digest, i64::try_from(size).unwrap_or(i64::MAX))).collect();
-        parts.extend(blobs().map(|blob| (blob.digest.as_str(), i64::try_from(blob.size).unwrap_or(i64::MAX))));
-        self.store.check_room(&stream.id, &parts).await?;
+        let manifests = manifests.map(|image| (image.digest.as_str(), image.manifest.len() as u64));
+        self.check_room(stream, manifests.chain(blobs().map(|blob| (blob.digest.as_str(), blob.size)))).await?;
         let downloads = blobs();
         let downloads: Vec<_> = downloads.map(|blob| self.store_blob(source, stream, blob).boxed()).collect();
         stream::iter(downloads).buffer_unordered(PARALLEL_BLOBS).try_collect::<()>().await?;
@@ -251,50 +310,25 @@ impl Importer {
         Ok(self.store.put_manifest(stream, &fetched.image, Some(to), actor).await?.pop())
     }
 
-    async fn store_blob(&self, source: &Source, stream: &Stream, blob: &Descriptor) -> Result<(), ImportError> {
-        let digest = blob.digest.as_str();
-        let claim = self.store.claim_blob(digest).await?;
-        if let Some(size) = self.blobs.size(&blob.digest).await? {
-            let size = i64::try_from(size).unwrap_or(i64::MAX);
-            return Ok(self.store.link_claimed_blob(&claim, &stream.id, size, None).await?);
-        }
-        debug!("Fetching blob {digest} of {}", source.reference.exact());
-        let download = self.client.get_blob(&source.reference, &blob.digest, &source.access).await?;
-        let upload = UploadId::random();
-        self.blobs.begin(&upload).await?;
-        let stored = self.receive(&upload, download, &blob.digest).await;
-        if stored.is_err() {
-            self.blobs.abort(&upload).await?;
-        }
-        let (claim, size) = stored?;
-        Ok(self.store.link_claimed_blob(&claim, &stream.id, size, None).await?)
-    }
-
-    /// Brings a blob back whose bytes are missing or wrong, from the image it was imported with.
-    pub async fn fetch_again(&self, from: &Upstream, digest: &Digest) -> Result<(), ImportError> {
-        let source = self.source(&from.project, &from.reference, from.insecure != 0).await?;
-        let download = self.client.get_blob(&source.reference, digest, &source.access).await?;
-        let upload = UploadId::random();
-        self.blobs.begin(&upload).await?;
-        let stored = self.receive(&upload, download, digest).await;
-        if stored.is_err() {
-            self.blobs.abort(&upload).await?;
-        }
-        stored.map(|_| ())
-    }
-
-    async fn receive(
+    /// Refuses what would not fit into the stream's project, before it is fetched.
+    async fn check_room<'a>(
         &self,
-        upload: &UploadId,
-        download: crate::server::oci::BlobDownload,
-        digest: &Digest,
-    ) -> Result<(Claim, i64), ImportError> {
-        let body = download.stream.map_err(std::io::Error::other).boxed();
-        self.blobs.append(upload, 0, body).await?;
-        // Anew: the bytes may have taken hours.
-        let claim = self.store.claim_blob(digest.as_str()).await?;
-        let size = self.blobs.finish(upload, digest).await?;
-        Ok((claim, i64::try_from(size).unwrap_or(i64::MAX)))
+        stream: &Stream,
+        parts: impl Iterator<Item = (&'a str, u64)>,
+    ) -> Result<(), store::Error> {
+        let parts: Vec<_> = parts.map(|(digest, size)| (digest, i64::try_from(size).unwrap_or(i64::MAX))).collect();
+        self.store.check_room(&stream.id, &parts).await
+    }
+
+    async fn store_blob(&self, source: &Source, stream: &Stream, blob: &Descriptor) -> Result<(), ImportError> {
+        self.bring_part(&stream.id, blob, std::slice::from_ref(source)).await
+    }
+
+    /// As [`Importer::bring_blob`], for a part of an image that came from the first of these sources.
+    async fn bring_part(&self, stream_id: &str, part: &Descriptor, sources: &[Source]) -> Result<(), ImportError> {
+        let repository = sources.first().map(|source| source.reference.as_repository().exact()).unwrap_or_default();
+        let wanted = Wanted { digest: &part.digest, size: part.size, repository: &repository };
+        self.bring_blob(stream_id, &wanted, sources).await
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::Auth;
 use super::blobs::Blobs;
 use super::builder::Builder;
+use super::importer::Importer;
 use super::pulls::Pulls;
 use super::rollout::Rollout;
 use super::store::Store;
@@ -19,6 +20,8 @@ pub struct AppState {
     pub store: Store,
     pub auth: Auth,
     pub blobs: Arc<dyn Blobs>,
+    /// What brings images of other registries here.
+    pub importer: Importer,
     /// What runs builds; `None` when it was switched off.
     pub builder: Option<Arc<dyn Builder>>,
     /// What runs apps; `None` when it was switched off.

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, broadcast};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Controller {
     Imports,
+    Completions,
     Inspect,
     Triggers,
     Builds,
@@ -26,6 +27,7 @@ pub struct Changed {
 #[derive(Debug, Clone)]
 pub struct Wake {
     imports: Arc<Notify>,
+    completions: Arc<Notify>,
     inspect: Arc<Notify>,
     triggers: Arc<Notify>,
     builds: Arc<Notify>,
@@ -38,6 +40,7 @@ impl Default for Wake {
     fn default() -> Self {
         Self {
             imports: Arc::default(),
+            completions: Arc::default(),
             inspect: Arc::default(),
             triggers: Arc::default(),
             builds: Arc::default(),
@@ -53,6 +56,7 @@ impl Wake {
     pub fn of(&self, controller: Controller) -> &Notify {
         match controller {
             Controller::Imports => &self.imports,
+            Controller::Completions => &self.completions,
             Controller::Inspect => &self.inspect,
             Controller::Triggers => &self.triggers,
             Controller::Builds => &self.builds,

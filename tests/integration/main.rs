@@ -7,6 +7,7 @@
 mod faults;
 mod oci;
 mod openshift;
+mod pull_through;
 mod registry;
 mod serving;
 mod stories;

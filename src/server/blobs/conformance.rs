@@ -22,6 +22,7 @@ where
     stores_and_reads(&*blobs).await;
     reads_ranges(&*blobs).await;
     uploads_in_pieces(&*blobs).await;
+    reads_what_is_not_finished(&*blobs).await;
     refuses_a_wrong_digest(&*blobs).await;
     takes_sha512(&*blobs).await;
     keeps_what_came_before_a_broken_stream(&*blobs).await;
@@ -98,6 +99,28 @@ async fn uploads_in_pieces(blobs: &dyn Blobs) {
     assert!(matches!(blobs.finish(&id, &digest).await, Err(Error::NotFound)));
     assert_eq!(collect(blobs.read(&digest, None).await.expect("read")).await, bytes);
     blobs.delete(&digest).await.expect("deleted");
+}
+
+/// A store may tell nothing of an upload under way; what it tells are the upload's bytes.
+async fn reads_what_is_not_finished(blobs: &dyn Blobs) {
+    let bytes = noise(900_000, 10);
+    let id = UploadId::random();
+    assert_eq!(blobs.read_upload(&id, 0..10).await.expect("no upload"), None);
+    blobs.begin(&id).await.expect("begun");
+    assert_eq!(blobs.read_upload(&id, 0..10).await.expect("an empty upload"), None);
+    blobs.append(&id, 0, body(&bytes[..600_000])).await.expect("appended");
+    for range in [0..1, 0..600_000, 299_999..300_001, 599_999..900_000] {
+        if let Some(read) = blobs.read_upload(&id, range.clone()).await.expect("read") {
+            let start = range.start as usize;
+            assert!(!read.is_empty() && read.len() as u64 <= range.end - range.start, "{range:?}");
+            assert_eq!(read, bytes.slice(start..start + read.len()), "{range:?}");
+        }
+    }
+    assert_eq!(blobs.read_upload(&id, 600_000..900_000).await.expect("behind the end"), None);
+    blobs.append(&id, 600_000, body(&bytes[600_000..])).await.expect("appended");
+    blobs.finish(&id, &sha256(&bytes)).await.expect("finished");
+    assert_eq!(blobs.read_upload(&id, 0..10).await.expect("a finished upload"), None);
+    blobs.delete(&sha256(&bytes)).await.expect("deleted");
 }
 
 async fn refuses_a_wrong_digest(blobs: &dyn Blobs) {

@@ -88,6 +88,10 @@ impl Blobs for Filesystem {
         appended
     }
 
+    async fn read_upload(&self, id: &UploadId, range: Range<u64>) -> Result<Option<Bytes>, Error> {
+        reading::read_some(self.tree.upload(id), range).await
+    }
+
     async fn finish(&self, id: &UploadId, expected: &Digest) -> Result<u64, Error> {
         let progress = self.progress(id).lock_owned().await;
         let (tree, path, digest) = (Arc::clone(&self.tree), self.tree.upload(id), expected.clone());

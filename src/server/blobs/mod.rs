@@ -52,6 +52,14 @@ pub trait Blobs: Send + Sync + 'static {
     /// tells how many. Calls for the same upload wait for one another.
     async fn append(&self, id: &UploadId, offset: u64, body: Incoming) -> Result<u64, Error>;
 
+    /// Bytes of an upload while it is still appended to: from `range.start` on, at most up to `range.end`, as many as one
+    /// visit gives. `None` when nothing can be read there yet, and when there is no such upload (any more): whoever waits
+    /// for bytes comes again when there are more, or reads the blob. Nothing here is compared with any digest. A store
+    /// that cannot read what is not finished leaves it at this.
+    async fn read_upload(&self, _id: &UploadId, _range: Range<u64>) -> Result<Option<Bytes>, Error> {
+        Ok(None)
+    }
+
     /// Makes the upload's bytes a blob and ends the upload; tells the blob's size. The bytes are compared with the
     /// digest first; on `DigestMismatch` the upload stays as it was. Finishing several uploads with one digest is fine
     /// in any order and at the same time: each succeeds, and the blob is there from the first on.

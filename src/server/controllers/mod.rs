@@ -5,6 +5,7 @@
 //! they claim by a lease in its row, under [`Store::owner`](crate::server::store::Store::owner).
 
 mod builds;
+mod completions;
 mod gc;
 mod housekeeping;
 mod imports;
@@ -27,6 +28,7 @@ use tracing::{Instrument as _, error, info_span};
 use crate::server::wake::{self, Wake};
 
 pub use builds::{BuildSettings, Builds};
+pub use completions::Completions;
 pub use gc::{Gc, GcSettings, collect};
 pub use housekeeping::Housekeeping;
 pub use imports::Imports;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -151,9 +151,11 @@ impl Proof {
     }
 
     async fn fetch_again(&self, image: &str, part: &ImagePart) -> anyhow::Result<()> {
-        let upstream = self.store.find_upstream(image).await?.context("it was not imported, so push it again")?;
-        let fetched = self.importer.fetch_again(&upstream, &part.digest.parse()?).await;
-        fetched.with_context(|| format!("it cannot be fetched again from {}", upstream.reference))?;
+        let size = u64::try_from(part.size).context("a negative size")?;
+        let fetched = self.importer.fetch_again(image, &part.digest.parse()?, size).await;
+        if !fetched.context("it cannot be fetched again from where it was imported")? {
+            bail!("it was not imported, so push it again");
+        }
         Ok(self.store.record_read(&part.digest).await?)
     }
 }

@@ -25,12 +25,17 @@ pub struct Options {
     pub question_timeout: Duration,
     /// For the next bytes of anything.
     pub idle_timeout: Duration,
+    /// What this server calls itself in [`VIA`], so that it knows its own questions when they come back to it.
+    pub via: Option<String>,
 }
+
+/// The header that names the Weir a question comes from.
+pub const VIA: &str = "weir-via";
 
 impl Default for Options {
     fn default() -> Self {
         let (connect_timeout, idle_timeout) = (Duration::from_secs(10), Duration::from_secs(60));
-        Self { connect_timeout, question_timeout: Duration::from_secs(60), idle_timeout }
+        Self { connect_timeout, question_timeout: Duration::from_secs(60), idle_timeout, via: None }
     }
 }
 

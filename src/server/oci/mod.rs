@@ -9,7 +9,7 @@ pub mod manifest;
 mod transport;
 
 pub use auth::Credentials;
-pub use client::{Access, BlobDownload, Client, HeadManifest, Options, RemoteManifest, TagPage};
+pub use client::{Access, BlobDownload, Client, HeadManifest, Options, RemoteManifest, TagPage, VIA};
 pub use error::Error;
 pub use limits::RateLimit;
 pub use manifest::{Descriptor, Kind, Manifest, ManifestError, Platform};

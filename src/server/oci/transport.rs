@@ -10,12 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url, redirect};
 use tracing::warn;
 
 use super::auth::{Authorization, Authorizations, Challenge, Credentials, Key, TokenAnswer};
-use super::client::{Access, Options};
+use super::client::{Access, Options, VIA};
 use super::{Error, limits};
 use crate::model::ImageReference;
 
@@ -365,6 +365,11 @@ fn strict(options: &Options) -> reqwest::Client {
     })
 }
 
+fn headers(options: &Options) -> HeaderMap {
+    let via = options.via.as_deref().and_then(|name| HeaderValue::from_str(name).ok());
+    via.map(|name| (HeaderName::from_static(VIA), name)).into_iter().collect()
+}
+
 fn build(
     options: &Options,
     tls: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
@@ -375,6 +380,7 @@ fn build(
         .read_timeout(options.idle_timeout)
         .pool_idle_timeout(Duration::from_secs(60))
         .redirect(redirect::Policy::none())
+        .default_headers(headers(options))
         // Blobs and manifests are wanted byte for byte.
         .no_gzip();
     tls(builder).build()

@@ -38,7 +38,6 @@ use self::kind::Kind;
 use self::status::Status;
 use super::auth::Auth;
 use super::importer::Importer;
-use super::oci;
 use super::state::AppState;
 use super::store::Store;
 use crate::model::Tag;
@@ -72,14 +71,13 @@ impl Door {
     /// The door of a server made from these parts.
     pub fn new(state: &AppState) -> Self {
         let host = state.settings.registry_host();
-        let client = Arc::new(oci::Client::default());
         Self {
             store: state.store.clone(),
             gc_grace_ms: i64::try_from(state.settings.gc_grace.as_millis()).unwrap_or(i64::MAX),
             auth: state.auth.clone(),
             registry_host: host.into(),
             own_hosts: vec![host.to_owned()].into(),
-            importer: Importer::new(state.store.clone(), state.blobs.clone(), client),
+            importer: state.importer.clone(),
             stop: state.stop.clone(),
         }
     }

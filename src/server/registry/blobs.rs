@@ -15,6 +15,7 @@ use tracing::error;
 use super::Registry;
 use super::enter::{Caller, Entered};
 use super::error::{Error, Result};
+use super::pulled;
 use crate::model::{Digest, Stream};
 use crate::server::auth::Right;
 use crate::server::blobs;
@@ -34,7 +35,7 @@ pub(super) async fn get(
     let entered = caller.enter(&registry, &project, &stream, Right::Pull).await?;
     let stream = entered.stream(&registry).await?;
     let size = registry.memory.blob_size(&registry.store, &stream, &digest).await?;
-    let size = size.ok_or_else(|| Error::blob_unknown(digest.as_str()))?;
+    let Some(size) = size else { return pulled::blob(&registry, &stream, &digest, &method, &headers).await };
     if method == Method::HEAD {
         note_interest(&registry, &entered, &stream, &digest).await?;
     }
@@ -46,14 +47,37 @@ pub(super) async fn get(
     {
         return Ok(elsewhere(&digest, &url));
     }
+    let (mut response, range) = answer(&digest, &method, &headers, size)?;
+    if method == Method::HEAD {
+        // Clients send only what they are told is missing: a blob that was lost or cut off comes back with the next push.
+        let kept = registry.blobs.size(&digest).await?;
+        return if kept == Some(size) { Ok(response) } else { lost(&registry, &stream, &digest, &method, &headers).await };
+    }
+    match registry.blobs.read(&digest, range).await {
+        Ok(blob) if blob.size == size => *response.body_mut() = Body::from_stream(blob.stream),
+        Ok(_) | Err(blobs::Error::NotFound | blobs::Error::RangeNotSatisfiable { .. }) => {
+            return lost(&registry, &stream, &digest, &method, &headers).await;
+        }
+        Err(other) => return Err(other.into()),
+    }
+    Ok(response)
+}
+
+/// The answer to a pull of a blob of that size, without its bytes, and which of them are asked for.
+pub(super) fn answer(
+    digest: &Digest,
+    method: &Method,
+    headers: &HeaderMap,
+    size: u64,
+) -> Result<(Response, Option<Range<u64>>)> {
     // Ranges are for GET alone (RFC 9110, 14.2), and for those who mean this very content.
-    let is_meant = method == Method::GET && headers.get(IF_RANGE).is_none_or(|meant| meant == about(&digest)[ETAG]);
+    let is_meant = method == Method::GET && headers.get(IF_RANGE).is_none_or(|meant| meant == about(digest)[ETAG]);
     let range = match headers.get(RANGE).and_then(|value| value.to_str().ok()).filter(|_| is_meant) {
         Some(text) => parse_range(text, size)?,
         None => None,
     };
     let length = range.as_ref().map_or(size, |range| range.end - range.start);
-    let mut response = about(&digest).into_response();
+    let mut response = about(digest).into_response();
     if let Some(range) = &range {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
@@ -62,26 +86,19 @@ pub(super) async fn get(
     response.headers_mut().insert(CONTENT_LENGTH, length.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if method == Method::HEAD {
-        // Clients send only what they are told is missing: a blob that was lost or cut off comes back with the next push.
-        let kept = registry.blobs.size(&digest).await?;
-        return if kept == Some(size) { Ok(response) } else { Err(damaged(&digest)) };
-    }
-    let blob = registry.blobs.read(&digest, range).await.map_err(|cause| match cause {
-        blobs::Error::NotFound | blobs::Error::RangeNotSatisfiable { .. } => damaged(&digest),
-        other => other.into(),
-    })?;
-    if blob.size != size {
-        return Err(damaged(&digest));
-    }
-    *response.body_mut() = Body::from_stream(blob.stream);
-    Ok(response)
+    Ok((response, range))
 }
 
-/// A blob that the database promises and the blob store does not have, or not whole.
-fn damaged(digest: &Digest) -> Error {
-    error!(blob.digest = %digest, "Blob {digest} is damaged or missing in the blob store: push it again; weir verify tells what it hits");
-    Error::blob_unknown(digest.as_str())
+/// A blob that the database promises and the blob store does not have, or not whole: from where it was imported, if it was.
+async fn lost(
+    registry: &Registry,
+    stream: &Stream,
+    digest: &Digest,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    error!(blob.digest = %digest, "Blob {digest} is damaged or missing in the blob store: if it was not imported, push it again; weir verify tells what it hits");
+    pulled::blob(registry, stream, digest, method, headers).await
 }
 
 /// Sends the client to where the bytes are; not for long, so nobody is to keep the answer. Its range is for that place to read.
@@ -146,7 +163,7 @@ pub(super) fn parse_digest(text: &str) -> Result<Digest> {
 
 /// One range of bytes (RFC 9110, 14.2). Several at once, or another unit, are passed over: the whole is an answer, too. One that
 /// ends before it begins is refused.
-fn parse_range(text: &str, size: u64) -> Result<Option<Range<u64>>> {
+pub(super) fn parse_range(text: &str, size: u64) -> Result<Option<Range<u64>>> {
     let Some(spec) = text.strip_prefix("bytes=").filter(|spec| !spec.contains(',')) else { return Ok(None) };
     let Some((first, last)) = spec.trim().split_once('-') else { return Ok(None) };
     let range = match (first.parse::<u64>(), last.parse::<u64>()) {

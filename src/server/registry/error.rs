@@ -2,6 +2,7 @@
 //! The only place where the door chooses statuses.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use tracing::error;
 
 use crate::server::auth::{AuthError, Denied};
+use crate::server::importer::ImportError;
 use crate::server::oci::ManifestError;
 use crate::server::store::Outage;
 use crate::server::{blobs, store};
@@ -124,6 +126,12 @@ impl Error {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message)
     }
 
+    /// A question of this server's own has come back to it.
+    pub(super) fn loop_detected() -> Self {
+        let message = "this server asks itself for this image: let the tag follow the tag here (ImageStreamTag) instead of importing it";
+        Self::new(StatusCode::LOOP_DETECTED, "UNSUPPORTED", message)
+    }
+
     /// Nobody, or somebody whose ticket does not reach this far; `challenge` says where to get one that does.
     pub(super) fn unauthorized(message: impl Into<String>, challenge: String) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message).with_header(WWW_AUTHENTICATE, challenge)
@@ -173,7 +181,13 @@ impl Error {
 
 impl From<store::Error> for Error {
     fn from(cause: store::Error) -> Self {
-        match &cause {
+        Self::from(&cause)
+    }
+}
+
+impl From<&store::Error> for Error {
+    fn from(cause: &store::Error) -> Self {
+        match cause {
             store::Error::NotFound { kind: "imagestreams" | "projects", .. } => Self::name_unknown(cause.to_string()),
             store::Error::NotFound { .. } => Self::manifest_unknown("").with_message(cause.to_string()),
             store::Error::Conflict(_) | store::Error::Exists { .. } => {
@@ -188,8 +202,8 @@ impl From<store::Error> for Error {
             }
             store::Error::Invalid { .. } => Self::manifest_invalid(cause.to_string()),
             store::Error::Db(_) | store::Error::Json(_) => match cause.outage() {
-                Some(outage) => Self::outage(outage, &cause),
-                None => Self::internal(&cause),
+                Some(outage) => Self::outage(outage, cause),
+                None => Self::internal(cause),
             },
         }
     }
@@ -209,6 +223,39 @@ impl From<blobs::Error> for Error {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "UNAVAILABLE", cause.to_string())
             }
             blobs::Error::Io { .. } => Self::internal(&cause),
+        }
+    }
+}
+
+impl From<Arc<ImportError>> for Error {
+    fn from(cause: Arc<ImportError>) -> Self {
+        Self::from(&*cause)
+    }
+}
+
+/// What another registry, or the way to it, did to a pull.
+impl From<&ImportError> for Error {
+    fn from(cause: &ImportError) -> Self {
+        let reason = match cause {
+            ImportError::Shared(cause) => return Self::from(&**cause),
+            ImportError::Blobs(blobs::Error::NoSpace) => return blobs::Error::NoSpace.into(),
+            ImportError::Store(cause) => return cause.into(),
+            ImportError::Resting { reason, .. } => reason.as_str(),
+            other => other.reason(),
+        };
+        let (status, code) = match reason {
+            "not-found" => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
+            "quota" => (StatusCode::FORBIDDEN, "DENIED"),
+            "rate-limit" | "abuse-limit" => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+            "timeout" => (StatusCode::GATEWAY_TIMEOUT, "UNKNOWN"),
+            "stopping" => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
+            "storage" => return Self::internal(cause),
+            _ => (StatusCode::BAD_GATEWAY, "UNKNOWN"),
+        };
+        let refused = Self::new(status, code, cause.to_string());
+        match cause.retry_after() {
+            Some(wait) => refused.with_header(RETRY_AFTER, wait.as_secs().max(1).to_string()),
+            None => refused,
         }
     }
 }

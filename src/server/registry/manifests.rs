@@ -15,7 +15,7 @@ use super::error::{Error, Result};
 use super::incoming::Sender;
 use super::memory::Served;
 use super::token::pairs;
-use super::{conditions, past};
+use super::{conditions, past, pulled};
 use crate::model::{Digest, EventKind, NewImage, Outcome, PastTag, Stream, TagName};
 use crate::server::auth::Right;
 use crate::server::blobs;
@@ -66,26 +66,14 @@ pub(super) async fn get(
 ) -> Result<Response> {
     let entered = caller.enter(&registry, &project, &name, Right::Pull).await?;
     let stream = entered.stream(&registry).await?;
-    let (found, pulled) = if PastTag::is_meant(&reference) {
-        let found = Served::new(past::find(&registry, &stream, &reference).await?)?;
-        let pulled = Pulled::Digest(found.digest.to_string());
-        (Some(found), pulled)
-    } else {
-        match Reference::find(&reference)? {
-            Reference::Tag(tag) => {
-                (registry.memory.manifest_by_tag(&registry.store, &stream, &tag).await?, Pulled::Tag(tag.to_string()))
-            }
-            Reference::Digest(digest) => (
-                registry.memory.manifest_by_digest(&registry.store, &stream, &digest).await?,
-                Pulled::Digest(digest.to_string()),
-            ),
-        }
-    };
-    let Served { digest, media_type, manifest } = found.ok_or_else(|| Error::manifest_unknown(&reference))?;
+    let (Served { digest, media_type, manifest }, pulled) = find(&registry, &stream, &reference, &headers).await?;
     let mut about = about(&digest);
-    if matches!(pulled, Pulled::Tag(_)) {
+    if let Pulled::Tag(tag) = &pulled {
         // Where a tag points is a question to be asked anew each time.
         about.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        if let Some(warning) = registry.importer.warning(&stream.id, tag).await? {
+            about.insert(WARNING, header(&warning));
+        }
     }
     if method == Method::HEAD && matches!(pulled, Pulled::Digest(_)) {
         note_interest(&registry, &entered, &stream, &digest).await?;
@@ -101,6 +89,33 @@ pub(super) async fn get(
     }
     registry.pulls.note(&stream.id, pulled);
     Ok((about, Body::from(manifest)).into_response())
+}
+
+/// What a reference leads to: here, or where it would have been imported from.
+async fn find(registry: &Registry, stream: &Stream, reference: &str, headers: &HeaderMap) -> Result<(Served, Pulled)> {
+    if PastTag::is_meant(reference) {
+        let found = Served::new(past::find(registry, stream, reference).await?)?;
+        let pulled = Pulled::Digest(found.digest.to_string());
+        return Ok((found, pulled));
+    }
+    let (store, memory) = (&registry.store, &registry.memory);
+    let (found, pulled) = match Reference::find(reference)? {
+        Reference::Tag(tag) => {
+            let found = match memory.manifest_by_tag(store, stream, &tag).await? {
+                None => pulled::tag(registry, stream, &tag, headers).await?,
+                found => found,
+            };
+            (found, Pulled::Tag(tag.to_string()))
+        }
+        Reference::Digest(digest) => {
+            let found = match memory.manifest_by_digest(store, stream, &digest).await? {
+                None => pulled::manifest(registry, stream, &digest, headers).await?,
+                found => found,
+            };
+            (found, Pulled::Digest(digest.to_string()))
+        }
+    };
+    Ok((found.ok_or_else(|| Error::manifest_unknown(reference))?, pulled))
 }
 
 /// `PUT /v2/<name>/manifests/<reference>`, with more tags as `?tag=` when the reference is a digest.

@@ -15,6 +15,7 @@ mod memory;
 mod mount;
 mod paging;
 mod past;
+mod pulled;
 mod referrers;
 mod tags;
 mod token;
@@ -32,6 +33,7 @@ use serde_json::json;
 
 use crate::server::auth::Auth;
 use crate::server::blobs::Blobs;
+use crate::server::importer::Importer;
 use crate::server::pulls::Pulls;
 use crate::server::state::{AppState, Settings};
 use crate::server::store::Store;
@@ -45,6 +47,7 @@ struct Registry {
     store: Store,
     auth: Auth,
     blobs: Arc<dyn Blobs>,
+    importer: Importer,
     settings: Arc<Settings>,
     pulls: Pulls,
     /// Of what is pulled again and again. Not in the state, as nobody but this door needs it.
@@ -53,7 +56,7 @@ struct Registry {
 
 /// Every route below `/v2`.
 pub fn router(state: &AppState) -> Router {
-    let AppState { store, auth, blobs, settings, pulls, .. } = state.clone();
+    let AppState { store, auth, blobs, importer, settings, pulls, .. } = state.clone();
     let repository = Router::new()
         .route("/tags/list", get(tags::list))
         .route("/referrers/{digest}", get(referrers::list))
@@ -82,7 +85,7 @@ pub fn router(state: &AppState) -> Router {
         // Layers are as large as they are; manifests and forms limit themselves.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::map_response(say_version))
-        .with_state(Registry { memory: Arc::new(Memories::of(&store)), store, auth, blobs, settings, pulls })
+        .with_state(Registry { memory: Arc::new(Memories::of(&store)), store, auth, blobs, importer, settings, pulls })
 }
 
 /// `GET /v2/`: whether one is let in at all. Clients begin here.

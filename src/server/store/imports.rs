@@ -39,6 +39,13 @@ pub enum CheckEnd<'a> {
     },
 }
 
+/// A tag whose last check failed: what was wrong, and how old what it has is.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct ImportTrouble {
+    pub message: Option<String>,
+    pub last_ok_at: Option<i64>,
+}
+
 impl Store {
     /// Takes up to `limit` tags whose check is due, those that somebody asked for first.
     pub async fn claim_due_imports(&self, owner: &str, lease_ms: i64, limit: i64) -> Result<Vec<DueImport>> {
@@ -72,6 +79,40 @@ impl Store {
         }
         tx.commit().await?;
         Ok(claimed)
+    }
+
+    /// Takes one tag to check it now; `None` when a worker is at it already, or the tag follows no other registry.
+    pub async fn claim_import(&self, tag_id: &str, owner: &str, lease_ms: i64) -> Result<Option<DueImport>> {
+        let mut tx = self.write_tx().await?;
+        let claimed = sqlx::query(
+            "update tag_imports set lease_owner = $2, lease_until = $4 where tag_id = $1 and (lease_until is null or lease_until < $3)",
+        )
+        .bind(tag_id)
+        .bind(owner)
+        .bind(now())
+        .bind(now() + lease_ms)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if claimed == 0 {
+            return Ok(None);
+        }
+        let import = sqlx::query_as(select_import!("where i.tag_id = $1")).bind(tag_id).fetch_one(&mut *tx).await?;
+        let tag = tx.tag_by_id(tag_id).await?;
+        tx.commit().await?;
+        Ok(Some(DueImport { tag, import }))
+    }
+
+    /// Gives back a tag that was claimed and turned out to need no check.
+    pub async fn release_import(&self, tag_id: &str, owner: &str) -> Result<()> {
+        sqlx::query(
+            "update tag_imports set lease_owner = null, lease_until = null where tag_id = $1 and lease_owner = $2",
+        )
+        .bind(tag_id)
+        .bind(owner)
+        .execute(self.pool())
+        .await?;
+        Ok(())
     }
 
     /// When the next check is due, in milliseconds since the epoch.
@@ -161,6 +202,27 @@ impl Store {
         let import =
             sqlx::query_as(select_import!("where i.tag_id = $1")).bind(tag_id).fetch_optional(self.pool()).await?;
         Ok(import)
+    }
+
+    /// Whether any tag's last check failed.
+    pub async fn is_any_import_failing(&self) -> Result<bool> {
+        let failing: Option<(i64,)> = sqlx::query_as("select 1 from tag_imports where outcome = 'failed' limit 1")
+            .fetch_optional(self.pool())
+            .await?;
+        Ok(failing.is_some())
+    }
+
+    /// What was wrong at the last check of a repository's tag; `None` when it went well.
+    pub async fn find_import_trouble(&self, stream_id: &str, tag: &str) -> Result<Option<ImportTrouble>> {
+        let trouble = sqlx::query_as(
+            "select i.message, i.last_ok_at from tags t join tag_imports i on i.tag_id = t.id \
+             where t.stream_id = $1 and t.name = $2 and i.outcome = 'failed'",
+        )
+        .bind(stream_id)
+        .bind(tag)
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(trouble)
     }
 
     /// Tags of a project that follow other registries, by id after `after`; failed ones only when asked.

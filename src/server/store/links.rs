@@ -201,16 +201,18 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Lets a repository serve one manifest.
-    pub(super) async fn serve_image(&mut self, stream_id: &str, digest: &str) -> Result<()> {
+    /// Lets a repository serve one manifest; with the repository of another registry as `source` while parts may be only there. One that
+    /// it serves already stays as whole as it is.
+    pub(super) async fn serve_image(&mut self, stream_id: &str, digest: &str, source: Option<&str>) -> Result<()> {
         let linked: Option<(String, i64)> = sqlx::query_as(
-            "insert into repository_images (stream_id, digest, at, project_id, size) values ($1, $2, $3, \
-               (select project_id from streams where id = $1), (select octet_length(manifest) from images where digest = $2)) \
+            "insert into repository_images (stream_id, digest, at, project_id, size, source) values ($1, $2, $3, \
+               (select project_id from streams where id = $1), (select octet_length(manifest) from images where digest = $2), $4) \
              on conflict (stream_id, digest) do nothing returning project_id, size",
         )
         .bind(stream_id)
         .bind(digest)
         .bind(now())
+        .bind(source)
         .fetch_optional(&mut **self)
         .await?;
         self.unmark_manifest(stream_id, digest).await?;

@@ -97,7 +97,7 @@ impl Store {
             let message = format!("the manifest names what this repository does not have: {}", missing.join(", "));
             return Err(Error::invalid(MANIFEST_PARTS, message));
         }
-        tx.serve_image(&stream.id, &image.digest).await?;
+        tx.serve_image(&stream.id, &image.digest, None).await?;
         if let Some(subject) = &image.subject {
             tx.serve_to_followers(&stream.id, subject, &image.digest).await?;
         }
@@ -201,7 +201,7 @@ impl Store {
 }
 
 impl WriteTx {
-    async fn move_pushed(
+    pub(super) async fn move_pushed(
         &mut self,
         stream: &Stream,
         image: &NewImage,
@@ -231,7 +231,7 @@ impl WriteTx {
     }
 
     /// Images are immutable: one that is there already stays as it is.
-    async fn insert_image(&mut self, image: &NewImage) -> Result<()> {
+    pub(super) async fn insert_image(&mut self, image: &NewImage) -> Result<()> {
         let inserted = sqlx::query(
             "insert into images (digest, media_type, artifact_type, manifest, size, config_digest, config, subject, architecture, os, \
              variant, created_claimed, annotations, first_seen_at) \

@@ -21,17 +21,6 @@ pub struct ImagePart {
     pub read_at: Option<i64>,
 }
 
-/// Where an image was imported from.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Upstream {
-    /// Whose credentials are used.
-    pub project: String,
-    /// By digest.
-    pub reference: String,
-    /// 1: over plain HTTP, too, or with any certificate.
-    pub insecure: i64,
-}
-
 /// How far an app can go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
@@ -79,21 +68,6 @@ impl Store {
         .fetch_all(self.pool())
         .await?;
         Ok(parts)
-    }
-
-    /// Where an image, or an index that lists it, was imported from last.
-    pub async fn find_upstream(&self, digest: &str) -> Result<Option<Upstream>> {
-        let upstream = sqlx::query_as(
-            "with recursive above (digest) as (select cast($1 as text) \
-               union select c.digest from image_children c join above a on c.child_digest = a.digest) \
-             select p.name as project, e.reference, t.insecure from above a join tag_events e on e.digest = a.digest and e.kind = 'import' \
-             join tags t on t.id = e.tag_id join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
-             where e.reference is not null order by e.sequence desc limit 1",
-        )
-        .bind(digest)
-        .fetch_optional(self.pool())
-        .await?;
-        Ok(upstream)
     }
 
     /// Records how an image was found: whole, or with a problem.

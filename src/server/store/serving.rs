@@ -106,11 +106,12 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Lets a repository serve a manifest with its children, and their blobs.
+    /// Lets a repository serve a manifest with its children, and their blobs. What is incomplete elsewhere is so here, too.
     async fn serve_tree(&mut self, stream_id: &str, digest: &str) -> Result<()> {
         let manifests = with_tree!(
-            "insert into repository_images (stream_id, digest, at, project_id, size) \
-             select $2, i.digest, $3, (select project_id from streams where id = $2), octet_length(i.manifest) from images i \
+            "insert into repository_images (stream_id, digest, at, project_id, size, source) \
+             select $2, i.digest, $3, (select project_id from streams where id = $2), octet_length(i.manifest), \
+             (select max(o.source) from repository_images o where o.digest = i.digest) from images i \
              where i.digest in (select t.digest from tree t) on conflict (stream_id, digest) do nothing returning project_id, digest, size"
         );
         let blobs = with_tree!(

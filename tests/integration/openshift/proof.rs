@@ -1,15 +1,11 @@
 //! Whether what an app may go back to is whole, and that it is said where it is not.
 
-use std::sync::Arc;
-
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use weir::model::{Actor, Digest, EventKind, ImageLayer, NewImage};
 use weir::server::controllers::Proof;
 use weir::server::hash::sha256;
-use weir::server::importer::Importer;
-use weir::server::oci::Client;
 use weir::server::store::TagMove;
 
 use super::apps::with_trigger;
@@ -43,8 +39,7 @@ async fn push(rest: &Rest, text: &str) -> Digest {
 
 async fn prove(rest: &Rest) -> u64 {
     let (store, blobs) = (rest.weir.store().clone(), rest.weir.state.blobs.clone());
-    let importer = Importer::new(store.clone(), blobs.clone(), Arc::new(Client::default()));
-    let proof = Proof::new(store, blobs, importer, CancellationToken::new());
+    let proof = Proof::new(store, blobs, rest.weir.state.importer.clone(), CancellationToken::new());
     let run = proof.prove_now().await.unwrap().expect("nobody else proves");
     assert!(run.complete);
     run.broken

@@ -10,10 +10,13 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 use weir::model::{Actor, Role, TagEvent};
 use weir::server::auth::{Auth, hash_password};
 use weir::server::blobs::Filesystem;
 use weir::server::hash::sha256;
+use weir::server::importer::{Importer, Surroundings};
+use weir::server::oci;
 use weir::server::pulls::Pulls;
 use weir::server::registry;
 use weir::server::state::{AppState, Settings};
@@ -66,10 +69,13 @@ impl Door {
             build_concurrency: 1,
             gc_grace: Duration::from_secs(24 * 60 * 60),
         };
+        let blobs = Arc::new(Filesystem::open(directory.path().join("blobs")).await.expect("blobs"));
+        let around = Surroundings { own_hosts: vec![address.clone()], tracker: TaskTracker::new(), stop: stop.clone() };
         let state = AppState {
             auth: Auth::new(store.clone()),
             store: store.clone(),
-            blobs: Arc::new(Filesystem::open(directory.path().join("blobs")).await.expect("blobs")),
+            importer: Importer::new(store.clone(), blobs.clone(), Arc::new(oci::Client::default()), around),
+            blobs,
             builder: None,
             rollout: None,
             settings: Arc::new(settings),

@@ -20,7 +20,17 @@ pub struct TestImage {
 impl TestImage {
     /// An image whose bytes follow from `content`.
     pub fn new(content: &str) -> Self {
-        let layer = Bytes::from(format!("layer of {content}"));
+        Self::with_layer(content, Bytes::from(format!("layer of {content}")))
+    }
+
+    /// An image with a layer of that many bytes.
+    pub fn large(content: &str, size: usize) -> Self {
+        let layer: Vec<u8> =
+            content.bytes().cycle().zip(0u32..).map(|(byte, n)| byte ^ (n >> 8) as u8).take(size).collect();
+        Self::with_layer(content, layer.into())
+    }
+
+    fn with_layer(content: &str, layer: Bytes) -> Self {
         let config = Bytes::from(format!(
             r#"{{"architecture":"amd64","os":"linux","config":{{"Env":["CONTENT={content}"]}},"rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
             sha256(&layer)

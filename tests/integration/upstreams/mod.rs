@@ -4,7 +4,9 @@ pub mod docker_registry;
 pub mod images;
 pub mod programmable;
 pub mod proxy;
+pub mod tap;
 
 pub use docker_registry::DockerRegistry;
 pub use programmable::{Seen, Upstream};
 pub use proxy::Proxy;
+pub use tap::{Flow, Tap};

@@ -34,6 +34,25 @@ pub(super) async fn read(path: PathBuf, range: Option<Range<u64>>) -> Result<Blo
     Ok(Blob { size, range, stream })
 }
 
+/// What an upload's file has of the range so far, a batch at most; `None` when that is nothing.
+pub(super) async fn read_some(path: PathBuf, range: Range<u64>) -> Result<Option<Bytes>, Error> {
+    blocking(move || {
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("opening an upload")(e)),
+        };
+        let length = file.metadata().map_err(Error::io("reading an upload's length"))?.len();
+        let end = range.end.min(length);
+        if range.start >= end {
+            return Ok(None);
+        }
+        file.seek(SeekFrom::Start(range.start)).map_err(Error::io("seeking in an upload"))?;
+        read_batch(&mut file, end - range.start).map(Some)
+    })
+    .await
+}
+
 struct Reader {
     left: u64,
     next: Next,

@@ -1,0 +1,260 @@
+//! The downloads under way, one for each blob of another registry's repository however many want it. A download belongs to nobody: it
+//! goes on when those who asked have left, and all that ask meanwhile share it.
+//!
+//! That a blob is stored here does not make it everybody's. A repository gets it without a download when its project has it already, or
+//! when somebody imported it from the same repository of the other registry; else the bytes have to come from where the image says, so
+//! that naming a digest in a manifest of one's own opens nobody's blobs.
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::ready;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use super::fetch::{Fetch, Progress, Wanted};
+use super::{ImportError, Importer, Source};
+use crate::model::Digest;
+use crate::server::blobs::{self, Incoming};
+use crate::server::oci::{BlobDownload, Error as OciError};
+use crate::server::store::Claim;
+
+/// Downloads at a time; each holds 1 MiB for those who read along. Others wait their turn.
+const AT_ONCE: usize = 32;
+
+/// Which downloads are one: the repository of the other registry, and the blob.
+type Key = (String, Digest);
+
+pub(super) struct Fetches {
+    under_way: Mutex<HashMap<Key, Arc<Fetch>>>,
+    places: Semaphore,
+}
+
+impl Default for Fetches {
+    fn default() -> Self {
+        Self { under_way: Mutex::default(), places: Semaphore::new(AT_ONCE) }
+    }
+}
+
+impl Fetches {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Fetch>>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The fetch of this blob, and its other end when it has just begun. What it brings will be this repository's, too.
+    fn join_or_begin(&self, stream_id: &str, blob: &Wanted<'_>) -> (Arc<Fetch>, Option<Progress>) {
+        let mut under_way = self.lock();
+        let mut begun = None;
+        let fetch = under_way.entry((blob.repository.to_owned(), blob.digest.clone())).or_insert_with(|| {
+            let (fetch, progress) = Fetch::new(blob);
+            begun = Some(progress);
+            fetch
+        });
+        fetch.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(stream_id.to_owned());
+        (Arc::clone(fetch), begun)
+    }
+
+    /// Nobody joins it any more; gives the repositories that want what it brought.
+    fn leave(&self, fetch: &Arc<Fetch>) -> BTreeSet<String> {
+        let mut under_way = self.lock();
+        under_way.retain(|_, listed| !Arc::ptr_eq(listed, fetch));
+        std::mem::take(&mut *fetch.streams.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Takes a fetch off the list even when its task is dropped.
+struct Listed<'a>(&'a Fetches, &'a Arc<Fetch>);
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}
+
+impl Importer {
+    /// Makes sure that a repository has a blob: linked when it may have the bytes that are here, fetched when not.
+    pub(super) async fn bring_blob(
+        &self,
+        stream_id: &str,
+        blob: &Wanted<'_>,
+        sources: &[Source],
+    ) -> Result<(), ImportError> {
+        if self.link_stored(stream_id, blob).await? {
+            return Ok(());
+        }
+        self.fetch(stream_id, blob, sources).stored().await?;
+        // It is linked by now, unless it no longer fits into the project: then this says so.
+        match self.store.find_blob(stream_id, blob.digest.as_str()).await? {
+            Some(_) => Ok(()),
+            None => self.link_stored(stream_id, blob).await.map(|_| ()),
+        }
+    }
+
+    /// Links a blob whose bytes are here; false when they are not, or not all of them, or not for this repository.
+    pub(super) async fn link_stored(&self, stream_id: &str, blob: &Wanted<'_>) -> Result<bool, ImportError> {
+        let claim = self.stored(stream_id, blob).await?;
+        if let Some(claim) = &claim {
+            self.link(claim, stream_id, blob.size).await?;
+        }
+        Ok(claim.is_some())
+    }
+
+    /// A claim on a blob whose bytes are here, and which the repository may have without another download.
+    async fn stored(&self, stream_id: &str, blob: &Wanted<'_>) -> Result<Option<Claim>, ImportError> {
+        let digest = blob.digest.as_str();
+        if !self.store.is_blob_granted(stream_id, digest, blob.repository).await? {
+            return Ok(None);
+        }
+        let claim = self.store.claim_blob(digest).await?;
+        let is_whole = self.blobs.size(blob.digest).await? == Some(blob.size);
+        Ok(is_whole.then_some(claim))
+    }
+
+    async fn link(&self, claim: &Claim, stream_id: &str, size: u64) -> Result<(), ImportError> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        Ok(self.store.link_claimed_blob(claim, stream_id, size, None).await?)
+    }
+
+    /// The fetch of a blob: the one under way, or a new one.
+    pub(super) fn fetch(&self, stream_id: &str, blob: &Wanted<'_>, sources: &[Source]) -> Arc<Fetch> {
+        let (fetch, begun) = self.shared.fetches.join_or_begin(stream_id, blob);
+        if let Some(progress) = begun {
+            let (importer, fetch, stream_id) = (self.clone(), Arc::clone(&fetch), stream_id.to_owned());
+            let sources = sources.to_vec();
+            let work = async move { importer.carry_out(&stream_id, &fetch, progress, &sources).await };
+            self.shared.around.tracker.spawn(work);
+        }
+        fetch
+    }
+
+    /// Fetches an image's blob anew whose bytes here are missing or wrong; false when the image did not come from elsewhere.
+    pub async fn fetch_again(&self, image: &str, digest: &Digest, size: u64) -> Result<bool, ImportError> {
+        let sources = self.sources("", image).await?;
+        if sources.is_empty() {
+            return Ok(false);
+        }
+        let (fetch, progress) = Fetch::new(&Wanted { digest, size, repository: "" });
+        let received = self.receive(&fetch, &Arc::new(progress), &sources).await;
+        if received.is_err() {
+            self.blobs.abort(&fetch.upload).await?;
+        }
+        received.map(|_| true)
+    }
+
+    async fn carry_out(&self, stream_id: &str, fetch: &Arc<Fetch>, progress: Progress, sources: &[Source]) {
+        let listed = Listed(&self.shared.fetches, fetch);
+        let progress = Arc::new(progress);
+        let received = tokio::select! {
+            received = self.receive_once(stream_id, fetch, &progress, sources) => received,
+            () = self.shared.around.stop.cancelled() => Err(ImportError::Stopping),
+        };
+        match &received {
+            Ok(claim) => self.share_out(fetch, claim).await,
+            Err(_) => {
+                if let Err(problem) = self.blobs.abort(&fetch.upload).await {
+                    warn!("A broken download stays behind as upload {}: {problem}", fetch.upload);
+                }
+            }
+        }
+        // Off the list first: who comes after a failure begins anew, who comes after a success finds the blob.
+        drop(listed);
+        progress.end(received.map(|_| ()).map_err(Arc::new));
+    }
+
+    /// Links what has arrived to every repository that asked for it. Where that fails the bytes are here all the same, and the next who
+    /// asks links them: the repository may have been deleted, which is nothing to the others.
+    async fn share_out(&self, fetch: &Arc<Fetch>, claim: &Claim) {
+        for stream_id in self.shared.fetches.leave(fetch) {
+            if let Err(problem) = self.link(claim, &stream_id, fetch.size).await {
+                warn!(blob.digest = %fetch.digest, "Blob {} arrived but could not be linked: {problem}", fetch.digest);
+            }
+        }
+    }
+
+    /// As [`Importer::receive`], unless the blob arrived between the question and this fetch.
+    async fn receive_once(
+        &self,
+        stream_id: &str,
+        fetch: &Arc<Fetch>,
+        progress: &Arc<Progress>,
+        sources: &[Source],
+    ) -> Result<Claim, ImportError> {
+        let _place = self.shared.fetches.places.acquire().await.map_err(|_| ImportError::Stopping)?;
+        match self.stored(stream_id, &fetch.wanted()).await? {
+            Some(claim) => Ok(claim),
+            None => self.receive(fetch, progress, sources).await,
+        }
+    }
+
+    /// Fetches and stores the bytes.
+    async fn receive(
+        &self,
+        fetch: &Arc<Fetch>,
+        progress: &Arc<Progress>,
+        sources: &[Source],
+    ) -> Result<Claim, ImportError> {
+        let download = self.open(fetch, sources).await?;
+        self.blobs.begin(&fetch.upload).await?;
+        progress.answered();
+        let body = tee(fetch, progress, download);
+        self.blobs.append(&fetch.upload, 0, body).await.map_err(cause_of)?;
+        // Only now, as the bytes may have taken hours.
+        let claim = self.store.claim_blob(fetch.digest.as_str()).await?;
+        self.blobs.finish(&fetch.upload, &fetch.digest).await.map_err(cause_of)?;
+        Ok(claim)
+    }
+
+    /// The first source that has the blob.
+    async fn open(&self, fetch: &Fetch, sources: &[Source]) -> Result<BlobDownload, ImportError> {
+        let mut first = None;
+        for source in sources {
+            debug!("Fetching blob {} of {}", fetch.digest, source.reference.exact());
+            match self.client.get_blob(&source.reference, &fetch.digest, &source.access).await {
+                Ok(download) if download.size.is_none_or(|size| size == fetch.size) => return Ok(download),
+                Ok(download) => _ = first.get_or_insert(wrong_size(fetch, download.size.unwrap_or_default())),
+                Err(cause) => _ = first.get_or_insert(cause),
+            }
+        }
+        Err(first.unwrap_or_else(|| OciError::NotFound { reference: fetch.digest.to_string() }).into())
+    }
+}
+
+/// The download as the store takes it in, seen by readers on its way. Too many bytes end it, and too few.
+fn tee(fetch: &Arc<Fetch>, progress: &Arc<Progress>, download: BlobDownload) -> Incoming {
+    let (seen, progress) = (Arc::clone(fetch), Arc::clone(progress));
+    let pieces = download.stream.map(move |piece| {
+        let piece = piece.map_err(io::Error::other)?;
+        match seen.receive(&piece, &progress) {
+            true => Ok(piece),
+            false => Err(io::Error::other(wrong_size(&seen, seen.received()))),
+        }
+    });
+    let whole = Arc::clone(fetch);
+    let end = stream::once(async move {
+        let received = whole.received();
+        if received == whole.size { Ok(Bytes::new()) } else { Err(io::Error::other(wrong_size(&whole, received))) }
+    });
+    pieces.chain(end).try_filter(|piece| ready(!piece.is_empty())).boxed()
+}
+
+fn wrong_size(fetch: &Fetch, found: u64) -> OciError {
+    let detail = format!("blob {} should have {} bytes, the registry sent {found}", fetch.digest, fetch.size);
+    OciError::Integrity { detail }
+}
+
+/// What the other registry did wrong, where it was that.
+fn cause_of(error: blobs::Error) -> ImportError {
+    match error {
+        blobs::Error::Body(cause) => match cause.downcast::<OciError>() {
+            Ok(cause) => cause.into(),
+            Err(cause) => blobs::Error::Body(cause).into(),
+        },
+        blobs::Error::DigestMismatch { expected, found } => {
+            OciError::Integrity { detail: format!("expected {expected}, received {found}") }.into()
+        }
+        other => other.into(),
+    }
+}

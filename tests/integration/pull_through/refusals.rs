@@ -1,0 +1,113 @@
+//! What is never asked for elsewhere.
+
+use std::time::{Duration, Instant};
+
+use weir::server::hash::sha256;
+use weir::server::store::{SecretData, TagSpec};
+
+use super::Story;
+use crate::support::tester;
+use crate::upstreams::Tap;
+use crate::upstreams::images::TestImage;
+
+#[tokio::test]
+async fn only_what_the_history_names_is_asked_for() {
+    let tap = Tap::shut(&TestImage::new("known")).await;
+    tap.open_wide();
+    let story = Story::following(&tap.reference()).await;
+    story.weir.settle().await;
+    let before = tap.asked();
+    let other = TestImage::new("other");
+    for path in [
+        format!("blobs/{}", sha256(&other.layer)),
+        format!("manifests/{}", other.digest()),
+        "manifests/2".to_owned(),
+        "manifests/never".to_owned(),
+    ] {
+        assert_eq!(story.get(&path).await.status(), 404, "{path}");
+        assert_eq!(story.head(&path).await.status(), 404, "{path}");
+    }
+    // Another repository does not get it for knowing its digest.
+    let token = story.ada.token();
+    other.push_as(Some(("ada", token)), story.weir.registry(), "demo/own", "1").await;
+    for path in [format!("blobs/{}", sha256(&tap.image.layer)), format!("manifests/{}", tap.image.digest())] {
+        assert_eq!(story.ada.get(&format!("/v2/demo/own/{path}")).await.status(), 404, "{path}");
+    }
+    assert_eq!(tap.asked(), before);
+    story.weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_does_not_import_from_itself() {
+    let story = Story::begin().await;
+    let own = format!("{}/demo/other:1", story.weir.registry());
+    story.follow("base", &own).await;
+    let refused = story.get("manifests/latest").await;
+    assert_eq!(refused.status(), 502);
+    let text = refused.text().await.expect("a body");
+    assert!(text.contains("is in this very registry") && text.contains("ImageStreamTag"), "{text}");
+    assert_eq!(story.import().await.reason.as_deref(), Some("own-registry"));
+    story.weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_asks_itself_under_another_name_notices() {
+    let story = Story::begin().await;
+    let (_, port) = story.weir.registry().split_once(':').expect("a port");
+    let alias = format!("localhost:{port}");
+    let password = story.ada.token().into();
+    let secret = SecretData::Registry { host: alias.clone(), username: "ada".to_owned(), password };
+    let name = "itself".parse().expect("a name");
+    story.weir.store().create_secret("demo", &name, &secret, &tester()).await.expect("a secret");
+    story.follow("base", &format!("{alias}/demo/base:latest")).await;
+    let began = Instant::now();
+    let refused = story.get("manifests/latest").await;
+    assert_eq!(refused.status(), 502);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let message = story.import().await.message.expect("a message");
+    assert!(message.contains("508"), "{message}");
+    story.weir.stop().await;
+}
+
+#[tokio::test]
+async fn naming_a_strangers_blob_does_not_give_it() {
+    let private = TestImage::new("private");
+    // A registry that names the layer and does not have it.
+    let tap = Tap::serving(&private, vec![0; private.layer.len()].into()).await;
+    tap.open_wide();
+    let story = Story::following(&tap.reference()).await;
+    story.weir.make_project("vault").await;
+    let admin = story.weir.admin().await;
+    private.push_as(Some(("admin", admin.token())), story.weir.registry(), "vault/own", "1").await;
+    assert!(story.has(&private.layer).await);
+    // A first pull answers the manifest, but the layer is refused, or breaks off before its last byte.
+    assert_eq!(story.get("manifests/latest").await.status(), 200);
+    let layer = story.get_blob(&private.layer).await;
+    assert!(layer.status() == 502 || layer.bytes().await.is_err());
+    assert_eq!(tap.downloads_of(&private.layer), 1);
+    // An import fails as a whole.
+    story.follow("copy", &tap.reference()).await;
+    story.weir.settle().await;
+    let path = format!("/v2/demo/copy/blobs/{}", sha256(&private.layer));
+    assert_eq!(story.ada.get(&path).await.status(), 404);
+    assert_eq!(story.ada.get("/v2/demo/copy/manifests/latest").await.status(), 502);
+    story.weir.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_imported_from_the_same_place_is_not_fetched_twice() {
+    let tap = Tap::shut(&TestImage::new("shared")).await;
+    tap.open_wide();
+    let story = Story::following(&tap.reference()).await;
+    story.weir.settle().await;
+    story.weir.make_project("other").await;
+    let spec = TagSpec { insecure: true, ..TagSpec::import(&tap.reference()) };
+    let (stream, latest) = ("mine".parse().expect("a name"), "latest".parse().expect("a name"));
+    story.weir.store().set_tag("other", &stream, &latest, &spec, None, &tester()).await.expect("the tag follows");
+    story.weir.settle().await;
+    let admin = story.weir.admin().await;
+    let layer = sha256(&tap.image.layer);
+    assert_eq!(admin.get(&format!("/v2/other/mine/blobs/{layer}")).await.status(), 200);
+    assert_eq!(tap.downloads_of(&tap.image.layer), 1);
+    story.weir.stop().await;
+}

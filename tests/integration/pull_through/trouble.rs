@@ -1,0 +1,92 @@
+//! What clients get while the other registry is away, or wants to be left alone.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use weir::model::Actor;
+
+use super::Story;
+use crate::upstreams::images::TestImage;
+use crate::upstreams::{Flow, Tap};
+
+#[tokio::test]
+async fn the_last_good_copy_is_served_with_a_warning() {
+    let tap = Tap::shut(&TestImage::new("good")).await;
+    tap.open_wide();
+    let story = Story::following(&tap.reference()).await;
+    story.weir.settle().await;
+    let good = story.get("manifests/latest").await;
+    assert!(good.headers().get("warning").is_none());
+
+    tap.set(Flow::Limited(120));
+    let ada = Actor::person("ada");
+    story.weir.store().request_check("demo", "base", "latest", &ada).await.expect("asked");
+    story.weir.settle().await;
+    assert_eq!(story.import().await.reason.as_deref(), Some("rate-limit"));
+    let before = tap.asked();
+    let began = Instant::now();
+    join_all((0..100).map(|_| story.pulls_image("latest", &tap.image))).await;
+    assert!(began.elapsed() < Duration::from_secs(20), "100 pulls took {:?}", began.elapsed());
+    assert_eq!(tap.asked(), before, "pulls ask nothing");
+    for answer in [story.get("manifests/latest").await, story.head("manifests/latest").await] {
+        assert_eq!(answer.status(), 200);
+        let warning = answer.headers()["warning"].to_str().expect("text").to_owned();
+        let limit = format!("111 weir \"the pull limit of registry {} is used up", tap.upstream.address());
+        assert!(warning.starts_with(&limit), "{warning}");
+        let copy = warning.split(": this is the copy of ").nth(1).expect("how old it is");
+        assert!(copy.starts_with("20") && copy.ends_with("Z\""), "{warning}");
+    }
+    let by_digest = story.get(&format!("manifests/{}", tap.image.digest())).await;
+    assert!(by_digest.headers().get("warning").is_none(), "a digest cannot be out of date");
+
+    tap.open_wide();
+    story.weir.store().request_check("demo", "base", "latest", &ada).await.expect("asked");
+    story.weir.settle().await;
+    // Another server of ours would know a second later.
+    super::until("nothing is warned of", async || {
+        story.get("manifests/latest").await.headers().get("warning").is_none()
+    })
+    .await;
+    story.weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_registry_that_refused_the_first_pull_is_left_alone() {
+    let tap = Tap::shut(&TestImage::new("refused")).await;
+    tap.set(Flow::Limited(120));
+    let story = Story::following(&tap.reference()).await;
+    for _ in 0..3 {
+        let answer = story.get("manifests/latest").await;
+        assert_eq!(answer.status(), 429);
+        let wait: u64 = answer.headers()["retry-after"].to_str().expect("text").parse().expect("seconds");
+        assert!((100..=120).contains(&wait), "{wait}");
+        let text = answer.text().await.expect("a body");
+        assert!(text.contains("TOOMANYREQUESTS") && text.contains("pull limit"), "{text}");
+    }
+    let asked = tap.asked();
+    assert_eq!(asked, 1, "a limit that was told is kept to");
+    story.weir.settle().await;
+    assert_eq!(tap.asked(), asked, "by the schedule, too");
+
+    tap.open_wide();
+    let ada = Actor::person("ada");
+    story.weir.store().request_check("demo", "base", "latest", &ada).await.expect("asked");
+    story.pulls_image("latest", &tap.image).await;
+    story.weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_registry_that_is_not_there_is_told_at_once() {
+    let story = Story::following("127.0.0.1:1/org/base:1").await;
+    let began = Instant::now();
+    for _ in 0..3 {
+        let answer = story.get("manifests/latest").await;
+        assert_eq!(answer.status(), 502);
+        let text = answer.text().await.expect("a body");
+        assert!(text.contains("registry 127.0.0.1:1 cannot be reached"), "{text}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let failures = story.import().await.failures;
+    assert_eq!(failures, 1, "asked once, then left alone for a while");
+    story.weir.stop().await;
+}
