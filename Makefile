@@ -39,4 +39,4 @@ lint: ## format, clippy on both halves, dependencies, documentation
 bench: ## sizes and speeds, beside their targets
 	tools/setup test
 	tools/build-islands
-	cargo bench --locked
+	cargo bench --locked --bench pages --bench registry

@@ -75,6 +75,9 @@ async fn fill(store: &Store, size: Size) -> anyhow::Result<()> {
 async fn push(store: &Store, stream: &Stream, tag: &str, image: &NewImage) -> anyhow::Result<()> {
     let tag = tag.parse()?;
     let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+    if let (Some(digest), Some(config)) = (&image.config_digest, &image.config) {
+        store.link_blob(&stream.id, digest, i64::try_from(config.len())?, None).await?;
+    }
     store.put_manifest(stream, image, Some(to), &Actor::person("admin")).await?;
     Ok(())
 }

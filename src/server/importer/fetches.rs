@@ -57,11 +57,18 @@ impl Fetches {
         (Arc::clone(fetch), begun)
     }
 
-    /// Nobody joins it any more; gives the repositories that want what it brought.
-    fn leave(&self, fetch: &Arc<Fetch>) -> BTreeSet<String> {
+    /// The repositories that want what has arrived, since this was asked last. When there are none any more nobody joins it after that.
+    fn next_streams(&self, fetch: &Arc<Fetch>) -> BTreeSet<String> {
         let mut under_way = self.lock();
-        under_way.retain(|_, listed| !Arc::ptr_eq(listed, fetch));
-        std::mem::take(&mut *fetch.streams.lock().unwrap_or_else(PoisonError::into_inner))
+        let streams = std::mem::take(&mut *fetch.streams.lock().unwrap_or_else(PoisonError::into_inner));
+        if streams.is_empty() {
+            under_way.retain(|_, listed| !Arc::ptr_eq(listed, fetch));
+        }
+        streams
+    }
+
+    fn leave(&self, fetch: &Arc<Fetch>) {
+        self.lock().retain(|_, listed| !Arc::ptr_eq(listed, fetch));
     }
 }
 
@@ -167,9 +174,15 @@ impl Importer {
     /// Links what has arrived to every repository that asked for it. Where that fails the bytes are here all the same, and the next who
     /// asks links them: the repository may have been deleted, which is nothing to the others.
     async fn share_out(&self, fetch: &Arc<Fetch>, claim: &Claim) {
-        for stream_id in self.shared.fetches.leave(fetch) {
-            if let Err(problem) = self.link(claim, &stream_id, fetch.size).await {
-                warn!(blob.digest = %fetch.digest, "Blob {} arrived but could not be linked: {problem}", fetch.digest);
+        loop {
+            let streams = self.shared.fetches.next_streams(fetch);
+            if streams.is_empty() {
+                return;
+            }
+            for stream_id in streams {
+                if let Err(problem) = self.link(claim, &stream_id, fetch.size).await {
+                    warn!(blob.digest = %fetch.digest, "Blob {} arrived but could not be linked: {problem}", fetch.digest);
+                }
             }
         }
     }

@@ -51,7 +51,11 @@ pub(super) async fn get(
     if method == Method::HEAD {
         // Clients send only what they are told is missing: a blob that was lost or cut off comes back with the next push.
         let kept = registry.blobs.size(&digest).await?;
-        return if kept == Some(size) { Ok(response) } else { lost(&registry, &stream, &digest, &method, &headers).await };
+        return if kept == Some(size) {
+            Ok(response)
+        } else {
+            lost(&registry, &stream, &digest, &method, &headers).await
+        };
     }
     match registry.blobs.read(&digest, range).await {
         Ok(blob) if blob.size == size => *response.body_mut() = Body::from_stream(blob.stream),

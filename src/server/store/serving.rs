@@ -8,6 +8,7 @@ use super::links::{Content, Room};
 use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{Actor, Stream, Tag, now};
+use crate::server::wake::Controller;
 
 /// A manifest with all that it lists, through indexes of indexes, as `tree`; `$1` is its digest.
 macro_rules! with_tree {
@@ -96,8 +97,9 @@ impl WriteTx {
         };
         let (mut queue, mut seen) = (vec![digest.to_owned()], BTreeSet::new());
         while let Some(digest) = queue.pop() {
-            self.serve_tree(&tag.stream_id, &digest).await?;
-            if let Some((source,)) = &source {
+            let from = source.as_ref().map(|(stream_id,)| stream_id.as_str());
+            self.serve_tree(&tag.stream_id, &digest, from).await?;
+            if let Some(source) = from {
                 queue.extend(self.referrers_of_tree(source, &digest).await?);
             }
             seen.insert(digest);
@@ -106,12 +108,16 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Lets a repository serve a manifest with its children, and their blobs. What is incomplete elsewhere is so here, too.
-    async fn serve_tree(&mut self, stream_id: &str, digest: &str) -> Result<()> {
+    /// Lets a repository serve a manifest with its children, and their blobs; `from` is the repository it comes from. Of what is incomplete
+    /// only the manifest: what is stored here of the rest may be a stranger's, so the rest is brought like that of any such image.
+    async fn serve_tree(&mut self, stream_id: &str, digest: &str, from: Option<&str>) -> Result<()> {
+        if self.serve_root(stream_id, digest, from).await? {
+            self.wake(Controller::Completions);
+            return Ok(());
+        }
         let manifests = with_tree!(
-            "insert into repository_images (stream_id, digest, at, project_id, size, source) \
-             select $2, i.digest, $3, (select project_id from streams where id = $2), octet_length(i.manifest), \
-             (select max(o.source) from repository_images o where o.digest = i.digest) from images i \
+            "insert into repository_images (stream_id, digest, at, project_id, size) \
+             select $2, i.digest, $3, (select project_id from streams where id = $2), octet_length(i.manifest) from images i \
              where i.digest in (select t.digest from tree t) on conflict (stream_id, digest) do nothing returning project_id, digest, size"
         );
         let blobs = with_tree!(
@@ -129,6 +135,36 @@ impl WriteTx {
             }
         }
         Ok(())
+    }
+
+    /// Lets a repository serve one manifest, without what it names; tells whether the rest may be only in another registry. It is as
+    /// complete as in the repository it comes from. One that was deleted here and ever imported anywhere is looked at anew.
+    async fn serve_root(&mut self, stream_id: &str, digest: &str, from: Option<&str>) -> Result<bool> {
+        let linked: Option<(String, i64)> = sqlx::query_as(
+            "insert into repository_images (stream_id, digest, at, project_id, size, source) \
+             select $2, i.digest, $3, (select project_id from streams where id = $2), octet_length(i.manifest), \
+               case when exists (select 1 from repository_images o where o.stream_id = $4 and o.digest = $1) \
+                 then (select o.source from repository_images o where o.stream_id = $4 and o.digest = $1) \
+                 else (select max(e.reference) from tag_events e where e.digest = $1 and e.kind = 'import') end \
+             from images i where i.digest = $1 on conflict (stream_id, digest) do nothing returning project_id, size",
+        )
+        .bind(digest)
+        .bind(stream_id)
+        .bind(now())
+        .bind(from)
+        .fetch_optional(&mut **self)
+        .await?;
+        if let Some((project_id, size)) = linked {
+            self.count_link(Content::Manifest, stream_id, &project_id, digest, size, Room::Given).await?;
+        }
+        let incomplete: Option<(i64,)> = sqlx::query_as(
+            "select 1 from repository_images where stream_id = $1 and digest = $2 and source is not null",
+        )
+        .bind(stream_id)
+        .bind(digest)
+        .fetch_optional(&mut **self)
+        .await?;
+        Ok(incomplete.is_some())
     }
 
     /// Referrers, in a repository, of a manifest and of all it lists.
@@ -163,7 +199,7 @@ impl WriteTx {
             .fetch_all(&mut **self)
             .await?;
             for (follower,) in followers {
-                self.serve_tree(&follower, referrer).await?;
+                self.serve_tree(&follower, referrer, Some(stream_id)).await?;
             }
             let next: Option<(Option<String>,)> = sqlx::query_as("select subject from images where digest = $1")
                 .bind(&about)

@@ -83,18 +83,19 @@ impl Store {
     }
 
     /// Whether a repository may have a blob that is stored here although nobody pushed or fetched it for this one: its project has it, or
-    /// an image that has it was imported from the same `repository` of another registry.
+    /// an image that has it was imported from the same `repository` of another registry, and is whole.
     pub async fn is_blob_granted(&self, stream_id: &str, blob: &str, repository: &str) -> Result<bool> {
         let granted: Option<(i64,)> = sqlx::query_as(
-            "with recursive above (digest) as (\
-               select x.digest from (select digest from image_layers where layer_digest = $2 \
+            "with recursive above (image, digest) as (\
+               select x.digest, x.digest from (select digest from image_layers where layer_digest = $2 \
                  union select digest from images where config_digest = $2 \
                  union select digest from image_children where child_digest = $2) x \
-               union select c.digest from image_children c join above a on c.child_digest = a.digest) \
+               union select a.image, c.digest from image_children c join above a on c.child_digest = a.digest) \
              select cast(1 as bigint) from repository_blobs where digest = $2 \
                and project_id = (select project_id from streams where id = $1) \
              union all select cast(1 as bigint) from above a join tag_events e on e.digest = a.digest \
-               where e.kind = 'import' and e.reference = cast($3 as text) || '@' || e.digest limit 1",
+               join tags t on t.id = e.tag_id join repository_images r on r.stream_id = t.stream_id and r.digest = a.image \
+               where e.kind = 'import' and e.reference = cast($3 as text) || '@' || e.digest and r.source is null limit 1",
         )
         .bind(stream_id)
         .bind(blob)

@@ -83,7 +83,9 @@ async fn naming_a_strangers_blob_does_not_give_it() {
     // A first pull answers the manifest, but the layer is refused, or breaks off before its last byte.
     assert_eq!(story.get("manifests/latest").await.status(), 200);
     let layer = story.get_blob(&private.layer).await;
-    assert!(layer.status() == 502 || layer.bytes().await.is_err());
+    let status = layer.status();
+    let body = layer.bytes().await;
+    assert!(status == 502 || body.is_err(), "{status} {body:?}");
     assert_eq!(tap.downloads_of(&private.layer), 1);
     // An import fails as a whole.
     story.follow("copy", &tap.reference()).await;
