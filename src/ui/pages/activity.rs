@@ -92,18 +92,9 @@ fn row(path: &str, entry: LedgerRow) -> AnyView {
     };
     let full =
         [entry.from_value.as_deref(), entry.to_value.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" → ");
-    let noun = entry.action.split('.').next().unwrap_or_default();
-    let object = match (noun, entry.object.split_once(':')) {
-        ("tag", Some((stream, tag))) => {
-            view! { <a href=format!("{path}/streams/{stream}/tags/{tag}")>{entry.object.clone()}</a> }.into_any()
-        }
-        ("stream", None) => {
-            view! { <a href=format!("{path}/streams/{}", entry.object)>{entry.object.clone()}</a> }.into_any()
-        }
-        ("app", None) => {
-            view! { <a href=format!("{path}/apps/{}", entry.object)>{entry.object.clone()}</a> }.into_any()
-        }
-        _ => entry.object.clone().into_any(),
+    let object = match place_of(&entry.action, &entry.object) {
+        Some(place) => view! { <a href=format!("{path}/{place}")>{entry.object.clone()}</a> }.into_any(),
+        None => entry.object.clone().into_any(),
     };
     let cause = entry.cause.map(|cause| view! { <span class="cell-sub">{format!("because of #{cause}")}</span> });
     view! {
@@ -117,7 +108,7 @@ fn row(path: &str, entry: LedgerRow) -> AnyView {
             <td data-label="Who">
                 <Who kind=entry.actor_kind name=entry.actor.clone() />
             </td>
-            <td data-label="Did">{action_words(&entry.action)}</td>
+            <td data-label="Did" class="nowrap">{action_words(&entry.action)}</td>
             <td data-label="What">{object}</td>
             <td data-label="From → to">{change.map(|change| view! { <span class="mono small" title=full>{change}</span> })}</td>
             <td data-label="Why" class="break">
@@ -126,6 +117,24 @@ fn row(path: &str, entry: LedgerRow) -> AnyView {
         </tr>
     }
     .into_any()
+}
+
+/// Where, within its project, what an entry is about is to be seen; `None` for what has no page, and for what was just deleted.
+fn place_of(action: &str, object: &str) -> Option<String> {
+    let (noun, verb) = action.split_once('.')?;
+    if verb == "delete" {
+        return None;
+    }
+    match noun {
+        "tag" | "import" | "hold" => object.split_once(':').map(|(stream, tag)| format!("streams/{stream}/tags/{tag}")),
+        "stream" if !object.contains(':') => Some(format!("streams/{object}")),
+        "config" => Some(format!("builds/{object}")),
+        "build" => object.rsplit_once('-').map(|(config, number)| format!("builds/{config}/runs/{number}")),
+        "app" => Some(format!("apps/{object}")),
+        "rollout" => object.split_once(" rollout ").map(|(app, _)| format!("apps/{app}")),
+        "cascade" => object.strip_prefix("cascade ").map(|number| format!("cascades/{number}")),
+        _ => None,
+    }
 }
 
 /// `tag.skip-held` as people say it.
@@ -140,4 +149,26 @@ fn action_words(action: &str) -> String {
 
 fn brief(value: Option<&str>) -> String {
     value.map_or_else(|| "none".to_owned(), short_digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_lead_to_what_they_are_about() {
+        for (action, object, place) in [
+            ("tag.push", "base:latest", Some("streams/base/tags/latest")),
+            ("hold.explain", "base:latest", Some("streams/base/tags/latest")),
+            ("stream.create", "base", Some("streams/base")),
+            ("stream.delete", "base", None),
+            ("config.update", "app-a", Some("builds/app-a")),
+            ("build.finish", "app-a-12", Some("builds/app-a/runs/12")),
+            ("rollout.finish", "app-a rollout 10", Some("apps/app-a")),
+            ("cascade.undo", "cascade 12", Some("cascades/12")),
+            ("member.grant", "ada", None),
+        ] {
+            assert_eq!(place_of(action, object).as_deref(), place, "{action} {object}");
+        }
+    }
 }

@@ -256,7 +256,7 @@ fn layer_table(config: &ImageConfig, layers: Vec<ImageLayer>) -> AnyView {
                     <td data-label="Layer">
                         <DigestText digest=layer.layer_digest />
                     </td>
-                    <td data-label="Size" class="num">
+                    <td data-label="Size" class="num nowrap">
                         {size_words(layer.size)}
                     </td>
                 </tr>

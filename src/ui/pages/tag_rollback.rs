@@ -81,13 +81,7 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
         (None, _) => Some("The image of this row is gone: it is not stored here any more."),
         _ => None,
     };
-    let other: Vec<(String, String)> = candidates
-        .iter()
-        .map(|event| {
-            let digest = event.digest.as_deref().map(crate::ui::components::short_digest).unwrap_or_default();
-            (event.sequence.to_string(), format!("#{} · {digest} · {} by {}", event.number, event.kind, event.actor))
-        })
-        .collect();
+    let other = options(candidates, &target);
     let path = format!("{}/rollback", open.path);
     Ok(view! {
         <form class="toolbar" method="get">
@@ -130,6 +124,18 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
         </form>
     }
     .into_any())
+}
+
+/// What else one could go back to, and what is looked at now: it may be another row of an image in the list, or an older one.
+fn options(candidates: &[TagEvent], target: &TagEvent) -> Vec<(String, String)> {
+    let is_listed = candidates.iter().any(|event| event.digest == target.digest);
+    let listed = candidates.iter().map(|event| if event.digest == target.digest { target } else { event });
+    let rows = (!is_listed).then_some(target).into_iter().chain(listed);
+    rows.map(|event| {
+        let digest = event.digest.as_deref().map(crate::ui::components::short_digest).unwrap_or_default();
+        (event.sequence.to_string(), format!("#{} · {digest} · {} by {}", event.number, event.kind, event.actor))
+    })
+    .collect()
 }
 
 /// The field for the reason, which an immutable tag does not move without.
