@@ -1,9 +1,12 @@
 //! The collector against a model: random pushes, moves, deletions, rules and crashes at every step of it, on a clock that jumps. After
 //! everything the collector did, what `needs` says is needed has to be there; after each whole pass, what was not needed for the grace
-//! has to be gone. The order of events comes from a seed alone; a failure prints it.
+//! has to be gone; and the figures of streams and projects always are what counting gives. The order of events comes from a seed alone; a
+//! failure prints it.
 //!
 //! 10^5 steps; `WEIR_MODEL_STEPS` sets another number.
 
+mod deeds;
+mod figures;
 mod memory;
 mod needs;
 mod world;

@@ -1,13 +1,17 @@
 //! What clients get while the other registry is away, or wants to be left alone.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
 use weir::model::Actor;
+use weir::server::controllers::Proof;
+use weir::server::hash::sha256;
 
-use super::Story;
+use super::{Story, until};
 use crate::upstreams::images::TestImage;
-use crate::upstreams::{Flow, Tap};
+use crate::upstreams::{DockerRegistry, Flow, Tap};
 
 #[tokio::test]
 async fn the_last_good_copy_is_served_with_a_warning() {
@@ -88,5 +92,31 @@ async fn a_registry_that_is_not_there_is_told_at_once() {
     assert!(began.elapsed() < Duration::from_secs(10));
     let failures = story.import().await.failures;
     assert_eq!(failures, 1, "asked once, then left alone for a while");
+    story.weir.stop().await;
+}
+
+#[tokio::test]
+async fn the_daily_proof_brings_back_what_was_imported() {
+    let (mut upstream, image) = (DockerRegistry::start(), TestImage::new("proved"));
+    image.push(upstream.address(), "org/base", "1").await;
+    let story = Story::following(&format!("{}/org/base:1", upstream.address())).await;
+    story.weir.settle().await;
+    let prove = async || {
+        let (store, importer) = (story.weir.store().clone(), story.weir.state.importer.clone());
+        let proof = Proof::new(store, story.weir.state.blobs.clone(), importer, CancellationToken::new());
+        proof.prove_now().await.expect("proved").expect("nobody else proves").broken
+    };
+    // The layer has the right number of bytes, and not the right ones.
+    let layer = sha256(&image.layer);
+    let file = format!("data/blobs/blobs/{}/{}/{}", layer.algorithm(), &layer.hex()[..2], layer.hex());
+    let file = story.weir.directory().join(file);
+    assert_eq!(fs::read(&file).expect("the blob's file"), image.layer);
+    fs::write(&file, vec![b'x'; image.layer.len()]).expect("damaged");
+    assert!(story.weir.state.blobs.delete(&sha256(&image.config)).await.expect("deleted"));
+    upstream.stop();
+    assert_eq!(prove().await, 1, "it cannot be fetched again");
+    upstream.start_again();
+    until("it was fetched again", async || prove().await == 0).await;
+    story.pulls_image("latest", &image).await;
     story.weir.stop().await;
 }

@@ -1,9 +1,12 @@
 //! What deleting leaves alone: histories, and what others still need.
 
+use std::time::Duration;
+
+use reqwest::Method;
 use serde_json::json;
-use weir::model::{AppSpec, EventKind, Outcome, RollbackMode};
+use weir::model::{AppSpec, EventKind, GarbageKind, Outcome, RetentionRule, RollbackMode, now};
 use weir::server::hash::sha256;
-use weir::server::store::{AppFields, Error, TagRollback};
+use weir::server::store::{AppFields, Error, Moment, TagRollback};
 
 use super::door::{Door, header, refused};
 use crate::upstreams::images::{OCI_INDEX, TestImage, index_of};
@@ -152,4 +155,30 @@ async fn what_an_app_may_go_back_to_stays() {
         assert!(message.contains("web"), "{message}");
         assert_eq!(door.get(&format!("demo/app/manifests/{}", image.digest())).await.status(), 200);
     }
+}
+
+#[tokio::test]
+async fn who_may_push_and_asks_keeps_an_image_from_the_collector_and_who_may_only_pull_does_not() {
+    let (door, image) = (Door::open().await, TestImage::new("unneeded"));
+    let digest = image.digest();
+    assert_eq!(door.push("demo/app", digest.as_str(), &image).await.status(), 201);
+    let stream = door.store.stream("demo", "app").await.expect("the stream");
+    // What came a moment ago is old, where there is no grace.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let moment = Moment { now: now(), grace_ms: 0 };
+    let rule = RetentionRule { untagged_days: Some(0), ..RetentionRule::default() };
+    door.store.set_retention(&stream, &rule, &moment, &door.actor).await.expect("a rule");
+    door.store.mark_unneeded(GarbageKind::Manifest, &stream.id, &moment).await.expect("marked");
+    let is_marked = async || door.store.is_marked(&stream.id, digest.as_str()).await.expect("asked");
+    assert!(is_marked().await, "no tag leads to it");
+
+    let path = format!("demo/app/manifests/{digest}");
+    let viewer = door.token_of("vic").await;
+    // Twice, as the second answer comes from memory.
+    for _ in 0..2 {
+        let asked = door.anonymous(Method::HEAD, &path).bearer_auth(&viewer).send().await.expect("an answer");
+        assert_eq!((asked.status().as_u16(), is_marked().await), (200, true));
+    }
+    assert_eq!(door.head(&path).await.status(), 200);
+    assert!(!is_marked().await, "a push may rely on it now");
 }

@@ -112,3 +112,21 @@ async fn of_many_at_once_only_those_pass_that_fit() {
     assert_eq!(usage(&door).await.bytes, 9800);
     assert_eq!(door.store.list_usage_faults().await.expect("counted"), []);
 }
+
+#[tokio::test]
+async fn a_quota_that_is_lowered_meets_what_is_under_way_and_takes_nothing_away() {
+    let door = nearly_full().await;
+    let blob = of_size(500, 7);
+    let begun = door.request(Method::POST, "demo/app/blobs/uploads/").send().await.expect("an answer");
+    assert_eq!(begun.status(), 202);
+    let upload = begun.headers()["location"].to_str().expect("an address").trim_start_matches("/v2/").to_owned();
+    let sent = door.request(Method::PATCH, &upload).body(blob.clone()).send().await.expect("an answer");
+    assert_eq!(sent.status(), 202);
+    door.store.set_quota("demo", Some(8000), &door.actor).await.expect("a smaller quota");
+    let upload = sent.headers()["location"].to_str().expect("an address").trim_start_matches("/v2/").to_owned();
+    let ended = format!("{upload}{}digest={}", if upload.contains('?') { '&' } else { '?' }, sha256(&blob));
+    let refused_end = door.request(Method::PUT, &ended).send().await.expect("an answer");
+    assert!(refused(refused_end, 403, "DENIED").await.starts_with("the project demo may hold 8.0 kB"));
+    assert_eq!(usage(&door).await, ProjectUsage { bytes: 9000, own_bytes: 9000, quota_bytes: Some(8000) });
+    assert_eq!(door.get(&format!("demo/app/blobs/{}", sha256(&of_size(9000, 1)))).await.status(), 200, "it stays");
+}
