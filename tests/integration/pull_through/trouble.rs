@@ -9,9 +9,9 @@ use weir::model::Actor;
 use weir::server::controllers::Proof;
 use weir::server::hash::sha256;
 
-use super::{Story, until};
+use super::Story;
 use crate::upstreams::images::TestImage;
-use crate::upstreams::{DockerRegistry, Flow, Tap};
+use crate::upstreams::{Flow, Tap};
 
 #[tokio::test]
 async fn the_last_good_copy_is_served_with_a_warning() {
@@ -97,9 +97,9 @@ async fn a_registry_that_is_not_there_is_told_at_once() {
 
 #[tokio::test]
 async fn the_daily_proof_brings_back_what_was_imported() {
-    let (mut upstream, image) = (DockerRegistry::start(), TestImage::new("proved"));
-    image.push(upstream.address(), "org/base", "1").await;
-    let story = Story::following(&format!("{}/org/base:1", upstream.address())).await;
+    let tap = Tap::shut(&TestImage::new("proved")).await;
+    tap.open_wide();
+    let (story, image) = (Story::following(&tap.reference()).await, tap.image.clone());
     story.weir.settle().await;
     let prove = async || {
         let (store, importer) = (story.weir.store().clone(), story.weir.state.importer.clone());
@@ -113,10 +113,10 @@ async fn the_daily_proof_brings_back_what_was_imported() {
     assert_eq!(fs::read(&file).expect("the blob's file"), image.layer);
     fs::write(&file, vec![b'x'; image.layer.len()]).expect("damaged");
     assert!(story.weir.state.blobs.delete(&sha256(&image.config)).await.expect("deleted"));
-    upstream.stop();
+    tap.set(Flow::Limited(60));
     assert_eq!(prove().await, 1, "it cannot be fetched again");
-    upstream.start_again();
-    until("it was fetched again", async || prove().await == 0).await;
+    tap.open_wide();
+    assert_eq!(prove().await, 0, "it was fetched again");
     story.pulls_image("latest", &image).await;
     story.weir.stop().await;
 }
