@@ -8,6 +8,7 @@ mod activity;
 mod apps;
 mod cascades;
 mod plans;
+mod resolution;
 mod retention;
 mod secrets;
 mod tag_rules;
@@ -64,6 +65,7 @@ fn router(door: Door) -> Router {
         .route("/cascades/{number}/cancel", post(cascades::cancel))
         .route("/graph", get(plans::graph))
         .route("/plan", post(plans::plan))
+        .route("/resolve", get(resolution::get))
         .route("/secrets", get(secrets::list).post(secrets::create))
         .route("/secrets/{name}", delete(secrets::delete))
         .route("/activity", get(activity::list))

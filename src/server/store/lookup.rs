@@ -104,21 +104,6 @@ impl Store {
         Ok(imports)
     }
 
-    /// The whole digest of an image that a stream serves or that its history names, from the whole or its first digits.
-    pub async fn find_stream_digest(&self, stream_id: &str, typed: &str) -> Result<Option<String>> {
-        let found: Vec<(String,)> = sqlx::query_as(
-            "select digest from (select r.digest from repository_images r where r.stream_id = $1 and r.digest like $2 \
-             union select e.digest from tag_events e join tags t on t.id = e.tag_id where t.stream_id = $1 and e.digest like $2) d \
-             order by digest limit 2",
-        )
-        .bind(stream_id)
-        .bind(digest_prefix(typed))
-        .fetch_all(self.pool())
-        .await?;
-        // Two images with the same beginning: the reader has to say more.
-        Ok(if let [(digest,)] = found.as_slice() { Some(digest.clone()) } else { None })
-    }
-
     /// Tags of a stream that point or pointed to an image, those that do now first.
     pub async fn list_image_tags(&self, stream_id: &str, digest: &str) -> Result<Vec<ImageTag>> {
         let tags = sqlx::query_as(

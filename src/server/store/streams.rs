@@ -1,7 +1,7 @@
 //! Streams.
 
 use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
-use crate::model::{Actor, Project, Stream, StreamName, now};
+use crate::model::{Actor, Project, Stream, StreamName, check_repository, now};
 use crate::server::wake::Controller;
 
 macro_rules! select_stream {
@@ -191,6 +191,8 @@ impl WriteTx {
         fields: &StreamFields,
         actor: &Actor,
     ) -> Result<Stream> {
+        check_repository(&project.name, name.as_str())
+            .map_err(|error| Error::invalid("metadata.name", error.to_string()))?;
         let entry =
             Entry { action: "stream.create", project: Some(&project.name), object: name.as_str(), ..Entry::default() };
         let version = self.record(actor, entry).await?;

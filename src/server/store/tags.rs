@@ -2,7 +2,8 @@
 
 use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
 use crate::model::{
-    Actor, EventKind, Hold, Outcome, RejectedDigest, SourceKind, Stream, StreamName, Tag, TagEvent, TagName, now,
+    Actor, EventKind, Hold, Outcome, RejectedDigest, SourceKind, SourceName, Stream, StreamName, Tag, TagEvent,
+    TagName, now,
 };
 use crate::server::store::moves::Move;
 use crate::server::store::tag_rules::{is_immutable, refusal};
@@ -369,10 +370,9 @@ impl WriteTx {
         match kind {
             SourceKind::DockerImage => Ok(None),
             SourceKind::ImageStreamTag => {
-                let (source_stream, source_tag) = from.split_once(':').unwrap_or((stream.name.as_str(), from.as_str()));
-                let source_tag: TagName =
-                    source_tag.parse().map_err(|error| Error::invalid(field(), format!("{error}")))?;
-                let owner = self.stream(project, source_stream).await?;
+                let named = SourceName::tag(from).map_err(|error| Error::invalid(field(), error.to_string()))?;
+                let SourceName::Tag { stream: named, tag: source_tag } = named else { return Ok(None) };
+                let owner = self.stream(project, named.as_ref().map_or(&stream.name, StreamName::as_str)).await?;
                 // Following a tag that does not exist yet is allowed: it takes effect when that tag first moves.
                 let followed = self.ensure_tag(&owner, &source_tag).await?;
                 self.refuse_cycle(tag, &followed, field()).await?;
@@ -383,23 +383,18 @@ impl WriteTx {
                 }))
             }
             SourceKind::ImageStreamImage => {
-                let (source_stream, digest) = from.split_once('@').unwrap_or((stream.name.as_str(), from.as_str()));
-                let owner = self.stream(project, source_stream).await?;
-                let found: Option<(String,)> = sqlx::query_as(
-                    "select e.digest from tag_events e join tags t on t.id = e.tag_id where t.stream_id = $1 and e.digest = $2 limit 1",
-                )
-                .bind(&owner.id)
-                .bind(digest)
-                .fetch_optional(&mut **self)
-                .await?;
-                if found.is_none() {
+                let named = SourceName::image(from).map_err(|error| Error::invalid(field(), error.to_string()))?;
+                let SourceName::Image { stream: named, id } = named else { return Ok(None) };
+                let owner = self.stream(project, named.as_ref().map_or(&stream.name, StreamName::as_str)).await?;
+                let Some(digest) = self.find_stream_digest(&owner.id, &id).await? else {
                     let message = format!(
-                        "error generating tag event: image {digest} is not in the history of {project}/{source_stream}"
+                        "error generating tag event: image {id} is not in the history of {}",
+                        owner.repository()
                     );
                     return Err(Error::invalid(field(), message));
-                }
+                };
                 let reference = Some(format!("{}@{digest}", owner.repository()));
-                Ok(Some(SourceImage { tag_id: None, digest: Some(digest.to_owned()), reference }))
+                Ok(Some(SourceImage { tag_id: None, digest: Some(digest), reference }))
             }
         }
     }

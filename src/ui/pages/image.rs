@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::stream;
-use crate::model::{Image, ImageChild, ImageConfig, ImageLayer};
+use crate::model::{DigestPrefix, Image, ImageChild, ImageConfig, ImageLayer};
 use crate::server::auth::Right;
 use crate::server::store::ImageTag;
 use crate::ui::app::PageResult;
@@ -12,13 +12,14 @@ use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 use crate::ui::shell::{Page, Section};
 
-/// `/p/:project/streams/:stream/images/:digest`; seven or more digits of the digest do.
+/// `/p/:project/streams/:stream/images/:digest`; the first digits of the digest do, when no other of its images begins so.
 pub async fn page(cx: Cx) -> PageResult {
     let (project, stream) = stream::open(&cx, Right::View).await?;
     let store = cx.store();
     let typed = cx.param("digest");
     let missing = || UiError::NotFound { what: format!("Image {typed} of stream {}", stream.name) };
-    let digest = store.find_stream_digest(&stream.id, typed).await?.ok_or_else(missing)?;
+    let id: DigestPrefix = typed.parse().map_err(|_| missing())?;
+    let digest = store.find_stream_digest(&stream, &id).await?.ok_or_else(missing)?;
     let image = store.find_image(&digest).await?;
     let pointing = store.list_image_tags(&stream.id, &digest).await?;
     let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);

@@ -21,6 +21,7 @@ pub mod imports;
 pub mod look;
 pub mod overview;
 pub mod projects;
+mod resolution;
 mod retention;
 pub mod run;
 mod run_log;

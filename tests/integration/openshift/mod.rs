@@ -7,6 +7,7 @@ mod imports;
 mod projects;
 mod proof;
 mod refusals;
+mod resolution;
 mod retention;
 mod streams;
 mod tag_rules;
