@@ -2,6 +2,7 @@
 
 mod app;
 mod app_state;
+mod base;
 mod build;
 mod build_config;
 mod digest;
@@ -15,6 +16,7 @@ mod plan;
 mod reference;
 mod resolution;
 mod role;
+mod search;
 mod size;
 mod stream;
 mod stream_tag;
@@ -25,6 +27,7 @@ mod user;
 
 pub use app::{AppPort, AppSpec, AppSpecError, EnvVar, PublishMode};
 pub use app_state::{App, RolloutPhase, RolloutRow};
+pub use base::{Base, BaseKnown};
 pub use build::{BuildInput, GitSource, InputKind, Source};
 pub use build_config::{
     Build, BuildConfig, BuildConfigSpec, BuildPhase, BuildStep, ConfigInput, KnownInputs, NewConfigInput,
@@ -41,6 +44,7 @@ pub use plan::{Action, Graph, GraphApp, GraphConfig, GraphInput, GraphTag, Plan,
 pub use reference::{ImageReference, ReferenceError};
 pub use resolution::{Lookup, Named, Reason, Resolved, TagFacts, Unresolved, pulled_from, resolve, served_at};
 pub use role::Role;
+pub use search::{BASE_DIGEST, BASE_NAME, SearchField, SearchQuery, SearchTerms, beginning_with, title_term};
 pub use size::{ByteSize, SizeError, size_words};
 pub use stream::{Cascade, Hold, Project, RejectedDigest, RollbackMode, SourceKind, Stream, Tag, TagImport};
 pub use stream_tag::{

@@ -74,6 +74,7 @@ impl Store {
         .await?;
         tx.wake(Controller::Triggers);
         let app = tx.app(project, name.as_str()).await?;
+        tx.index_workload("app", &app.id).await?;
         tx.commit().await?;
         Ok(app)
     }

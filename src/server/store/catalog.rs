@@ -99,7 +99,7 @@ pub(super) fn contains(text: &str) -> String {
 }
 
 /// The pattern of a digest when the text may be the beginning of one (7 digits or more), else a pattern that matches none.
-pub(super) fn digest_prefix(text: &str) -> String {
+fn digest_prefix(text: &str) -> String {
     let prefix = text.trim().to_ascii_lowercase().parse::<DigestPrefix>().ok();
     prefix
         .filter(DigestPrefix::is_distinct)

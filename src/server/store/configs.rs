@@ -103,6 +103,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         tx.take_inputs(&id, &fields.inputs).await?;
+        tx.index_workload("build", &id).await?;
         tx.wake(Controller::Triggers);
         let config = tx.config(project, name.as_str()).await?;
         tx.commit().await?;

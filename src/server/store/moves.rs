@@ -296,6 +296,9 @@ impl WriteTx {
         .bind(now())
         .execute(&mut **self)
         .await?;
+        if tag.source.is_some() {
+            self.index_tag(&tag.id).await?;
+        }
         for statement in [
             "delete from tag_imports where tag_id = $1",
             "update holds set ended_at = $2, ended_by = $3 where tag_id = $1 and ended_at is null",

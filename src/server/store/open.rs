@@ -33,6 +33,8 @@ pub enum OpenError {
         "cannot bring the database up to date: {0}. It may have been made by a newer Weir; use that version, or restore a backup"
     )]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("cannot make what is in the database searchable: {0}. Nothing is lost: start again once the cause is gone")]
+    Search(super::Error),
     #[error("cannot read or make the key file {path}: {cause}")]
     Key { path: String, cause: std::io::Error },
     #[error("the key file {0} does not hold 32 bytes; restore it from your backup, or stored secrets are lost")]
@@ -95,6 +97,7 @@ impl Store {
         if backend == Backend::Postgres {
             store.compare_by_bytes().await.map_err(refused)?;
         }
+        store.index_what_was_there().await.map_err(OpenError::Search)?;
         Ok(store)
     }
 
@@ -106,6 +109,7 @@ impl Store {
             "lock table write_lock in exclusive mode",
             "create collation if not exists \"binary\" from \"C\"",
             "create index if not exists tags_stream_name_bytes on tags (stream_id, name collate \"binary\")",
+            "create index if not exists search_terms_bytes on search_terms (project_id, kind, term collate \"binary\", field, entry_id)",
         ] {
             sqlx::query(statement).execute(&mut *tx).await?;
         }

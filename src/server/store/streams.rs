@@ -114,6 +114,7 @@ impl Store {
         .bind(sequence)
         .execute(&mut *tx)
         .await?;
+        tx.index_stream(&stream.id).await?;
         let stream = tx.stream(project, name).await?;
         tx.commit().await?;
         Ok(stream)
@@ -214,6 +215,8 @@ impl WriteTx {
         .await?;
         // A short name in some Dockerfile may stand for this stream from now on.
         self.wake(Controller::Triggers);
-        self.stream(&project.name, name.as_str()).await
+        let stream = self.stream(&project.name, name.as_str()).await?;
+        self.index_stream(&stream.id).await?;
+        Ok(stream)
     }
 }

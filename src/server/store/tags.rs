@@ -263,15 +263,20 @@ impl WriteTx {
 
     /// The tag's row, made if there is none. A deleted tag stays deleted until it moves or gets a spec.
     pub(super) async fn ensure_tag(&mut self, stream: &Stream, name: &TagName) -> Result<Tag> {
-        sqlx::query(
+        let id = new_id();
+        let made = sqlx::query(
             "insert into tags (id, stream_id, name, created_at) values ($1, $2, $3, $4) on conflict (stream_id, name) do nothing",
         )
-        .bind(new_id())
+        .bind(&id)
         .bind(&stream.id)
         .bind(name.as_str())
         .bind(now())
         .execute(&mut **self)
-        .await?;
+        .await?
+        .rows_affected();
+        if made == 1 {
+            self.index_tag(&id).await?;
+        }
         let tag = sqlx::query_as(select_tag!("where t.stream_id = $1 and t.name = $2"))
             .bind(&stream.id)
             .bind(name.as_str())
@@ -344,6 +349,9 @@ impl WriteTx {
         .bind(generation)
         .execute(&mut **self)
         .await?;
+        if before.source != from {
+            self.index_tag(&before.id).await?;
+        }
         sqlx::query("delete from tag_imports where tag_id = $1 and $2 = 0")
             .bind(&before.id)
             .bind(i64::from(kind == Some(SourceKind::DockerImage)))

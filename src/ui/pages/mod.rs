@@ -17,6 +17,7 @@ pub mod graph;
 mod graph_parts;
 mod history;
 pub mod image;
+mod image_parts;
 pub mod imports;
 pub mod look;
 pub mod overview;

@@ -9,6 +9,7 @@ mod proof;
 mod refusals;
 mod resolution;
 mod retention;
+mod search;
 mod streams;
 mod tag_rules;
 mod tags;
