@@ -21,7 +21,7 @@ create index search_entries_app on search_entries (app_id) where app_id is not n
 create table search_terms (
     project_id text not null,
     kind text not null,                 -- the entry's; title for <stream>:<tag>, which is looked for only by those who write a colon
-    term text not null,                 -- in lower case
+    term text not null,                 -- in lower case; compared byte by byte, also where PostgreSQL's language would have it otherwise
     field text not null,                -- name, description, source, label, env, port, base
     entry_id bigint not null references search_entries (id) on delete cascade,
     primary key (project_id, kind, term, field, entry_id)

@@ -16,6 +16,9 @@ const MOST_WORDS: usize = 32;
 /// So many words are looked for at once.
 pub const SEARCHED_WORDS: usize = 3;
 
+/// What can be found, by the words before a colon.
+const KINDS: [&str; 5] = ["stream", "tag", "image", "build", "app"];
+
 /// Where a term comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SearchField {
@@ -156,6 +159,8 @@ pub struct SearchQuery {
     pub words: Vec<String>,
     /// `field:` before them: only there, which is at images and, for labels, at streams.
     pub field: Option<SearchField>,
+    /// `app:` and the like before them: only such things. The tags of a stream named `app` are found all the same, as titles.
+    pub kind: Option<&'static str>,
     /// The whole may be the beginning of `<stream>:<tag>`.
     pub title: Option<String>,
     /// The whole may be the beginning of a digest.
@@ -173,15 +178,18 @@ impl SearchQuery {
             Some(("base", rest)) => (Some(SearchField::Base), rest),
             _ => (None, text.as_str()),
         };
+        let kind = text.split_once(':').filter(|_| field.is_none());
+        let kind = kind.and_then(|(word, rest)| Some((KINDS.into_iter().find(|kind| *kind == word)?, rest)));
+        let (kind, rest) = kind.map_or((None, rest), |(kind, rest)| (Some(kind), rest));
         let words: Vec<String> = rest.split_whitespace().take(SEARCHED_WORDS).map(str::to_owned).collect();
-        if text.is_empty() || words.is_empty() && field.is_none() {
+        if text.is_empty() || words.is_empty() && field.is_none() && kind.is_none() {
             return None;
         }
         let is_one_word = !text.contains(char::is_whitespace);
         let title = (is_one_word && text.contains(':')).then(|| text.clone());
         let digest = rest.strip_prefix("digest:").unwrap_or(rest).parse::<DigestPrefix>().ok();
         let digest = digest.filter(|digest| field.is_none() && digest.is_distinct());
-        Some(Self { words, field, title, digest })
+        Some(Self { words, field, kind, title, digest })
     }
 }
 
@@ -236,8 +244,15 @@ mod tests {
         assert_eq!(SearchQuery::parse("  \n"), None);
         assert_eq!(read(" HTTPD "), SearchQuery { words: vec!["httpd".into()], ..SearchQuery::default() });
         assert_eq!(read("web 8080 a b").words, ["web", "8080", "a"]);
-        let title = read("app:la");
-        assert_eq!((title.title.as_deref(), title.field, title.digest), (Some("app:la"), None, None));
+        let title = read("web:la");
+        assert_eq!((title.title.as_deref(), title.field, title.kind), (Some("web:la"), None, None));
+        let app = read("app:web");
+        assert_eq!(
+            (app.kind, app.title.as_deref()),
+            (Some("app"), Some("app:web")),
+            "or the tag of a stream named app"
+        );
+        assert_eq!(app.words, ["web"]);
         let base = read("base:Python:3.12");
         assert_eq!((base.field, base.words), (Some(SearchField::Base), vec!["python:3.12".to_owned()]));
         assert_eq!(base.title.as_deref(), Some("base:python:3.12"), "there may be a stream named base");

@@ -62,7 +62,7 @@ pub fn sha256(bytes: &[u8]) -> Digest {
     hasher.finish()
 }
 
-/// Names of an image's layers from the lowest up to each of them (OCI image-spec, "Layer ChainID"), from the digests of the layers
+/// Names of an image's layers from the lowest up to each of them (OCI image-spec, "Layer `ChainID`"), from the digests of the layers
 /// uncompressed.
 pub fn chain_ids(diff_ids: &[String]) -> Vec<String> {
     let mut chains: Vec<String> = Vec::with_capacity(diff_ids.len());

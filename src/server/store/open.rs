@@ -109,9 +109,17 @@ impl Store {
             "lock table write_lock in exclusive mode",
             "create collation if not exists \"binary\" from \"C\"",
             "create index if not exists tags_stream_name_bytes on tags (stream_id, name collate \"binary\")",
-            "create index if not exists search_terms_bytes on search_terms (project_id, kind, term collate \"binary\", field, entry_id)",
         ] {
             sqlx::query(statement).execute(&mut *tx).await?;
+        }
+        // The beginning of a term is a range of its bytes. The table is empty when this is done.
+        let is_done = sqlx::query(
+            "select 1 from pg_attribute a join pg_collation c on c.oid = a.attcollation \
+             where a.attrelid = 'search_terms'::regclass and a.attname = 'term' and c.collname = 'binary'",
+        );
+        if is_done.fetch_optional(&mut *tx).await?.is_none() {
+            let compare = "alter table search_terms alter column term type text collate \"binary\"";
+            sqlx::query(compare).execute(&mut *tx).await?;
         }
         tx.commit().await
     }

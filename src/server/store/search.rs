@@ -1,7 +1,7 @@
 //! Searching what one may see.
 //!
-//! A search reads one range of `search_terms` for each project, in the order of its index, and stops when the page is full: it costs the
-//! same however much there is. Digests are looked up where repositories list them.
+//! A search reads a range of `search_terms` in each project that has something there, in the order of the index, and stops when the page is
+//! full: it costs the same however much there is. Digests are looked up where repositories list them.
 
 use super::{Result, Store};
 use crate::model::{SearchQuery, beginning_with};
@@ -67,27 +67,42 @@ type Range = (String, String);
 /// Behind every project's name, which has small letters, digits and dashes.
 const LAST_PROJECT: &str = "~";
 
-/// `$1` to `$2` are the projects, `$3` is who asks, `$4` the kind of the terms, `$5` to `$7` what is passed already of the index, `$8` where
-/// the word's range begins and `$9` where it ends, `$10` the field, `$11` to `$14` the ranges of two more words.
-const BY_TERMS: &str = "select e.kind, p.name as project, \
-     case e.kind when 'tag' then s.name || ':' || g.name when 'build' then c.name when 'app' then a.name else s.name end as name, \
-     case e.kind when 'stream' then s.description when 'tag' then g.digest when 'build' then c.inspect_error \
-       when 'app' then a.observe_error else e.digest end as about, t.field, t.term, t.entry_id \
-     from projects p cross join search_terms t join search_entries e on e.id = t.entry_id left join tags g on g.id = e.tag_id \
-     left join streams s on s.id = coalesce(e.stream_id, g.stream_id) left join build_configs c on c.id = e.config_id \
-     left join apps a on a.id = e.app_id \
-     where p.name collate \"binary\" >= $1 and p.name collate \"binary\" <= $2 \
+/// Projects from `$1` to `$2`, of `$3`, that have a term of kind `$4` from `$5` to before `$6`. Asking for the first of them makes PostgreSQL take
+/// the index also where there are many.
+const PROJECTS: &str = "select p.id, p.name from projects p where p.name collate \"binary\" >= $1 and p.name collate \"binary\" <= $2 \
      and ($3 = '' or exists (select 1 from role_bindings r where r.project_id = p.id and r.user_id = $3)) \
-     and t.project_id = p.id and t.kind = $4 and (t.term collate \"binary\", t.field, t.entry_id) > ($5, $6, $7) \
-     and t.term collate \"binary\" < $9 and ($10 = '' or t.field = $10) \
-     and not exists (select 1 from search_terms o where o.entry_id = t.entry_id and o.kind = $4 and o.term collate \"binary\" >= $8 \
-       and (o.term collate \"binary\", o.field) < (t.term, t.field) and ($10 = '' or o.field = $10)) \
-     and ($11 = '' or exists (select 1 from search_terms o where o.entry_id = t.entry_id and o.kind = $4 \
-       and o.term collate \"binary\" >= $11 and o.term collate \"binary\" < $12)) \
-     and ($13 = '' or exists (select 1 from search_terms o where o.entry_id = t.entry_id and o.kind = $4 \
-       and o.term collate \"binary\" >= $13 and o.term collate \"binary\" < $14)) \
-     and (g.id is null or g.deleted_at is null) and (a.id is null or a.deleted_at is null) \
-     order by p.name collate \"binary\", t.term collate \"binary\", t.field, t.entry_id limit $15";
+     and (select count(*) from (select 1 from search_terms m where m.project_id = p.id and m.kind = $4 and m.term >= $5 and m.term < $6 \
+       order by m.term limit 1) x) > 0 order by p.name collate \"binary\" limit $7";
+
+/// Whether a term of the entry lies in a range. Counting a first one is more than it looks: PostgreSQL makes a join of `exists`, and reads
+/// all there is for that.
+macro_rules! has_term {
+    ($condition:literal) => {
+        concat!(
+            "(select count(*) from (select 1 from search_terms o where o.entry_id = m.entry_id and o.kind = $2 and ",
+            $condition,
+            " limit 1) x)"
+        )
+    };
+}
+
+/// In project `$1` what has terms of kind `$2` behind `$3` to `$5`, from `$6` to before `$7`, of field `$8`, and others in the ranges from `$9`
+/// to `$12`; `$13` is the project's name. An entry stands at the first of its terms.
+const IN_PROJECT: &str = concat!(
+    "select e.kind, cast($13 as text) as project, case e.kind when 'tag' then s.name || ':' || g.name when 'build' then c.name \
+       when 'app' then a.name else s.name end as name, case e.kind when 'stream' then s.description when 'tag' then g.digest \
+       when 'build' then c.inspect_error when 'app' then a.observe_error else e.digest end as about, t.field, t.term, t.entry_id \
+     from (select m.term, m.field, m.entry_id from search_terms m where m.project_id = $1 and m.kind = $2 \
+       and (m.term, m.field, m.entry_id) > ($3, $4, $5) and m.term < $7 and ($8 = '' or m.field = $8) and ",
+    has_term!("o.term >= $6 and (o.term, o.field) < (m.term, m.field) and ($8 = '' or o.field = $8)"),
+    " = 0 and ($9 = '' or ",
+    has_term!("o.term >= $9 and o.term < $10"),
+    " > 0) and ($11 = '' or ",
+    has_term!("o.term >= $11 and o.term < $12"),
+    " > 0) order by m.term, m.field, m.entry_id limit $14) t join search_entries e on e.id = t.entry_id \
+     left join tags g on g.id = e.tag_id left join streams s on s.id = coalesce(e.stream_id, g.stream_id) \
+     left join build_configs c on c.id = e.config_id left join apps a on a.id = e.app_id"
+);
 
 /// `$1` to `$6` are the ranges, `$7` who asks, `$8` the only project, `$9` to `$11` what is passed already.
 const BY_DIGEST: &str = "select 'image' as kind, p.name as project, s.name, r.digest as about, s.name as field, r.digest as term, \
@@ -107,31 +122,63 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<Found>> {
         if kind == "image"
+            && query.kind.is_none_or(|only| only == kind)
             && let Some(digest) = &query.digest
         {
             return self.search_digests(scope, digest.ranges(), after, limit).await;
         }
         let Some(wanted) = Wanted::of(query, kind) else { return Ok(Vec::new()) };
-        let (first, last) = match scope.project {
-            Some(project) => (project, project),
-            None => ("", LAST_PROJECT),
+        // What is left of the project the page before ended in, then those behind it. No name can lie between a name and the same with
+        // a dash behind it.
+        let (mut found, next) = match after {
+            None => (Vec::new(), String::new()),
+            Some(after) => {
+                let left = self.projects_with(scope, (&after.project, &after.project), &wanted, 1).await?;
+                let mut found = Vec::new();
+                for project in &left {
+                    found = self.search_project(project, &wanted, Some(after), limit).await?;
+                }
+                (found, format!("{}-", after.project))
+            }
         };
-        let Some(after) = after else { return self.search_terms(scope, (first, last), &wanted, None, limit).await };
-        // What is left of the project the page before ended in, then those behind it. No name can lie between a name and the same
-        // with a dash behind it.
-        let mut found = self.search_terms(scope, (&after.project, &after.project), &wanted, Some(after), limit).await?;
-        let room = limit - i64::try_from(found.len()).unwrap_or(limit);
-        if room > 0 && scope.project.is_none() {
-            let next = format!("{}-", after.project);
-            found.extend(self.search_terms(scope, (&next, last), &wanted, None, room).await?);
+        for project in self.projects_with(scope, (&next, LAST_PROJECT), &wanted, limit).await? {
+            let room = limit - i64::try_from(found.len()).unwrap_or(limit);
+            if room <= 0 {
+                break;
+            }
+            found.extend(self.search_project(&project, &wanted, None, room).await?);
         }
         Ok(found)
     }
 
-    async fn search_terms(
+    /// Id and name of projects in which something may be found. Each is one look at the index.
+    async fn projects_with(
         &self,
         scope: Scope<'_>,
         (first, last): (&str, &str),
+        wanted: &Wanted,
+        limit: i64,
+    ) -> Result<Vec<(String, String)>> {
+        let (first, last) = match scope.project {
+            Some(only) => (first.max(only), last.min(only)),
+            None => (first, last),
+        };
+        let projects = sqlx::query_as(PROJECTS)
+            .bind(first)
+            .bind(last)
+            .bind(scope.user_id.unwrap_or_default())
+            .bind(wanted.kind)
+            .bind(&wanted.range.0)
+            .bind(&wanted.range.1)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        Ok(projects)
+    }
+
+    async fn search_project(
+        &self,
+        (id, name): &(String, String),
         wanted: &Wanted,
         after: Option<&SearchCursor>,
         limit: i64,
@@ -140,10 +187,8 @@ impl Store {
             Some(after) => (after.term.as_str(), after.field.as_str(), after.entry_id),
             None => (wanted.range.0.as_str(), "", 0),
         };
-        let found = sqlx::query_as(BY_TERMS)
-            .bind(first)
-            .bind(last)
-            .bind(scope.user_id.unwrap_or_default())
+        let mut found: Vec<Found> = sqlx::query_as(IN_PROJECT)
+            .bind(id)
             .bind(wanted.kind)
             .bind(term)
             .bind(field)
@@ -155,9 +200,12 @@ impl Store {
             .bind(&wanted.others[0].1)
             .bind(&wanted.others[1].0)
             .bind(&wanted.others[1].1)
+            .bind(name)
             .bind(limit)
             .fetch_all(self.pool())
             .await?;
+        // In the index's order, which a join need not keep.
+        found.sort_by(|a, b| (&a.term, &a.field, a.entry_id).cmp(&(&b.term, &b.field, b.entry_id)));
         Ok(found)
     }
 
@@ -199,7 +247,11 @@ impl Wanted {
     /// None when this kind of thing cannot be meant.
     fn of(query: &SearchQuery, kind: &str) -> Option<Self> {
         let kind = SEARCHED_KINDS.into_iter().find(|known| *known == kind)?;
+        if query.kind.is_some_and(|only| only != kind && kind != "tag") {
+            return None;
+        }
         if kind == "tag"
+            && query.kind != Some("tag")
             && let Some(title) = &query.title
         {
             return Some(Self { kind: "title", field: "", range: beginning_with(title), others: Default::default() });
@@ -207,7 +259,7 @@ impl Wanted {
         let field = query.field.map_or("", |field| field.as_str());
         // A colon that is no field's parts a stream from its tag.
         let meant = match (kind, field) {
-            ("image", "") | ("stream" | "build" | "app" | "tag", "") => query.title.is_none() || kind == "image",
+            (_, "") => query.title.is_none() || kind == "image" || query.kind == Some(kind),
             ("image", _) | ("stream", "label") => true,
             _ => false,
         };

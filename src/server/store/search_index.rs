@@ -59,16 +59,17 @@ impl WriteTx {
         Ok(())
     }
 
-    /// A tag that is new, or whose source changed.
+    /// A tag that is new, or whose source changed, that was deleted or is back.
     pub(super) async fn index_tag(&mut self, tag_id: &str) -> Result<()> {
+        sqlx::query("delete from search_entries where tag_id = $1").bind(tag_id).execute(&mut **self).await?;
         let row: Option<(String, String, String, Option<String>)> = sqlx::query_as(
-            "select s.project_id, s.name as stream, t.name, t.source from tags t join streams s on s.id = t.stream_id where t.id = $1",
+            "select s.project_id, s.name as stream, t.name, t.source from tags t join streams s on s.id = t.stream_id \
+             where t.id = $1 and t.deleted_at is null",
         )
         .bind(tag_id)
         .fetch_optional(&mut **self)
         .await?;
         let Some((project_id, stream, name, source)) = row else { return Ok(()) };
-        sqlx::query("delete from search_entries where tag_id = $1").bind(tag_id).execute(&mut **self).await?;
         let target = Target { kind: "tag", project_id: &project_id, tag_id: Some(tag_id), ..Target::default() };
         let entry = self.write_entry(&target, &SearchTerms::of_tag(&name, source.as_deref())).await?;
         self.write_terms("title", &project_id, entry, &[("name", &title_term(&stream, &name))]).await
@@ -78,7 +79,7 @@ impl WriteTx {
     pub(super) async fn index_workload(&mut self, kind: &'static str, id: &str) -> Result<()> {
         let is_app = kind == "app";
         let row: Option<(String, String)> = sqlx::query_as(if is_app {
-            "select project_id, name from apps where id = $1"
+            "select project_id, name from apps where id = $1 and deleted_at is null"
         } else {
             "select project_id, name from build_configs where id = $1"
         })

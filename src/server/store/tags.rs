@@ -349,7 +349,7 @@ impl WriteTx {
         .bind(generation)
         .execute(&mut **self)
         .await?;
-        if before.source != from {
+        if before.source != from || before.deleted_at.is_some() {
             self.index_tag(&before.id).await?;
         }
         sqlx::query("delete from tag_imports where tag_id = $1 and $2 = 0")

@@ -79,7 +79,8 @@ fn nothing(heading: String) -> Page {
             <p>
                 "Images are found by their labels, the names of their variables, their ports and what they are built on; "
                 <code>"label:"</code>", "<code>"env:"</code>", "<code>"port:"</code>" and "<code>"base:"</code>
-                " look only there. Of several words, all must be found."
+                " look only there, "<code>"app:"</code>", "<code>"build:"</code>", "<code>"stream:"</code>" and "<code>"tag:"</code>
+                " only for those. Of several words, all must be found."
             </p>
         </Empty>
     };

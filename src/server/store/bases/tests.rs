@@ -1,9 +1,9 @@
 //! Each way by which a base is known.
 
 use super::*;
-use crate::model::{Actor, EventKind, NewImage, Role};
-use crate::server::store::TagMove;
+use crate::model::{Actor, BuildConfigSpec, EventKind, KnownInputs, NewConfigInput, NewImage, Role, Source};
 use crate::server::store::testing::{TestStore, each_store, project};
+use crate::server::store::{BuildRequest, ConfigFields, TagMove};
 
 fn digest(n: u8) -> String {
     format!("sha256:{n:064}")
@@ -61,6 +61,42 @@ async fn layers_show_the_base_with_the_most_of_them() {
         store.grant_role("other", "eve", Role::Viewer, &Actor::person("ada")).await.unwrap();
         let elsewhere = push(&store, "other", "app:1", 3, &[], "{}").await;
         assert_eq!(base(&store, Some(&user.id), &elsewhere, 3).await, None, "what one may not see is no answer");
+    }
+}
+
+#[tokio::test]
+async fn a_build_knows_what_it_took_in() {
+    for store in each_store().await {
+        project(&store, "demo").await;
+        let actor = Actor::person("ada");
+        push(&store, "demo", "tools:latest", 1, &[], "{}").await;
+        push(&store, "demo", "python:latest", 2, &[], "{}").await;
+        let input = |stream: &str, stage: &str| NewConfigInput {
+            kind: InputKind::From,
+            stage: stage.to_owned(),
+            reference: stream.to_owned(),
+            stands_for: tag("demo", stream, "latest"),
+            short_name: true,
+            declared: false,
+        };
+        let inputs = KnownInputs::All(vec![input("tools", "0"), input("python", "1")]);
+        let spec = BuildConfigSpec::new(Source::default(), "app".parse().unwrap(), "latest".parse().unwrap());
+        let fields = ConfigFields::new(spec, inputs);
+        store.create_config("demo", &"app".parse().unwrap(), &fields, &actor).await.unwrap();
+        store.start_build("demo", "app", BuildRequest::manual(actor.clone())).await.unwrap();
+        let build = store.claim_build("worker", 60_000).await.unwrap().unwrap();
+        let app = store.stream("demo", "app").await.unwrap();
+        let latest = "latest".parse().unwrap();
+        let to =
+            TagMove { tag: &latest, kind: EventKind::Build, reference: None, cause: None, build_id: Some(&build.id) };
+        let image = NewImage { digest: digest(3), manifest: "{}".to_owned(), ..NewImage::default() };
+        store.put_manifest(&app, &image, [to], &actor).await.unwrap();
+        let found = base(&store, None, &app, 3).await.unwrap();
+        assert_eq!((found.known, found.digest), (BaseKnown::Provenance, Some(digest(2))), "of the last stage");
+        assert_eq!((found.tag, found.behind), (tag("demo", "python", "latest"), Some(0)));
+        push(&store, "demo", "python:latest", 4, &[], "{}").await;
+        push(&store, "demo", "python:latest", 5, &[], "{}").await;
+        assert_eq!(base(&store, None, &app, 3).await.unwrap().behind, Some(2));
     }
 }
 
