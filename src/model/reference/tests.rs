@@ -1,4 +1,4 @@
-//! SEMANTICS.md part 2: every printed form. The grammar has its table in `table`, what no table holds is tried in `fuzz`.
+//! Section 2 of the semantics: every printed form. The grammar has its table in `table`, what no table holds is tried in `fuzz`.
 
 mod fuzz;
 mod table;

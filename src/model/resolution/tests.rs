@@ -1,4 +1,4 @@
-//! SEMANTICS.md part 7, the rules that follow from a tag alone. One table for each.
+//! Section 7 of the semantics: the rules that follow from a tag alone. One table for each.
 
 use super::*;
 

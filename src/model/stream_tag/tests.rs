@@ -1,4 +1,4 @@
-//! SEMANTICS.md part 1: names of streams and tags, digests in part, and the forms they are joined in. One test for each rule.
+//! Section 1 of the semantics: names of streams and tags, digests in part, and the forms they are joined in. One test for each rule.
 
 use super::*;
 

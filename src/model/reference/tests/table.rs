@@ -1,4 +1,4 @@
-//! SEMANTICS.md 2.1 and 2.3: what a text is taken apart into, or how it is refused.
+//! Sections 2.1 and 2.3 of the semantics: what a text is taken apart into, or how it is refused.
 //!
 //! `<D>` stands for a digest, `<H>` for its hexadecimal part, `<255>` for so many letters. A `-` is an empty part.
 

@@ -1,4 +1,4 @@
-//! SEMANTICS.md part 7, the rules that follow from what is stored.
+//! Section 7 of the semantics: the rules that follow from what is stored.
 
 use super::*;
 use crate::model::{Actor, EventKind, NewImage, SourceKind};
