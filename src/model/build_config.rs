@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::text_enum::text_enum;
-use super::{BuildInput, EnvVar, ImageReference, InputKind, Source, StreamName, TagName};
+use super::{BuildInput, EnvVar, InputKind, Named, Source, StreamName, StreamTag, TagName, served_at};
 
 /// The strategy's `from`: the image that replaces the last `FROM`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,20 +41,6 @@ impl BuildConfigSpec {
     }
 }
 
-/// A stream's tag by name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct StreamTag {
-    pub project: String,
-    pub stream: String,
-    pub tag: String,
-}
-
-impl std::fmt::Display for StreamTag {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}:{}", self.project, self.stream, self.tag)
-    }
-}
-
 /// An input of a build config as its definition or its Dockerfile has it, and what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewConfigInput {
@@ -88,16 +74,10 @@ impl KnownInputs {
 /// What an image reference in a build of `project` stands for: a stream's tag when its host is one of `own_hosts`, or when it is a short
 /// name (`app`, `app:1`), which counts only while the project has a stream of that name.
 pub fn stands_for(reference: &str, project: &str, own_hosts: &[String]) -> Option<(StreamTag, bool)> {
-    let parsed: ImageReference = reference.parse().ok()?;
-    if !parsed.id.is_empty() {
-        return None;
+    match Named::read(reference, project, own_hosts) {
+        Ok(Named::Tag { tag, short }) => Some((tag, short)),
+        _ => None,
     }
-    let tag = if parsed.tag.is_empty() { "latest".to_owned() } else { parsed.tag.clone() };
-    if parsed.registry.is_empty() && parsed.namespace.is_empty() {
-        return Some((StreamTag { project: project.to_owned(), stream: parsed.name, tag }, true));
-    }
-    let ours = !parsed.namespace.is_empty() && own_hosts.contains(&parsed.registry);
-    ours.then_some((StreamTag { project: parsed.namespace, stream: parsed.name, tag }, false))
 }
 
 /// All inputs of a config: the strategy's `from`, and what was found in its Dockerfile besides the place that the strategy replaces.
@@ -110,7 +90,7 @@ pub fn config_inputs(
     let mut inputs = Vec::new();
     if let Some(from) = &spec.strategy_from {
         let (reference, stands_for, short_name) = match from {
-            StrategyFrom::ImageStreamTag(name) => (name.clone(), Some(declared_tag(name, project)), false),
+            StrategyFrom::ImageStreamTag(name) => (name.clone(), Some(StreamTag::split(name, project)), false),
             StrategyFrom::DockerImage(name) => match stands_for(name, project, own_hosts) {
                 Some((tag, short)) => (name.clone(), Some(tag), short),
                 None => (name.clone(), None, false),
@@ -131,12 +111,6 @@ pub fn config_inputs(
         });
     }
     inputs
-}
-
-fn declared_tag(name: &str, project: &str) -> StreamTag {
-    let (project, rest) = name.split_once('/').unwrap_or((project, name));
-    let (stream, tag) = rest.split_once(':').unwrap_or((rest, "latest"));
-    StreamTag { project: project.to_owned(), stream: stream.to_owned(), tag: tag.to_owned() }
 }
 
 /// A build config.
@@ -199,6 +173,13 @@ pub struct ConfigInput {
     pub digest: Option<String>,
     /// Sequence of the tag's newest event.
     pub event_sequence: Option<i64>,
+    /// The reference of the tag's newest move.
+    pub tag_reference: Option<String>,
+    /// The tag's reference policy.
+    pub tag_policy: Option<String>,
+    /// The image elsewhere that the tag imports, or only names.
+    pub tag_external: Option<String>,
+    pub tag_reference_only: Option<i64>,
 }
 
 impl ConfigInput {
@@ -249,6 +230,18 @@ pub struct ResolvedInput {
     pub tag: Option<StreamTag>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// What is pulled when the tag only names an image elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_spec: Option<String>,
+}
+
+impl ResolvedInput {
+    /// What is pulled for it from the registry at `host`; none for an image elsewhere that the Dockerfile names itself.
+    pub fn pull_spec(&self, host: &str) -> Option<String> {
+        let tag = self.tag.as_ref()?;
+        let digest = self.digest.as_ref().map(|digest| served_at(host, &tag.project, &tag.stream, digest));
+        digest.or_else(|| self.pull_spec.clone())
+    }
 }
 
 /// A step of a build with its times in milliseconds since the epoch.

@@ -40,7 +40,17 @@ impl Digest {
 
     /// The digest as people read it: the algorithm and the first 12 hex digits.
     pub fn short(&self) -> String {
-        format!("{}:{}", self.algorithm(), &self.hex()[..12])
+        shortened(&self.0, 12)
+    }
+}
+
+/// A digest with so many of its hex digits; other text, which may have colons, too, stays as it is.
+pub fn shortened(text: &str, digits: usize) -> String {
+    match text.split_once(':') {
+        Some((algorithm, hex)) if algorithm.starts_with("sha") => {
+            format!("{algorithm}:{}", hex.get(..digits).unwrap_or(hex))
+        }
+        _ => text.to_owned(),
     }
 }
 
@@ -98,12 +108,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_three_algorithms() {
+    fn section_1_3_reads_the_three_algorithms() {
         for (algorithm, length) in [("sha256", 64), ("sha384", 96), ("sha512", 128)] {
             let text = format!("{algorithm}:{}", "a".repeat(length));
             let digest: Digest = text.parse().unwrap();
             assert_eq!(digest.as_str(), text);
             assert_eq!(digest.short(), format!("{algorithm}:aaaaaaaaaaaa"));
+        }
+    }
+
+    #[test]
+    fn shortens_digests_and_nothing_else() {
+        assert_eq!(shortened(&format!("sha256:{}", "ab".repeat(32)), 7), "sha256:abababa");
+        for other in ["sha256:ab", "base:latest", "localhost:5000/base", ""] {
+            assert_eq!(shortened(other, 7), other);
         }
     }
 

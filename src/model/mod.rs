@@ -2,6 +2,7 @@
 
 mod app;
 mod app_state;
+mod base;
 mod build;
 mod build_config;
 mod digest;
@@ -13,9 +14,12 @@ mod name;
 mod past;
 mod plan;
 mod reference;
+mod resolution;
 mod role;
+mod search;
 mod size;
 mod stream;
+mod stream_tag;
 mod text_enum;
 pub(crate) mod time;
 mod usage;
@@ -23,23 +27,30 @@ mod user;
 
 pub use app::{AppPort, AppSpec, AppSpecError, EnvVar, PublishMode};
 pub use app_state::{App, RolloutPhase, RolloutRow};
+pub use base::{Base, BaseKnown};
 pub use build::{BuildInput, GitSource, InputKind, Source};
 pub use build_config::{
     Build, BuildConfig, BuildConfigSpec, BuildPhase, BuildStep, ConfigInput, KnownInputs, NewConfigInput,
-    ResolvedInput, StrategyFrom, StreamTag, config_inputs, stands_for,
+    ResolvedInput, StrategyFrom, config_inputs, stands_for,
 };
-pub use digest::{Digest, DigestError};
+pub use digest::{Digest, DigestError, shortened};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
 pub use garbage::{Garbage, GarbageKind, RetentionRule};
 pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest, is_artifact};
 pub use image_config::{ContainerConfig, HistoryStep, ImageConfig, RootFs};
-pub use name::{AppName, NameError, ProjectName, StreamName, TagName};
+pub use name::{AppName, NameError, ProjectName, StreamName, TagName, label_value};
 pub use past::{PastTag, PastTagError};
 pub use plan::{Action, Graph, GraphApp, GraphConfig, GraphInput, GraphTag, Plan, PlanStep, plan};
 pub use reference::{ImageReference, ReferenceError};
+pub use resolution::{Lookup, Named, Reason, Resolved, TagFacts, Unresolved, pulled_from, resolve, served_at};
 pub use role::Role;
+pub use search::{BASE_DIGEST, BASE_NAME, SearchField, SearchQuery, SearchTerms, beginning_with, title_term};
 pub use size::{ByteSize, SizeError, size_words};
 pub use stream::{Cascade, Hold, Project, RejectedDigest, RollbackMode, SourceKind, Stream, Tag, TagImport};
+pub use stream_tag::{
+    DigestPrefix, DigestPrefixError, LATEST, RepositoryName, SourceName, SourceNameError, StreamTag, TagTitle,
+    check_repository, image_halves,
+};
 pub use text_enum::UnknownWord;
 pub use time::{now, rfc3339};
 pub use usage::{ProjectUsage, StreamUsage, TRAFFIC_DAYS, Traffic, day_of};

@@ -98,8 +98,8 @@ name_type!(
     check_label
 );
 name_type!(
-    /// A stream's name: OpenShift's rule, one separator between alphanumeric runs. Together with its project
-    /// it may have at most 255 characters; 191 alone keeps that true for every project.
+    /// A stream's name: OpenShift's rule, one separator between alphanumeric runs. How long it may be depends on its project:
+    /// see [`check_repository`](super::check_repository).
     StreamName,
     check_stream
 );
@@ -139,10 +139,8 @@ fn check_stream(text: &str) -> Result<(), NameError> {
     if !well_formed {
         return Err(NameError::Stream);
     }
-    if text.len() > 191 {
-        return Err(NameError::StreamTooLong);
-    }
-    Ok(())
+    // Longer than what is left beside a project of one character.
+    if text.len() > 253 { Err(NameError::StreamTooLong) } else { Ok(()) }
 }
 
 fn check_tag(text: &str) -> Result<(), NameError> {
@@ -153,7 +151,7 @@ fn check_tag(text: &str) -> Result<(), NameError> {
 }
 
 /// Whether a text has the form of a tag: one of another registry may be named as ours may not.
-pub(super) fn is_tag(text: &str) -> bool {
+pub(in crate::model) fn is_tag(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let bytes = text.as_bytes();
     (1..=128).contains(&bytes.len())
@@ -161,24 +159,30 @@ pub(super) fn is_tag(text: &str) -> bool {
         && bytes.iter().copied().all(|b| word(b) || b == b'.' || b == b'-')
 }
 
+/// A name as the value of a Kubernetes label: at most 63 characters, none of `.-_` at its end.
+pub fn label_value(name: &str) -> &str {
+    let end = name.char_indices().nth(63).map_or(name.len(), |(end, _)| end);
+    name[..end].trim_end_matches(['.', '-', '_'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn stream_names_take_one_separator_between_runs() {
+    fn section_1_1_stream_names_take_one_separator_between_runs() {
         for good in ["1", "a", "foo_bar", "foo.bar", "a.b-c_d"] {
             assert!(good.parse::<StreamName>().is_ok(), "{good}");
         }
         for bad in ["foo--bar", "foo__bar", "foo..bar", "-a", "a-", "_a", "Foo", "a/b", "a%b", ".", ".."] {
             assert!(bad.parse::<StreamName>().is_err(), "{bad}");
         }
-        assert!("a".repeat(191).parse::<StreamName>().is_ok());
-        assert_eq!("a".repeat(192).parse::<StreamName>(), Err(NameError::StreamTooLong));
+        assert!("a".repeat(253).parse::<StreamName>().is_ok());
+        assert_eq!("a".repeat(254).parse::<StreamName>(), Err(NameError::StreamTooLong));
     }
 
     #[test]
-    fn tags_are_case_sensitive_words_of_up_to_128() {
+    fn section_1_2_tags_are_case_sensitive_words_of_up_to_128() {
         for good in ["latest", "v1.0", "2", "_x", &"a".repeat(128)] {
             assert!(good.parse::<TagName>().is_ok(), "{good}");
         }
@@ -191,7 +195,49 @@ mod tests {
     }
 
     #[test]
-    fn project_names_are_dns_labels() {
+    fn section_1_1_each_mistake_in_a_stream_name_is_said_in_the_words_of_openshift() {
+        let shape = "must match \"[a-z0-9]+(?:[._-][a-z0-9]+)*\"";
+        for (name, message) in [
+            ("", "name or generateName is required"),
+            (".", "may not be '.'"),
+            ("..", "may not be '..'"),
+            ("a/b", "may not contain '/'"),
+            ("a%b", "may not contain '%'"),
+            // The path rules come first.
+            ("A/b", "may not contain '/'"),
+            ("foo--bar", shape),
+            ("foo__bar", shape),
+            ("foo..bar", shape),
+            ("Foo", shape),
+            ("fóo", shape),
+            ("a b", shape),
+        ] {
+            let error = name.parse::<StreamName>().unwrap_err().to_string();
+            assert!(error.starts_with(message), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn section_1_2_a_bad_tag_is_refused_in_the_words_of_oc() {
+        let error = "a+b".parse::<TagName>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "invalid tag \"a+b\" format, tags must start with an alphanumeric character followed by alphanumeric, '.' or '-' \
+             characters, and have a maximum of 128 characters"
+        );
+        assert!("Latest".parse::<TagName>().unwrap() != "latest".parse().unwrap(), "case counts");
+    }
+
+    #[test]
+    fn section_1_4_label_values_are_cut_to_63_and_end_well() {
+        assert_eq!(label_value("httpd-base-14"), "httpd-base-14");
+        assert_eq!(label_value(&"a".repeat(70)), "a".repeat(63));
+        assert_eq!(label_value(&format!("{}-._bcd", "a".repeat(61))), "a".repeat(61));
+        assert_eq!(label_value("é".repeat(70).as_str()), "é".repeat(63), "a character is never cut in two");
+    }
+
+    #[test]
+    fn section_1_1_project_names_are_dns_labels() {
         assert!("my-project1".parse::<ProjectName>().is_ok());
         for bad in ["", "-a", "a-", "A", "a.b", &"a".repeat(64)] {
             assert!(bad.parse::<ProjectName>().is_err(), "{bad}");

@@ -1,12 +1,15 @@
 //! References to images as people type them, `quay.io/org/app:v1`, taken apart and printed again in every form the
 //! program needs. It knows names only; talking to the registry named is the business of `server::oci`.
 
+mod grammar;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Digest;
+use super::{Digest, LATEST};
+use grammar::{check_digest, split};
 
 /// Docker Hub's canonical name, what an omitted registry means.
 const HUB: &str = "docker.io";
@@ -53,6 +56,18 @@ pub enum ReferenceError {
 }
 
 impl ImageReference {
+    /// Reads a reference as Docker and buildah do, for whom a name that stands alone is always that of an image: `python3.12` is one of
+    /// Docker Hub's, where OpenShift takes it for a registry.
+    pub fn of_engine(text: &str) -> Result<Self, ReferenceError> {
+        let found: Self = text.parse()?;
+        match split(text).filter(|_| found.name.is_empty()) {
+            Some((name, tag, id)) => {
+                Ok(Self { name: name.to_owned(), tag: tag.to_owned(), id: id.to_owned(), ..Self::default() })
+            }
+            None => Ok(found),
+        }
+    }
+
     /// The reference as parsed, the digest before the tag, with nothing added. Empty when there is no name.
     pub fn exact(&self) -> String {
         if self.name.is_empty() {
@@ -88,7 +103,7 @@ impl ImageReference {
             full.namespace = LIBRARY.to_owned();
         }
         if full.tag.is_empty() && full.id.is_empty() {
-            full.tag = "latest".to_owned();
+            full.tag = LATEST.to_owned();
         }
         full
     }
@@ -101,10 +116,11 @@ impl ImageReference {
         if short.registry == HUB_V1 || short.registry == HUB_V2 {
             short.registry = HUB.to_owned();
         }
-        if short.is_hub() && short.namespace == LIBRARY {
+        // Of `library/a/b` it stays: without it the `a` would become the namespace.
+        if short.is_hub() && short.namespace == LIBRARY && !short.name.contains('/') {
             short.namespace.clear();
         }
-        if short.tag == "latest" {
+        if short.tag == LATEST {
             short.tag.clear();
         }
         short
@@ -137,6 +153,13 @@ impl ImageReference {
             reference.registry = HUB_V2.to_owned();
         }
         reference
+    }
+
+    /// In full, for those who pull it: what a short name means must not depend on their own configuration. None when no image is named,
+    /// only a registry.
+    pub fn pull_spec(&self) -> Option<String> {
+        let named = !self.name.is_empty();
+        named.then(|| self.docker_client_defaults().exact())
     }
 
     /// Host and port to connect to, with the scheme's port where none is written.
@@ -251,84 +274,6 @@ fn namespace_and_name(path: &str) -> (String, String) {
     match path.split_once('/') {
         Some((namespace, name)) => (namespace.to_owned(), name.to_owned()),
         None => (String::new(), path.to_owned()),
-    }
-}
-
-/// Name, tag and digest by the grammar of `github.com/distribution/reference`; none when the text does not match it.
-fn split(text: &str) -> Option<(&str, &str, &str)> {
-    let (rest, id) = match text.split_once('@') {
-        Some((rest, id)) if is_digest_shaped(id) => (rest, id),
-        Some(_) => return None,
-        None => (text, ""),
-    };
-    let last = rest.rfind('/').map_or(0, |slash| slash + 1);
-    let (name, tag) = match rest[last..].split_once(':') {
-        Some((_, tag)) if is_tag(tag) => (&rest[..rest.len() - tag.len() - 1], tag),
-        Some(_) => return None,
-        None => (rest, ""),
-    };
-    is_name(name).then_some((name, tag, id))
-}
-
-fn is_name(name: &str) -> bool {
-    match name.split_once('/') {
-        None => is_path_component(name),
-        Some((first, rest)) => (is_path_component(first) || is_domain(first)) && rest.split('/').all(is_path_component),
-    }
-}
-
-/// `[a-z0-9]+(?:(?:[._]|__|[-]*)[a-z0-9]+)*`
-fn is_path_component(text: &str) -> bool {
-    let word = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let bytes = text.as_bytes();
-    let framed = bytes.first().is_some_and(word) && bytes.last().is_some_and(word);
-    framed
-        && bytes
-            .split(word)
-            .filter(|separator| !separator.is_empty())
-            .all(|separator| matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-'))
-}
-
-/// Labels of letters, digits and inner dashes joined by dots, and an optional port.
-fn is_domain(text: &str) -> bool {
-    let (host, port) = match text.split_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (text, None),
-    };
-    let label = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    host.split('.').all(label) && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// `[\w][\w.-]{0,127}`
-fn is_tag(text: &str) -> bool {
-    super::name::is_tag(text)
-}
-
-/// `[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}`
-fn is_digest_shaped(text: &str) -> bool {
-    let Some((algorithm, hex)) = text.split_once(':') else { return false };
-    let word = |word: &str| {
-        word.bytes().next().is_some_and(|b| b.is_ascii_alphabetic()) && word.bytes().all(|b| b.is_ascii_alphanumeric())
-    };
-    algorithm.split(['-', '_', '+', '.']).all(word) && hex.len() >= 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-fn check_digest(text: &str) -> Result<(), ReferenceError> {
-    let (algorithm, hex) = text.split_once(':').ok_or(ReferenceError::Format)?;
-    let expected = match algorithm {
-        "sha256" => 64,
-        "sha384" => 96,
-        "sha512" => 128,
-        _ => return Err(ReferenceError::Algorithm),
-    };
-    match hex.len() == expected && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-        true => Ok(()),
-        false => Err(ReferenceError::DigestLength),
     }
 }
 

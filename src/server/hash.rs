@@ -62,6 +62,19 @@ pub fn sha256(bytes: &[u8]) -> Digest {
     hasher.finish()
 }
 
+/// Names of an image's layers from the lowest up to each of them (OCI image-spec, "Layer `ChainID`"), from the digests of the layers
+/// uncompressed.
+pub fn chain_ids(diff_ids: &[String]) -> Vec<String> {
+    let mut chains: Vec<String> = Vec::with_capacity(diff_ids.len());
+    for diff_id in diff_ids {
+        chains.push(match chains.last() {
+            None => diff_id.clone(),
+            Some(below) => sha256(format!("{below} {diff_id}").as_bytes()).into(),
+        });
+    }
+    chains
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +91,16 @@ mod tests {
             assert_eq!(digest_like(&digest, b"abc"), digest);
         }
         assert_eq!(sha256(b"abc").as_str(), abc256);
+    }
+
+    #[test]
+    fn a_chain_names_the_layers_below_it_in_their_order() {
+        let layers = ["sha256:aa", "sha256:bb", "sha256:cc"].map(str::to_owned);
+        let chains = chain_ids(&layers);
+        assert_eq!((chains.len(), chains[0].as_str()), (3, "sha256:aa"));
+        assert_eq!(chains[1], sha256(b"sha256:aa sha256:bb").as_str());
+        assert_eq!(chains[2], sha256(format!("{} sha256:cc", chains[1]).as_bytes()).as_str());
+        assert_eq!(chain_ids(&layers[..2]), chains[..2]);
+        assert!(chain_ids(&[]).is_empty());
     }
 }

@@ -7,8 +7,11 @@
 mod activity;
 mod apps;
 mod cascades;
+mod images;
 mod plans;
+mod resolution;
 mod retention;
+mod search;
 mod secrets;
 mod tag_rules;
 mod tags;
@@ -51,6 +54,7 @@ fn router(door: Door) -> Router {
         .route("/streams/{stream}/tags/{tag}/hold", post(tags::hold))
         .route("/streams/{stream}/tags/{tag}/check", post(tags::check))
         .route("/streams/{stream}/tags/{tag}/restore", post(tags::restore))
+        .route("/streams/{stream}/images/{id}", get(images::get))
         .route("/streams/{stream}/tag-rules", get(tag_rules::get).put(tag_rules::put))
         .route("/streams/{stream}/retention", get(retention::get))
         .route("/apps/{app}", get(apps::get))
@@ -64,6 +68,8 @@ fn router(door: Door) -> Router {
         .route("/cascades/{number}/cancel", post(cascades::cancel))
         .route("/graph", get(plans::graph))
         .route("/plan", post(plans::plan))
+        .route("/resolve", get(resolution::get))
+        .route("/search", get(search::in_project))
         .route("/secrets", get(secrets::list).post(secrets::create))
         .route("/secrets/{name}", delete(secrets::delete))
         .route("/activity", get(activity::list))
@@ -72,6 +78,7 @@ fn router(door: Door) -> Router {
         .layer(middleware::from_fn(refuse_dry_run));
     Router::new()
         .nest("/weir/v1/projects/{project}", with_dry_run.merge(without))
+        .route("/weir/v1/search", get(search::everywhere))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(door)
 }

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::distribution::Reference;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{InputKind, Source};
+use crate::model::{ImageReference, InputKind, Source};
 
 use super::git::{self, Fetch, GitConfig};
 use super::{BuildEvent, BuildFailure, BuildJob, Fetched, GitCredentials, PinnedInput, Revision, dockerfile};
@@ -174,7 +173,8 @@ fn resolve(job: &BuildJob, reference: &str) -> Option<(String, bool)> {
     }
     let external = job.external.iter().find(|external| *external == reference)?;
     // Written out in full: what a short name means must not depend on the host's configuration.
-    external.parse::<Reference>().ok().map(|full| (full.whole(), full.digest().is_some()))
+    let full = ImageReference::of_engine(external).ok()?;
+    Some((full.pull_spec()?, full.digest().is_some()))
 }
 
 /// The variables the image carries about its own build.
@@ -203,7 +203,10 @@ fn annotations(job: &BuildJob, revision: Option<&Revision>, base: Option<&str>) 
                 add("base.digest", digest.to_string());
             }
         }
-        (None, Some(base)) => add("base.name", base.parse::<Reference>().map_or(base.to_owned(), |full| full.whole())),
+        (None, Some(base)) => {
+            let full = ImageReference::of_engine(base).ok().and_then(|reference| reference.pull_spec());
+            add("base.name", full.unwrap_or_else(|| base.to_owned()));
+        }
         (None, None) => {}
     }
     if let (Some(repository), Some(revision)) = (&job.source.git, revision) {
@@ -215,9 +218,13 @@ fn annotations(job: &BuildJob, revision: Option<&Revision>, base: Option<&str>) 
 
 /// `host/project/stream:tag`, from where it is pulled and what the Dockerfile called it.
 fn full_name(input: &PinnedInput) -> String {
-    let repository = input.pull_spec.split('@').next().unwrap_or_default();
-    let tag = input.reference.parse::<Reference>().ok().and_then(|reference| reference.tag().map(str::to_owned));
-    tag.map_or_else(|| repository.to_owned(), |tag| format!("{repository}:{tag}"))
+    let written = ImageReference::of_engine(&input.reference).map(|reference| reference.docker_client_defaults().tag);
+    let pulled = input.pull_spec.parse::<ImageReference>();
+    match (pulled, written) {
+        (Ok(pulled), Ok(tag)) if tag.is_empty() => pulled.as_repository().exact(),
+        (Ok(pulled), Ok(tag)) => pulled.at_tag(&tag).exact(),
+        _ => input.pull_spec.clone(),
+    }
 }
 
 /// Labels in order of precedence: the build's own facts first, then what its author asks for.

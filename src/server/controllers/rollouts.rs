@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use self::progress::Progress;
 use super::Controller;
-use crate::model::{Actor, App, Digest, RolloutPhase, RolloutRow};
+use crate::model::{Actor, App, Digest, RepositoryName, RolloutPhase, RolloutRow, served_at};
 use crate::server::rollout::{Desired, Observed, Rollout, RolloutError};
 use crate::server::store::{NewToken, Store};
 use crate::server::wake;
@@ -193,9 +193,9 @@ impl Rollouts {
     /// Gives the engine the rollout, with a new token to pull its image.
     async fn apply(&self, app: &App, rollout: &RolloutRow) -> anyhow::Result<Result<(), RolloutError>> {
         // An app may run an image of another project: the token is for the project that has it.
-        let (project, _) = rollout.repository.split_once('/').unwrap_or((&rollout.project, ""));
-        let Some(project) = self.store.find_project(project).await? else {
-            let gone = format!("project {project}, which had the image, is gone");
+        let repository: RepositoryName = rollout.repository.parse()?;
+        let Some(project) = self.store.find_project(repository.project.as_str()).await? else {
+            let gone = format!("project {}, which had the image, is gone", repository.project);
             return Ok(Err(RolloutError::Permanent(gone)));
         };
         let name = token_name(app);
@@ -204,7 +204,7 @@ impl Rollouts {
         let desired = Desired {
             project: app.project.clone(),
             app: app.name.clone(),
-            image: format!("{}/{}@{}", self.registry, rollout.repository, rollout.digest),
+            image: served_at(&self.registry, &project.name, repository.stream.as_str(), &rollout.digest),
             digest: rollout.digest.parse()?,
             rollout: rollout.number,
             spec: rollout.spec()?,

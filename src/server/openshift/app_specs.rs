@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::fields::{self, Field};
 use super::metadata::GivenMeta;
 use super::status::{Cause, Status};
-use crate::model::{App, AppPort, AppSpec, EnvVar, PublishMode, StreamName, StreamTag, TagName, stands_for};
+use crate::model::{App, AppPort, AppSpec, EnvVar, PublishMode, StreamTag, TagTitle, served_at, stands_for};
 use crate::server::store::AppFields;
 
 const TRIGGERS: &str = "image.openshift.io/triggers";
@@ -19,6 +19,8 @@ const TRIGGERS: &str = "image.openshift.io/triggers";
 const PUBLISH: &str = "weir.dev/publish";
 /// What a template says that an app has no other place for.
 const CONTAINER: &str = "weir.dev/container";
+/// With the value `*`, all short names of the object mean streams.
+const RESOLVE_NAMES: &str = "alpha.image.policy.openshift.io/resolve-names";
 const CONTAINER_PORTS: &str = "weir.dev/container-ports";
 const HELD_SINCE: &str = "weir.dev/held-since";
 const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -28,6 +30,8 @@ const REVISION: &str = "deployment.kubernetes.io/revision";
 pub struct GivenApp {
     pub meta: GivenMeta,
     pub image: StreamTag,
+    /// The image is a short name, which means a stream only when that allows it.
+    pub short_name: bool,
     spec: AppSpec,
     automatic: bool,
     container: String,
@@ -66,6 +70,9 @@ pub fn read(spec: &Field<'_>, meta: GivenMeta, project: &str, own_hosts: &[Strin
     let replicas = spec.get("replicas").number::<u32>()?.unwrap_or(1);
     let template = spec.get("template");
     template.pass_over_all(&["metadata"]);
+    let template_notes = template.get("metadata").get("annotations").get(RESOLVE_NAMES).text()?;
+    let resolves_all =
+        meta.annotations.get(RESOLVE_NAMES).or(template_notes.as_ref()).is_some_and(|value| value == "*");
     let pod = template.get("spec");
     pod.pass_over_all(&[
         "dnsPolicy",
@@ -138,20 +145,21 @@ pub fn read(spec: &Field<'_>, meta: GivenMeta, project: &str, own_hosts: &[Strin
     })?;
     let image_field = container.get("image");
     let image_text = image_field.text_or_empty()?;
-    let (image, automatic) =
+    let ((image, short), automatic) =
         match meta.annotations.get(TRIGGERS).map(|text| read_triggers(text, project)).transpose()? {
-            Some(Some((image, paused))) => (image, !paused),
+            Some(Some((image, paused))) => ((image, false), !paused),
             _ => (read_image(&image_field, image_text.trim(), project, own_hosts)?, true),
         };
-    Ok(GivenApp { image, spec: app, automatic, container: name, container_ports, meta })
+    let short_name = short && !resolves_all;
+    Ok(GivenApp { image, short_name, spec: app, automatic, container: name, container_ports, meta })
 }
 
-fn read_image(field: &Field<'_>, text: &str, project: &str, own_hosts: &[String]) -> Result<StreamTag, Status> {
+fn read_image(field: &Field<'_>, text: &str, project: &str, own_hosts: &[String]) -> Result<(StreamTag, bool), Status> {
     if text.is_empty() {
         return Err(field.missing("name a stream's tag here, or in the annotation image.openshift.io/triggers"));
     }
     match stands_for(text, project, own_hosts) {
-        Some((tag, _)) => Ok(tag),
+        Some(found) => Ok(found),
         None => Err(field.invalid(
             "is no tag of this server: apps run images of streams, so import it into one first and name that, for instance app:latest",
         )),
@@ -200,11 +208,9 @@ fn read_trigger(trigger: &Field<'_>, project: &str) -> Result<(StreamTag, bool),
     }
     let name = from.get("name");
     let full = name.required()?;
-    let (stream, tag) = full.split_once(':').unwrap_or((&full, "latest"));
-    stream.parse::<StreamName>().map_err(|error| name.invalid(error))?;
-    tag.parse::<TagName>().map_err(|error| name.invalid(error))?;
+    let title: TagTitle = full.parse().map_err(|error| name.invalid(error))?;
     let owner = from.get("namespace").filled()?.unwrap_or_else(|| project.to_owned());
-    let tag = StreamTag { project: owner, stream: stream.to_owned(), tag: tag.to_owned() };
+    let tag = StreamTag { project: owner, stream: title.stream.into(), tag: title.tag.into() };
     Ok((tag, trigger.get("paused").flag()?))
 }
 
@@ -325,7 +331,7 @@ pub fn show(app: &App, spec: &AppSpec, annotations: &mut BTreeMap<String, String
         annotations.insert(REVISION.to_owned(), app.last_number.to_string());
     }
     let image = match &app.wanted_digest {
-        Some(digest) => format!("{host}/{}/{}@{digest}", app.image_project, app.image_stream),
+        Some(digest) => served_at(host, &app.image_project, &app.image_stream, digest),
         None => format!("{host}/{}/{}:{}", app.image_project, app.image_stream, app.image_tag),
     };
     let mut container = json!({"name": container_name, "image": image});

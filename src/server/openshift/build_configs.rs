@@ -14,7 +14,7 @@ use super::list::{ListQuery, envelope};
 use super::metadata::{ObjectMeta, read_object, texts};
 use super::status::Status;
 use super::{Door, builds, deleted};
-use crate::model::{AppName, BuildConfig};
+use crate::model::{AppName, BuildConfig, served_at};
 use crate::server::store::{BuildRequest, ConfigFields};
 
 /// Configs of a project.
@@ -200,8 +200,8 @@ async fn shape(door: &Door, config: &BuildConfig) -> Result<Value, Status> {
             let tag = input.stands_for()?;
             let digest = input.used_digest.as_deref()?;
             Some(json!({
-                "from": {"name": format!("{}:{}", tag.stream, tag.tag), "namespace": tag.project},
-                "lastTriggeredImageID": format!("{}/{}/{}@{digest}", door.registry_host, tag.project, tag.stream),
+                "from": {"name": tag.title(), "namespace": tag.project},
+                "lastTriggeredImageID": served_at(&door.registry_host, &tag.project, &tag.stream, digest),
                 "lastTriggerTime": crate::model::rfc3339(input.used_at.unwrap_or_default()),
             }))
         })

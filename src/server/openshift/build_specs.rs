@@ -6,7 +6,8 @@ use super::fields::Field;
 use super::metadata::GivenMeta;
 use super::status::{Cause, Status};
 use crate::model::{
-    BuildConfig, BuildConfigSpec, EnvVar, GitSource, ImageReference, Source, StrategyFrom, StreamName, TagName,
+    BuildConfig, BuildConfigSpec, EnvVar, GitSource, ImageReference, Source, StrategyFrom, StreamName, StreamTag,
+    TagName, TagTitle,
 };
 use crate::server::builder::dockerfile;
 use crate::server::store::ConfigFields;
@@ -143,8 +144,8 @@ fn read_output(output: &Field<'_>, project: &str) -> Result<(StreamName, TagName
     }
     let name = to.get("name");
     let text = name.required()?;
-    let (stream, tag) = text.split_once(':').unwrap_or((&text, "latest"));
-    Ok((stream.parse().map_err(|error| name.invalid(error))?, tag.parse().map_err(|error| name.invalid(error))?))
+    let TagTitle { stream, tag } = text.parse().map_err(|error| name.invalid(error))?;
+    Ok((stream, tag))
 }
 
 fn read_from(from: &Field<'_>, project: &str) -> Result<Option<StrategyFrom>, Status> {
@@ -161,13 +162,10 @@ fn read_from(from: &Field<'_>, project: &str) -> Result<Option<StrategyFrom>, St
             Ok(Some(StrategyFrom::DockerImage(text)))
         }
         None | Some("ImageStreamTag") => {
-            let (stream, tag) = text.split_once(':').unwrap_or((&text, "latest"));
-            stream.parse::<StreamName>().map_err(|error| name.invalid(error))?;
-            tag.parse::<TagName>().map_err(|error| name.invalid(error))?;
-            let title = format!("{stream}:{tag}");
+            let title: TagTitle = text.parse().map_err(|error| name.invalid(error))?;
             Ok(Some(StrategyFrom::ImageStreamTag(match namespace {
                 Some(other) => format!("{other}/{title}"),
-                None => title,
+                None => title.to_string(),
             })))
         }
         Some(_) => Err(from.get("kind").invalid("must be ImageStreamTag or DockerImage")),
@@ -266,13 +264,14 @@ pub fn show(spec: &BuildConfigSpec, project: &str) -> Value {
 fn show_from(from: &StrategyFrom, project: &str) -> Value {
     match from {
         StrategyFrom::DockerImage(name) => json!({"kind": "DockerImage", "name": name}),
-        StrategyFrom::ImageStreamTag(name) => match name.split_once('/') {
-            Some((other, name)) if other != project => {
-                json!({"kind": "ImageStreamTag", "name": name, "namespace": other})
+        StrategyFrom::ImageStreamTag(name) => {
+            let tag = StreamTag::split(name, project);
+            let mut shown = json!({"kind": "ImageStreamTag", "name": tag.title()});
+            if tag.project != project {
+                shown["namespace"] = tag.project.into();
             }
-            Some((_, name)) => json!({"kind": "ImageStreamTag", "name": name}),
-            None => json!({"kind": "ImageStreamTag", "name": name}),
-        },
+            shown
+        }
     }
 }
 

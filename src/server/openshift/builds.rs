@@ -18,7 +18,7 @@ use super::list::{ListQuery, envelope};
 use super::metadata::{ObjectMeta, OwnerReference, read_head};
 use super::status::Status;
 use super::{Door, build_log, build_specs, deleted};
-use crate::model::{Build, BuildConfig, BuildPhase, InputKind, ResolvedInput, rfc3339};
+use crate::model::{Build, BuildConfig, BuildPhase, InputKind, ResolvedInput, label_value, rfc3339};
 
 /// Builds of a project, oldest first.
 pub async fn list(
@@ -195,9 +195,11 @@ pub async fn show(door: &Door, build: &Build) -> Result<Value, Status> {
 
 fn labels(build: &Build, config: Option<&BuildConfig>) -> BTreeMap<String, String> {
     let mut labels = config.map(|config| super::metadata::texts(&config.labels)).unwrap_or_default();
+    let name = build.name();
     let own = [
-        ("buildconfig", build.config.as_str()),
-        ("openshift.io/build-config.name", &build.config),
+        ("buildconfig", label_value(&build.config)),
+        ("openshift.io/build-config.name", label_value(&build.config)),
+        ("openshift.io/build.name", label_value(&name)),
         ("openshift.io/build.start-policy", "Serial"),
     ];
     labels.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
@@ -247,8 +249,7 @@ fn shape(door: &Door, build: &Build, config: Option<&BuildConfig>) -> Result<Val
 
 /// `host/project/stream@digest` of an input that stood for a stream's tag.
 fn pull_spec(door: &Door, input: &ResolvedInput) -> Option<String> {
-    let (tag, digest) = (input.tag.as_ref()?, input.digest.as_ref()?);
-    Some(format!("{}/{}/{}@{digest}", door.registry_host, tag.project, tag.stream))
+    input.pull_spec(&door.registry_host)
 }
 
 fn revision(build: &Build) -> Result<Option<Value>, Status> {

@@ -12,11 +12,11 @@ use super::images::typed;
 use super::kind::DEPLOYMENTS;
 use super::list::{ListQuery, envelope};
 use super::metadata::{ObjectMeta, read_object, texts};
-use super::status::Status;
+use super::status::{Cause, Status};
 use super::{Door, deleted};
-use crate::model::{App, AppName, AppSpec, rfc3339};
+use crate::model::{App, AppName, AppSpec, Lookup, Named, Reason, rfc3339};
 use crate::server::rollout::Observed;
-use crate::server::store::Error;
+use crate::server::store::{Asker, Error};
 
 /// Apps of a project.
 pub async fn list(
@@ -105,16 +105,35 @@ fn read_app(door: &Door, body: &Body, project: &str, name: &str) -> Result<(Give
     })
 }
 
-/// An app of one project may run an image of another only when its author may pull it.
+/// An app of one project may run an image of another only when its author may pull it; a short name means a stream that says so
+/// (`lookupPolicy.local`).
 async fn check_image(door: &Door, caller: &Caller, project: &str, given: &GivenApp) -> Result<(), Status> {
-    if given.image.project == project { Ok(()) } else { caller.may_pull_from(door, &given.image.project).await }
+    if given.image.project != project {
+        return caller.may_pull_from(door, &given.image.project).await;
+    }
+    if !given.short_name {
+        return Ok(());
+    }
+    let named = Named::Tag { tag: given.image.clone(), short: true };
+    let asker = Asker { host: &door.registry_host, lookup: Lookup::Recent, any_short_name: false };
+    let found = door.store.resolve(&named, &asker).await?;
+    let not_local = found.resolved.why.iter().find(|reason| matches!(reason, Reason::NotLocal { .. }));
+    not_local.map_or(Ok(()), |reason| {
+        let message = format!(
+            "{reason}. Set it, name {}/{} in full, or name the tag in the annotation image.openshift.io/triggers",
+            door.registry_host, given.image
+        );
+        Err(Status::invalid(vec![Cause::invalid_value(IMAGE_FIELD, &given.image.title(), message)]))
+    })
 }
+
+const IMAGE_FIELD: &str = "spec.template.spec.containers[0].image";
 
 /// The store speaks of an app's image; at this door that is a field of its pod template.
 fn at_its_field(error: Error) -> Status {
     match error {
         Error::Invalid { field, message } if field == "image" => {
-            Error::Invalid { field: "spec.template.spec.containers[0].image".to_owned(), message }.into()
+            Error::Invalid { field: IMAGE_FIELD.to_owned(), message }.into()
         }
         other => other.into(),
     }

@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How long a lost signal can delay the answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const MAX_IMAGES: usize = 100;
+/// What old clients write for a whole repository; it has long meant nothing.
+const EVERYTHING: &str = "*";
 
 struct Wanted {
     tag: TagName,
@@ -108,6 +110,10 @@ fn read_images(spec: &Field<'_>) -> Result<Vec<Wanted>, Status> {
         }
         let name = from.get("name");
         let reference = name.required()?;
+        if reference == EVERYTHING {
+            item.pass_over();
+            continue;
+        }
         let parsed: ImageReference = reference.parse().map_err(|error| name.invalid(error))?;
         item.pass_over_all(&["includeManifest"]);
         let to = item.get("to").get("name");

@@ -16,7 +16,7 @@ use super::metadata::{GivenMeta, ObjectMeta, read_head, texts};
 use super::status::{Cause, Status};
 use super::tag_specs::GivenTag;
 use super::{Door, deleted, image_streams, tag_specs};
-use crate::model::{Stream, StreamName, Tag, TagName};
+use crate::model::{Lookup, Stream, StreamName, Tag, TagFacts, TagName, TagTitle, resolve};
 use crate::server::store::TagSpec;
 
 /// Tags of a project that point to an image. Images are named only: a list stays cheap.
@@ -36,7 +36,7 @@ pub async fn list(
             |after, limit| {
                 let (store, project) = (&door.store, &project);
                 async move {
-                    let (stream, tag) = after.split_once(':').unwrap_or((&after, ""));
+                    let (stream, tag) = TagTitle::halves(&after).unwrap_or((&after, ""));
                     store.list_project_tags(project, (stream, tag), limit).await
                 }
             },
@@ -100,9 +100,11 @@ pub async fn create(
 ) -> Result<(StatusCode, Warnings, Json<Value>), Status> {
     caller.may(&door, "create", &IMAGE_STREAM_TAGS, &project, "").await?;
     let (given, warnings) = read_tag(&body, &project, "")?;
-    let (stream, tag) = given.meta.name.split_once(':').unwrap_or((&given.meta.name, "latest"));
-    let (stream, tag) = names(stream, if tag.is_empty() { "latest" } else { tag }, &given.meta.name)?;
-    let title = format!("{stream}:{tag}");
+    let refuse = |error| Status::bad_name("metadata.name", &given.meta.name, &error);
+    let name: TagTitle =
+        given.meta.name.parse().map_err(|error| refuse(error).about(&IMAGE_STREAM_TAGS, &given.meta.name))?;
+    let title = name.to_string();
+    let TagTitle { stream, tag } = name;
     let there = door.store.find_tag(&project, stream.as_str(), tag.as_str()).await?;
     if there.is_some_and(|tag| tag.has_spec != 0 && tag.deleted_at.is_none()) {
         return Err(Status::already_exists_singular(&IMAGE_STREAM_TAGS, &title));
@@ -234,10 +236,7 @@ fn read_tag(body: &Body, project: &str, url_name: &str) -> Result<(Given, Warnin
 }
 
 fn split(name: &str) -> Result<(&str, &str), Status> {
-    match name.split_once(':') {
-        Some((stream, tag)) if !stream.is_empty() && !tag.is_empty() && !tag.contains(':') => Ok((stream, tag)),
-        _ => Err(Status::bad_request("ImageStreamTags must be retrieved with <name>:<tag>")),
-    }
+    TagTitle::halves(name).ok_or_else(|| Status::bad_request("ImageStreamTags must be retrieved with <name>:<tag>"))
 }
 
 fn names(stream: &str, tag: &str, title: &str) -> Result<(StreamName, TagName), Status> {
@@ -283,10 +282,6 @@ fn shape(stream: &Stream, tag: &Tag, image: Value, conditions: Vec<Value>) -> Va
 
 /// Where to pull the tag's image.
 fn reference(door: &Door, tag: &Tag) -> String {
-    match &tag.digest {
-        Some(digest) if tag.reference_policy == "Local" => {
-            format!("{}/{}/{}@{digest}", door.registry_host, tag.project, tag.stream)
-        }
-        _ => door.shown_reference(tag, tag.reference.as_deref()),
-    }
+    let found = resolve(&TagFacts::of(tag), Lookup::Image, &door.registry_host);
+    found.map(|found| found.pull_spec).unwrap_or_default()
 }

@@ -40,7 +40,7 @@ use super::auth::Auth;
 use super::importer::Importer;
 use super::state::AppState;
 use super::store::Store;
-use crate::model::Tag;
+use crate::model::{Tag, pulled_from};
 
 pub use self::fields::Field;
 
@@ -82,18 +82,9 @@ impl Door {
         }
     }
 
-    /// Where to pull a tag's image: with this registry's host when it is kept here, else as it was imported.
+    /// The reference of a tag's move as clients see it.
     fn shown_reference(&self, tag: &Tag, reference: Option<&str>) -> String {
-        let repository = format!("{}/{}", tag.project, tag.stream);
-        self.in_repository(&repository, reference.unwrap_or_default())
-    }
-
-    fn in_repository(&self, repository: &str, reference: &str) -> String {
-        if reference.strip_prefix(repository).is_some_and(|rest| rest.starts_with('@')) {
-            format!("{}/{reference}", self.registry_host)
-        } else {
-            reference.to_owned()
-        }
+        pulled_from(&self.registry_host, &tag.project, &tag.stream, reference.unwrap_or_default())
     }
 }
 

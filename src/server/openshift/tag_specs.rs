@@ -7,7 +7,7 @@ use super::caller::Caller;
 use super::fields::Field;
 use super::metadata::texts;
 use super::status::Status;
-use crate::model::{ImageReference, SourceKind, Tag};
+use crate::model::{ImageReference, SourceKind, SourceName, Tag};
 use crate::server::store::TagSpec;
 
 /// How often a scheduled tag is checked, for instance `15m`; on the tag.
@@ -124,11 +124,8 @@ fn read_source(from: &Field<'_>) -> Result<Option<(SourceKind, String)>, Status>
         SourceKind::DockerImage => {
             text.parse::<ImageReference>().map_err(|error| name.invalid(error))?;
         }
-        SourceKind::ImageStreamTag | SourceKind::ImageStreamImage => {
-            if text.split([':', '@']).filter(|part| !part.is_empty()).count() > 3 || text.contains('/') {
-                return Err(name.invalid("must be of the form <tag>, <repo>:<tag>, <id>, or <repo>@<id>"));
-            }
-        }
+        SourceKind::ImageStreamTag => drop(SourceName::tag(&text).map_err(|error| name.invalid(error))?),
+        SourceKind::ImageStreamImage => drop(SourceName::image(&text).map_err(|error| name.invalid(error))?),
     }
     Ok(Some((source, text)))
 }

@@ -10,7 +10,7 @@ use super::Registry;
 use super::error::{Error, Result};
 use super::memory::Entrance;
 use super::token::CATALOG_SCOPE;
-use crate::model::{Actor, BuildConfigSpec, ProjectName, Stream, StreamName, TagName};
+use crate::model::{Actor, BuildConfigSpec, ProjectName, RepositoryName, Stream, StreamName, TagName};
 use crate::server::auth::extract::{address, credentials};
 use crate::server::auth::{AuthError, Badge, Principal, Right};
 use crate::server::store::Reading;
@@ -159,7 +159,9 @@ pub(super) fn repository(project: &str, stream: &str) -> Result<(ProjectName, St
         Error::name_invalid(format!("\"{name}\" cannot be the name of a {what}: {why}"))
     };
     let project = project.parse().map_err(|e| invalid("project", project, &e))?;
-    let stream = stream.parse().map_err(|e| invalid("stream", stream, &e))?;
+    let name = stream.parse().map_err(|e| invalid("stream", stream, &e))?;
+    let RepositoryName { project, stream } =
+        RepositoryName::new(project, name).map_err(|e| invalid("stream", stream, &e))?;
     Ok((project, stream))
 }
 

@@ -1,9 +1,9 @@
 //! Blobs that another repository has already, taken from there without their bytes being sent again.
 
 use super::Registry;
-use super::enter::{Entered, repository};
+use super::enter::Entered;
 use super::error::Result;
-use crate::model::{Digest, Stream};
+use crate::model::{Digest, RepositoryName, Stream};
 use crate::server::auth::Right;
 
 /// How many repositories are tried when the client does not say which one has the blob.
@@ -22,8 +22,7 @@ pub(super) async fn mount(
         return Ok(false);
     }
     let Some(from) = from else { return mount_from_any(registry, entered, stream, digest).await };
-    let Some((project, name)) = from.split_once('/') else { return Ok(false) };
-    let Ok((project, name)) = repository(project, name) else { return Ok(false) };
+    let Ok(RepositoryName { project, stream: name }) = from.parse() else { return Ok(false) };
     if !may_pull(registry, entered, project.as_str(), name.as_str()).await {
         return Ok(false);
     }

@@ -11,9 +11,9 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 use super::Registry;
-use super::enter::{principal, repository};
+use super::enter::principal;
 use super::error::{Error, Result};
-use crate::model::{now, rfc3339};
+use crate::model::{RepositoryName, now, rfc3339};
 use crate::server::auth::extract::{Credentials, address};
 use crate::server::auth::ticket::{CATALOG, GOOD_FOR_SECONDS};
 use crate::server::auth::{Access, AuthError, Principal, Right};
@@ -115,7 +115,8 @@ async fn granted(registry: &Registry, principal: &Principal, scope: &str) -> Res
             continue;
         }
         let Some((repository, asked)) = parse_scope(one) else { continue };
-        let Some((project, stream)) = repository.split_once('/') else { continue };
+        let RepositoryName { project, stream } = &repository;
+        let (project, stream) = (project.as_str(), stream.as_str());
         let mut actions = Vec::new();
         for (action, right) in [("pull", Right::Pull), ("push", Right::Push), ("delete", Right::Edit)] {
             let wanted = asked.split(',').any(|asked| asked == action || asked == "*");
@@ -124,19 +125,18 @@ async fn granted(registry: &Registry, principal: &Principal, scope: &str) -> Res
             }
         }
         if !actions.is_empty() {
-            granted.push(Access { repository: repository.to_owned(), actions });
+            granted.push(Access { repository: repository.to_string(), actions });
         }
     }
     Ok(granted)
 }
 
 /// `repository:<project>/<stream>:<actions>`; none for anything else.
-fn parse_scope(text: &str) -> Option<(&str, &str)> {
+fn parse_scope(text: &str) -> Option<(RepositoryName, &str)> {
     let (kind, rest) = text.split_once(':')?;
     let (name, actions) = rest.rsplit_once(':')?;
-    let (project, stream) = name.split_once('/')?;
     // `repository(plugin)` and the like are what Docker asks for things that are not images.
-    (kind == "repository" && repository(project, stream).is_ok()).then_some((name, actions))
+    (kind == "repository").then(|| name.parse().ok().map(|name| (name, actions)))?
 }
 
 /// The parameters of a query, which may name one several times.
@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn scopes_are_of_repositories_here() {
-        assert_eq!(parse_scope("repository:demo/base:pull,push"), Some(("demo/base", "pull,push")));
+        let base = "demo/base".parse().expect("a repository");
+        assert_eq!(parse_scope("repository:demo/base:pull,push"), Some((base, "pull,push")));
         for other in
             ["registry:catalog:*", "repository:demo:pull", "repository:a/b/c:pull", "repository:De/mo:pull", "x", ""]
         {

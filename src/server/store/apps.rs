@@ -74,6 +74,7 @@ impl Store {
         .await?;
         tx.wake(Controller::Triggers);
         let app = tx.app(project, name.as_str()).await?;
+        tx.index_workload("app", &app.id).await?;
         tx.commit().await?;
         Ok(app)
     }
@@ -136,6 +137,7 @@ impl Store {
         let app = tx.app(project, name).await?;
         let entry = Entry { action: "app.delete", project: Some(project), object: name, ..Entry::default() };
         let sequence = tx.record(actor, entry).await?;
+        sqlx::query("delete from search_entries where app_id = $1").bind(&app.id).execute(&mut *tx).await?;
         sqlx::query("update apps set deleted_at = $2, version = $3 where id = $1")
             .bind(&app.id)
             .bind(now())

@@ -4,7 +4,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::build_work::BuildEnd;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
-use crate::model::{Actor, Build, BuildConfig, BuildPhase, ConfigInput, InputKind, ResolvedInput, now};
+use crate::model::resolve as resolve_tag;
+use crate::model::{
+    Actor, Build, BuildConfig, BuildPhase, ConfigInput, InputKind, Lookup, ResolvedInput, TagFacts, now,
+};
 use crate::server::wake::Controller;
 
 macro_rules! select_build {
@@ -200,19 +203,29 @@ pub(super) fn resolve(config: &BuildConfig, inputs: &[ConfigInput]) -> Result<Ve
         .iter()
         .map(|input| {
             let tag = input.stands_for();
-            if let (Some(tag), None) = (&tag, &input.digest) {
-                let message = format!(
-                    "Error resolving ImageStreamTag {}:{} in namespace {}: it points to no image yet; push or import one",
-                    tag.stream, tag.tag, tag.project
-                );
-                return Err(Error::invalid(format!("{}.from", config.name), message));
-            }
+            let found = match (TagFacts::of_input(input), &tag) {
+                (Some(facts), Some(tag)) => Some(resolve_tag(&facts, Lookup::Image, "").map_err(|_| {
+                    let message = format!(
+                        "Error resolving ImageStreamTag {} in namespace {}: it points to no image yet; push or import one",
+                        tag.title(),
+                        tag.project
+                    );
+                    Error::invalid(format!("{}.from", config.name), message)
+                })?),
+                _ => None,
+            };
+            let (digest, pull_spec) = match found {
+                Some(found) if found.digest.is_none() => (None, Some(found.pull_spec)),
+                Some(found) => (found.digest, None),
+                None => (None, None),
+            };
             Ok(ResolvedInput {
                 kind: InputKind::parse(&input.kind),
                 stage: input.stage.clone(),
                 reference: input.reference.clone(),
-                digest: tag.as_ref().and(input.digest.clone()),
                 tag,
+                digest,
+                pull_spec,
             })
         })
         .collect()

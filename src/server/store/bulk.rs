@@ -103,23 +103,6 @@ impl Store {
         Ok(tags)
     }
 
-    /// Up to ten different digests of a stream's history and of what its repository serves, that begin with `prefix`, with or without
-    /// the algorithm. The prefix holds nothing but letters, digits and a colon.
-    pub async fn list_digests_like(&self, stream_id: &str, prefix: &str) -> Result<Vec<String>> {
-        let rows: Vec<(String,)> = sqlx::query_as(
-            "select d.digest from (select e.digest from tag_events e join tags t on t.id = e.tag_id \
-             where t.stream_id = $1 and (e.digest like $2 or e.digest like $3) \
-             union select r.digest from repository_images r where r.stream_id = $1 and (r.digest like $2 or r.digest like $3)) d \
-             order by d.digest limit 10",
-        )
-        .bind(stream_id)
-        .bind(format!("{prefix}%"))
-        .bind(format!("sha___:{prefix}%"))
-        .fetch_all(self.pool())
-        .await?;
-        Ok(rows.into_iter().map(|(digest,)| digest).collect())
-    }
-
     /// The reference of the newest move of any of the stream's tags to that image.
     pub async fn reference_in_stream(&self, stream_id: &str, digest: &str) -> Result<Option<String>> {
         let reference: Option<(Option<String>,)> = sqlx::query_as(

@@ -2,7 +2,7 @@
 
 use super::usage::traffic_before;
 use super::{Result, Store};
-use crate::model::{ActorKind, EventKind};
+use crate::model::{ActorKind, DigestPrefix, EventKind};
 
 /// A stream as the catalog lists it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -99,9 +99,11 @@ pub(super) fn contains(text: &str) -> String {
 }
 
 /// The pattern of a digest when the text may be the beginning of one (7 digits or more), else a pattern that matches none.
-pub(super) fn digest_prefix(text: &str) -> String {
-    let hex = text.trim().trim_start_matches("sha256:").to_ascii_lowercase();
-    if hex.len() >= 7 && hex.bytes().all(|b| b.is_ascii_hexdigit()) { format!("sha256:{hex}%") } else { "-".to_owned() }
+fn digest_prefix(text: &str) -> String {
+    let prefix = text.trim().to_ascii_lowercase().parse::<DigestPrefix>().ok();
+    prefix
+        .filter(DigestPrefix::is_distinct)
+        .map_or_else(|| "-".to_owned(), |prefix| format!("{}%", prefix.ranges()[0].0))
 }
 
 /// A page of the catalog in one order; the two orders differ in how names compare.

@@ -224,7 +224,7 @@ impl WriteTx {
         }
     }
 
-    /// Keeps the sums right for a link that was just made.
+    /// Keeps the sums right for a link that was just made, and lets a manifest be found.
     pub(super) async fn count_link(
         &mut self,
         content: Content,
@@ -240,6 +240,9 @@ impl WriteTx {
             .bind(project_id)
             .fetch_one(&mut **self)
             .await?;
+        if content == Content::Manifest {
+            self.index_image(stream_id, project_id, digest).await?;
+        }
         let own = if others.stream.is_none() { size } else { 0 };
         self.add_to_stream(stream_id, size, own).await?;
         if let Some(other) = others.only_stream() {

@@ -1,6 +1,6 @@
-//! Questions the console asks across nouns: who uses a stream, which tags pointed to an image, what a search finds.
+//! Questions the console asks across nouns: who uses a stream, which tags pointed to an image, what the ledger says.
 
-use super::catalog::{contains, digest_prefix};
+use super::catalog::contains;
 use super::tags::select_tag;
 use super::{DueImport, Result, Store};
 use crate::model::{LedgerRow, Stream, Tag};
@@ -25,18 +25,6 @@ pub struct ImageTag {
     pub at: i64,
     /// 1 when it points there now.
     pub current: i64,
-}
-
-/// One thing a search found.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Found {
-    /// `stream`, `tag`, `build`, `app` or `image`
-    pub kind: String,
-    pub project: String,
-    /// The name; `stream:tag` for tags, the stream's name for images.
-    pub name: String,
-    /// What tells more about it: description, digest, output.
-    pub about: Option<String>,
 }
 
 /// What narrows the ledger. Empty texts narrow nothing.
@@ -104,21 +92,6 @@ impl Store {
         Ok(imports)
     }
 
-    /// The whole digest of an image that a stream serves or that its history names, from the whole or its first digits.
-    pub async fn find_stream_digest(&self, stream_id: &str, typed: &str) -> Result<Option<String>> {
-        let found: Vec<(String,)> = sqlx::query_as(
-            "select digest from (select r.digest from repository_images r where r.stream_id = $1 and r.digest like $2 \
-             union select e.digest from tag_events e join tags t on t.id = e.tag_id where t.stream_id = $1 and e.digest like $2) d \
-             order by digest limit 2",
-        )
-        .bind(stream_id)
-        .bind(digest_prefix(typed))
-        .fetch_all(self.pool())
-        .await?;
-        // Two images with the same beginning: the reader has to say more.
-        Ok(if let [(digest,)] = found.as_slice() { Some(digest.clone()) } else { None })
-    }
-
     /// Tags of a stream that point or pointed to an image, those that do now first.
     pub async fn list_image_tags(&self, stream_id: &str, digest: &str) -> Result<Vec<ImageTag>> {
         let tags = sqlx::query_as(
@@ -159,67 +132,4 @@ impl Store {
         .await?;
         Ok(rows)
     }
-
-    /// Searches everything that a user may see (`user_id`; all for `None`): streams, tags, builds and apps by part of their names, images
-    /// by the first digits of their digest. At most `limit` of each kind.
-    pub async fn search(&self, user_id: Option<&str>, text: &str, limit: i64) -> Result<Vec<Found>> {
-        // `stream:tag` looks for both parts.
-        let (stream, tag) = text.split_once(':').filter(|_| digest_prefix(text) == "-").unwrap_or(("", text));
-        let mut found = Vec::new();
-        for (statement, pattern) in [(STREAMS, text), (TAGS, tag), (BUILDS, text), (APPS, text)] {
-            let rows: Vec<Found> = sqlx::query_as(statement)
-                .bind(user_id.unwrap_or_default())
-                .bind(contains(pattern))
-                .bind(limit)
-                .bind(contains(stream))
-                .fetch_all(self.pool())
-                .await?;
-            found.extend(rows);
-        }
-        let images: Vec<Found> = sqlx::query_as(IMAGES)
-            .bind(user_id.unwrap_or_default())
-            .bind(digest_prefix(text))
-            .bind(limit)
-            .fetch_all(self.pool())
-            .await?;
-        found.extend(images);
-        Ok(found)
-    }
 }
-
-macro_rules! visible {
-    ($before:literal, $after:literal) => {
-        concat!(
-            $before,
-            " and ($1 = '' or exists (select 1 from role_bindings r where r.project_id = p.id and r.user_id = $1)) ",
-            $after
-        )
-    };
-}
-
-const STREAMS: &str = visible!(
-    "select 'stream' as kind, p.name as project, s.name, s.description as about from streams s join projects p on p.id = s.project_id \
-     where (lower(s.name) like $2 escape '!' or lower(s.description) like $2 escape '!') and $4 <> ''",
-    "order by s.name, p.name limit $3"
-);
-const TAGS: &str = visible!(
-    "select 'tag' as kind, p.name as project, s.name || ':' || t.name as name, t.digest as about from tags t \
-     join streams s on s.id = t.stream_id join projects p on p.id = s.project_id where t.deleted_at is null \
-     and (lower(t.name) like $2 escape '!' or lower(t.source) like $2 escape '!') and lower(s.name) like $4 escape '!'",
-    "order by t.moved_at desc limit $3"
-);
-const BUILDS: &str = visible!(
-    "select 'build' as kind, p.name as project, c.name, c.inspect_error as about from build_configs c \
-     join projects p on p.id = c.project_id where lower(c.name) like $2 escape '!' and $4 <> ''",
-    "order by c.name, p.name limit $3"
-);
-const APPS: &str = visible!(
-    "select 'app' as kind, p.name as project, a.name, a.observe_error as about from apps a join projects p on p.id = a.project_id \
-     where a.deleted_at is null and lower(a.name) like $2 escape '!' and $4 <> ''",
-    "order by a.name, p.name limit $3"
-);
-const IMAGES: &str = visible!(
-    "select distinct 'image' as kind, p.name as project, s.name, r.digest as about from repository_images r \
-     join streams s on s.id = r.stream_id join projects p on p.id = s.project_id where r.digest like $2",
-    "order by 2, 3 limit $3"
-);

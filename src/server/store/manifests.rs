@@ -3,6 +3,7 @@
 use super::expected::Expected;
 use super::memory::Leaves;
 use super::moves::{Move, Moved};
+use super::search_index::chain_of;
 use super::tag_rules::refusal;
 use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{
@@ -234,8 +235,8 @@ impl WriteTx {
     pub(super) async fn insert_image(&mut self, image: &NewImage) -> Result<()> {
         let inserted = sqlx::query(
             "insert into images (digest, media_type, artifact_type, manifest, size, config_digest, config, subject, architecture, os, \
-             variant, created_claimed, annotations, first_seen_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (digest) do nothing",
+             variant, created_claimed, annotations, first_seen_at, chain_id) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) on conflict (digest) do nothing",
         )
         .bind(&image.digest)
         .bind(&image.media_type)
@@ -251,6 +252,7 @@ impl WriteTx {
         .bind(image.created.as_deref())
         .bind(if image.annotations.is_empty() { "{}" } else { &image.annotations })
         .bind(now())
+        .bind(chain_of(image.config.as_deref()))
         .execute(&mut **self)
         .await?
         .rows_affected();

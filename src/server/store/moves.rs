@@ -242,6 +242,9 @@ impl WriteTx {
         .bind(now())
         .execute(&mut **self)
         .await?;
+        if tag.deleted_at.is_some() {
+            self.index_tag(&tag.id).await?;
+        }
         sqlx::query("update streams set version = $2 where id = $1")
             .bind(&tag.stream_id)
             .bind(sequence)
@@ -296,6 +299,7 @@ impl WriteTx {
         .bind(now())
         .execute(&mut **self)
         .await?;
+        self.index_tag(&tag.id).await?;
         for statement in [
             "delete from tag_imports where tag_id = $1",
             "update holds set ended_at = $2, ended_by = $3 where tag_id = $1 and ended_at is null",

@@ -33,6 +33,8 @@ pub enum OpenError {
         "cannot bring the database up to date: {0}. It may have been made by a newer Weir; use that version, or restore a backup"
     )]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("cannot make what is in the database searchable: {0}. Nothing is lost: start again once the cause is gone")]
+    Search(super::Error),
     #[error("cannot read or make the key file {path}: {cause}")]
     Key { path: String, cause: std::io::Error },
     #[error("the key file {0} does not hold 32 bytes; restore it from your backup, or stored secrets are lost")]
@@ -95,6 +97,7 @@ impl Store {
         if backend == Backend::Postgres {
             store.compare_by_bytes().await.map_err(refused)?;
         }
+        store.index_what_was_there().await.map_err(OpenError::Search)?;
         Ok(store)
     }
 
@@ -108,6 +111,15 @@ impl Store {
             "create index if not exists tags_stream_name_bytes on tags (stream_id, name collate \"binary\")",
         ] {
             sqlx::query(statement).execute(&mut *tx).await?;
+        }
+        // The beginning of a term is a range of its bytes. The table is empty when this is done.
+        let is_done = sqlx::query(
+            "select 1 from pg_attribute a join pg_collation c on c.oid = a.attcollation \
+             where a.attrelid = 'search_terms'::regclass and a.attname = 'term' and c.collname = 'binary'",
+        );
+        if is_done.fetch_optional(&mut *tx).await?.is_none() {
+            let compare = "alter table search_terms alter column term type text collate \"binary\"";
+            sqlx::query(compare).execute(&mut *tx).await?;
         }
         tx.commit().await
     }

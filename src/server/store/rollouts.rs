@@ -2,7 +2,7 @@
 
 use super::apps::select_app;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
-use crate::model::{Actor, App, RolloutPhase, RolloutRow, now};
+use crate::model::{Actor, App, Lookup, RolloutPhase, RolloutRow, TagFacts, now, resolve};
 use crate::server::wake::Controller;
 
 macro_rules! select_rollout {
@@ -166,6 +166,13 @@ impl WriteTx {
     }
 
     async fn roll_out_newest(&mut self, app: &App, kind: &str, actor: &Actor) -> Result<RolloutRow> {
+        let tag = self.tag_by_id(&app.tag_id).await?;
+        let digest = resolve(&TagFacts::of(&tag), Lookup::Image, "")?.digest.ok_or_else(|| {
+            Error::Conflict(format!(
+                "{} only names an image elsewhere: import it, and apps run what is kept here",
+                tag.title()
+            ))
+        })?;
         let cause: Option<(i64, String)> = sqlx::query_as(
             "select e.sequence, e.cascade_id from tags t join tag_events e on e.sequence = t.event_sequence where t.id = $1",
         )
@@ -174,7 +181,7 @@ impl WriteTx {
         .await?;
         let request = RolloutRequest {
             kind,
-            digest: app.tag_digest.clone().unwrap_or_default(),
+            digest,
             repository: format!("{}/{}", app.image_project, app.image_stream),
             spec: app.spec.clone(),
             to_number: None,

@@ -1,7 +1,7 @@
 //! Streams.
 
 use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
-use crate::model::{Actor, Project, Stream, StreamName, now};
+use crate::model::{Actor, Project, Stream, StreamName, check_repository, now};
 use crate::server::wake::Controller;
 
 macro_rules! select_stream {
@@ -114,6 +114,7 @@ impl Store {
         .bind(sequence)
         .execute(&mut *tx)
         .await?;
+        tx.index_stream(&stream.id).await?;
         let stream = tx.stream(project, name).await?;
         tx.commit().await?;
         Ok(stream)
@@ -191,6 +192,8 @@ impl WriteTx {
         fields: &StreamFields,
         actor: &Actor,
     ) -> Result<Stream> {
+        check_repository(&project.name, name.as_str())
+            .map_err(|error| Error::invalid("metadata.name", error.to_string()))?;
         let entry =
             Entry { action: "stream.create", project: Some(&project.name), object: name.as_str(), ..Entry::default() };
         let version = self.record(actor, entry).await?;
@@ -212,6 +215,8 @@ impl WriteTx {
         .await?;
         // A short name in some Dockerfile may stand for this stream from now on.
         self.wake(Controller::Triggers);
-        self.stream(&project.name, name.as_str()).await
+        let stream = self.stream(&project.name, name.as_str()).await?;
+        self.index_stream(&stream.id).await?;
+        Ok(stream)
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
 use crate::model::{
-    Actor, EventKind, Hold, Outcome, RejectedDigest, SourceKind, Stream, StreamName, Tag, TagEvent, TagName, now,
+    Actor, EventKind, Hold, Outcome, RejectedDigest, SourceKind, SourceName, Stream, StreamName, Tag, TagEvent,
+    TagName, now,
 };
 use crate::server::store::moves::Move;
 use crate::server::store::tag_rules::{is_immutable, refusal};
@@ -262,15 +263,20 @@ impl WriteTx {
 
     /// The tag's row, made if there is none. A deleted tag stays deleted until it moves or gets a spec.
     pub(super) async fn ensure_tag(&mut self, stream: &Stream, name: &TagName) -> Result<Tag> {
-        sqlx::query(
+        let id = new_id();
+        let made = sqlx::query(
             "insert into tags (id, stream_id, name, created_at) values ($1, $2, $3, $4) on conflict (stream_id, name) do nothing",
         )
-        .bind(new_id())
+        .bind(&id)
         .bind(&stream.id)
         .bind(name.as_str())
         .bind(now())
         .execute(&mut **self)
-        .await?;
+        .await?
+        .rows_affected();
+        if made == 1 {
+            self.index_tag(&id).await?;
+        }
         let tag = sqlx::query_as(select_tag!("where t.stream_id = $1 and t.name = $2"))
             .bind(&stream.id)
             .bind(name.as_str())
@@ -343,6 +349,9 @@ impl WriteTx {
         .bind(generation)
         .execute(&mut **self)
         .await?;
+        if before.source != from || before.deleted_at.is_some() {
+            self.index_tag(&before.id).await?;
+        }
         sqlx::query("delete from tag_imports where tag_id = $1 and $2 = 0")
             .bind(&before.id)
             .bind(i64::from(kind == Some(SourceKind::DockerImage)))
@@ -369,10 +378,9 @@ impl WriteTx {
         match kind {
             SourceKind::DockerImage => Ok(None),
             SourceKind::ImageStreamTag => {
-                let (source_stream, source_tag) = from.split_once(':').unwrap_or((stream.name.as_str(), from.as_str()));
-                let source_tag: TagName =
-                    source_tag.parse().map_err(|error| Error::invalid(field(), format!("{error}")))?;
-                let owner = self.stream(project, source_stream).await?;
+                let named = SourceName::tag(from).map_err(|error| Error::invalid(field(), error.to_string()))?;
+                let SourceName::Tag { stream: named, tag: source_tag } = named else { return Ok(None) };
+                let owner = self.stream(project, named.as_ref().map_or(&stream.name, StreamName::as_str)).await?;
                 // Following a tag that does not exist yet is allowed: it takes effect when that tag first moves.
                 let followed = self.ensure_tag(&owner, &source_tag).await?;
                 self.refuse_cycle(tag, &followed, field()).await?;
@@ -383,23 +391,18 @@ impl WriteTx {
                 }))
             }
             SourceKind::ImageStreamImage => {
-                let (source_stream, digest) = from.split_once('@').unwrap_or((stream.name.as_str(), from.as_str()));
-                let owner = self.stream(project, source_stream).await?;
-                let found: Option<(String,)> = sqlx::query_as(
-                    "select e.digest from tag_events e join tags t on t.id = e.tag_id where t.stream_id = $1 and e.digest = $2 limit 1",
-                )
-                .bind(&owner.id)
-                .bind(digest)
-                .fetch_optional(&mut **self)
-                .await?;
-                if found.is_none() {
+                let named = SourceName::image(from).map_err(|error| Error::invalid(field(), error.to_string()))?;
+                let SourceName::Image { stream: named, id } = named else { return Ok(None) };
+                let owner = self.stream(project, named.as_ref().map_or(&stream.name, StreamName::as_str)).await?;
+                let Some(digest) = self.find_stream_digest(&owner.id, &id).await? else {
                     let message = format!(
-                        "error generating tag event: image {digest} is not in the history of {project}/{source_stream}"
+                        "error generating tag event: image {id} is not in the history of {}",
+                        owner.repository()
                     );
                     return Err(Error::invalid(field(), message));
-                }
+                };
                 let reference = Some(format!("{}@{digest}", owner.repository()));
-                Ok(Some(SourceImage { tag_id: None, digest: Some(digest.to_owned()), reference }))
+                Ok(Some(SourceImage { tag_id: None, digest: Some(digest), reference }))
             }
         }
     }

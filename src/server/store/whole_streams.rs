@@ -86,7 +86,7 @@ impl WriteTx {
         .bind(i64::from(fields.local_lookup))
         .execute(&mut **self)
         .await?;
-        Ok(())
+        self.index_stream(&stream.id).await
     }
 
     /// Labels and annotations leave a stream's generation alone, what it specifies does not.
@@ -128,6 +128,7 @@ impl WriteTx {
         .execute(&mut **self)
         .await?;
         sqlx::query("delete from tag_imports where tag_id = $1").bind(&tag.id).execute(&mut **self).await?;
+        self.index_tag(&tag.id).await?;
         self.mark_stream(stream, sequence, true).await
     }
 }

@@ -2,15 +2,11 @@
 
 use leptos::prelude::*;
 
+use crate::model::shortened;
+
 /// The algorithm and the first 12 hex digits.
 pub fn short_digest(digest: &str) -> String {
-    match digest.split_once(':') {
-        // Other text has colons, too: ports, tags.
-        Some((algorithm, hex)) if algorithm.starts_with("sha") => {
-            format!("{algorithm}:{}", hex.get(..12).unwrap_or(hex))
-        }
-        _ => digest.to_owned(),
-    }
+    shortened(digest, 12)
 }
 
 /// A digest: 12 hex digits to see, all of them in the title and to copy. With `href` it is a link.

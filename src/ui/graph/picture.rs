@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Graph, GraphApp, GraphConfig, GraphTag};
+use crate::model::{Graph, GraphApp, GraphConfig, GraphTag, shortened};
 
 /// What a node stands for; each has its own shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -318,8 +318,8 @@ impl Making<'_> {
 
 /// The first seven hex digits.
 fn digest7(digest: &str) -> String {
-    let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
-    hex.get(..7).unwrap_or(hex).to_owned()
+    let short = shortened(digest, 7);
+    short.strip_prefix("sha256:").unwrap_or(&short).to_owned()
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use leptos::prelude::*;
 
 use super::app_parts::{facts, replicas};
 use super::apps::{kind_words, phase_badge};
+use super::resolution;
 use super::standing::Standing;
-use crate::model::{App, Cascade, Hold, RolloutRow};
+use crate::model::{App, Cascade, Hold, Lookup, RolloutRow};
 use crate::server::auth::Right;
 use crate::server::store::Depth;
 use crate::ui::app::PageResult;
@@ -66,6 +67,8 @@ pub async fn page(cx: Cx) -> PageResult {
         if rollouts.is_empty() { no_rollouts(&app) } else { rollouts_table(&project, &app, &path, &rollouts) };
     let depth = depth_words(&cx.store().app_depth(&app.id).await?);
     let observed = app.observed_at.map(|at| view! { <span class="muted small">"seen "<Ago at /></span> });
+    let tag = cx.store().tag_by_id(&app.tag_id).await?;
+    let resolved = cx.store().resolve_tag(&tag, Lookup::Recent, cx.settings().registry_host()).await?;
     let body = view! {
         <div class="split">
             <section class="stack gap-2">
@@ -78,6 +81,8 @@ pub async fn page(cx: Cx) -> PageResult {
             <aside class="card">
                 <h2>"How it runs"</h2>
                 {facts(&app, &spec)}
+                <h2>"Which image"</h2>
+                {resolution::why(&resolved)}
             </aside>
         </div>
         <section class="stack gap-2" id="rollouts">

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 
 use super::app::{below, open, path_of};
 use super::build_form::read_pairs;
-use crate::model::{App, AppName, AppPort, AppSpec, PublishMode, StreamName, StreamTag, TagName};
+use crate::model::{App, AppName, AppPort, AppSpec, PublishMode, StreamTag};
 use crate::server::auth::Right;
 use crate::server::store::AppFields;
 use crate::ui::app::PageResult;
@@ -225,15 +225,11 @@ fn read_spec(fields: &Fields) -> Result<AppSpec, UiError> {
 /// The tag an app runs. One of another project only for those who may pull there.
 async fn read_image(cx: &Cx, fields: &Fields, project: &str) -> Result<StreamTag, UiError> {
     let text = fields.required("image", "Say which stream and tag, for instance app-a:latest")?;
-    let (other, rest) = text.split_once('/').map_or((None, text), |(other, rest)| (Some(other), rest));
-    let (stream, tag) = rest.split_once(':').unwrap_or((rest, "latest"));
-    stream.parse::<StreamName>().map_err(|error| UiError::field("image", error.to_string()))?;
-    tag.parse::<TagName>().map_err(|error| UiError::field("image", error.to_string()))?;
-    let project = other.unwrap_or(project);
-    if other.is_some() && cx.project_named(project, Right::Pull).await.is_err() {
-        return Err(UiError::field("image", format!("There is no project {project} that you may pull from")));
+    let tag = StreamTag::parse(text, project).map_err(|error| UiError::field("image", error.to_string()))?;
+    if tag.project != project && cx.project_named(&tag.project, Right::Pull).await.is_err() {
+        return Err(UiError::field("image", format!("There is no project {} that you may pull from", tag.project)));
     }
-    Ok(StreamTag { project: project.to_owned(), stream: stream.to_owned(), tag: tag.to_owned() })
+    Ok(tag)
 }
 
 async fn read(cx: &Cx, fields: &Fields, project: &str, before: Option<&App>) -> Result<AppFields, UiError> {

@@ -70,7 +70,7 @@ pub async fn page(cx: Cx) -> PageResult {
     let body = view! {
         <section class="stack gap-2">
             <h2>"Inputs"</h2>
-            {inputs_table(&project, &config, &inputs)}
+            {inputs_table(&project, &config, &inputs, cx.settings().registry_host())}
         </section>
         <section class="stack gap-2">
             <h2>"Runs"</h2>

@@ -6,7 +6,8 @@ use leptos::prelude::*;
 
 use super::build::{below, open, path_of};
 use crate::model::{
-    AppName, BuildConfig, BuildConfigSpec, EnvVar, GitSource, KnownInputs, Source, StrategyFrom, StreamName, TagName,
+    AppName, BuildConfig, BuildConfigSpec, EnvVar, GitSource, ImageReference, KnownInputs, NameError, Source,
+    StrategyFrom, StreamName, StreamTag, TagName, TagTitle,
 };
 use crate::server::auth::Right;
 use crate::server::builder::{dockerfile, git};
@@ -177,9 +178,8 @@ pub fn read_pairs(fields: &Fields, field: &'static str) -> Result<Vec<EnvVar>, U
 /// `stream:tag`; without a tag it is `latest`.
 pub fn read_stream_tag(fields: &Fields, field: &'static str) -> Result<(StreamName, TagName), UiError> {
     let text = fields.required(field, "Say which stream and tag, for instance httpd-base:latest")?;
-    let (stream, tag) = text.split_once(':').unwrap_or((text, "latest"));
-    let refused = |error: &dyn std::fmt::Display| UiError::field(field, error.to_string());
-    Ok((stream.parse().map_err(|error| refused(&error))?, tag.parse().map_err(|error| refused(&error))?))
+    let TagTitle { stream, tag } = text.parse().map_err(|error: NameError| UiError::field(field, error.to_string()))?;
+    Ok((stream, tag))
 }
 
 fn read_source(fields: &Fields) -> Result<Source, UiError> {
@@ -207,28 +207,21 @@ fn read_source(fields: &Fields) -> Result<Source, UiError> {
     Ok(Source { git: git_source, dockerfile, context_dir: text("directory"), dockerfile_path: text("dockerfile_path") })
 }
 
-fn read_from(fields: &Fields) -> Result<Option<StrategyFrom>, UiError> {
+fn read_from(fields: &Fields, project: &str) -> Result<Option<StrategyFrom>, UiError> {
     let Some(name) = fields.some("from") else { return Ok(None) };
-    let first = name.split('/').next().unwrap_or_default();
-    // As Docker tells hosts from names: a dot, a port, or localhost.
-    let host = name.contains('/') && (first.contains(['.', ':']) || first == "localhost");
-    if host {
-        name.parse::<crate::model::ImageReference>().map_err(|error| UiError::field("from", error.to_string()))?;
+    let reference = name.parse::<ImageReference>().map_err(|error| UiError::field("from", error.to_string()))?;
+    if !reference.registry.is_empty() && !reference.name.is_empty() {
         return Ok(Some(StrategyFrom::DockerImage(name.to_owned())));
     }
-    let tag = name.rsplit('/').next().unwrap_or(name);
-    let (stream, tag) = tag.split_once(':').unwrap_or((tag, "latest"));
-    stream.parse::<StreamName>().map_err(|error| UiError::field("from", error.to_string()))?;
-    tag.parse::<TagName>().map_err(|error| UiError::field("from", error.to_string()))?;
-    let prefix = name.rsplit_once('/').map(|(project, _)| format!("{project}/")).unwrap_or_default();
-    Ok(Some(StrategyFrom::ImageStreamTag(format!("{prefix}{stream}:{tag}"))))
+    let tag = StreamTag::parse(name, project).map_err(|error| UiError::field("from", error.to_string()))?;
+    Ok(Some(StrategyFrom::ImageStreamTag(tag.title_in(project))))
 }
 
 async fn read(cx: &Cx, fields: &Fields, project: &str, before: Option<&BuildConfig>) -> Result<ConfigFields, UiError> {
     let (output_stream, output_tag) = read_stream_tag(fields, "output")?;
     let spec = BuildConfigSpec {
         source: read_source(fields)?,
-        strategy_from: read_from(fields)?,
+        strategy_from: read_from(fields, project)?,
         build_args: read_pairs(fields, "args")?,
         env: read_pairs(fields, "env")?,
         no_cache: fields.ticked("no_cache"),

@@ -7,8 +7,10 @@ use crate::server::builder::git;
 use crate::ui::components::{Ago, Badge, Col, CopyText, DataTable, DigestText, Tone};
 use crate::ui::context::InProject;
 
+use super::resolution::why_input;
+
 /// What it takes in, and whether that is the newest.
-pub fn inputs_table(project: &InProject, config: &BuildConfig, inputs: &[ConfigInput]) -> AnyView {
+pub fn inputs_table(project: &InProject, config: &BuildConfig, inputs: &[ConfigInput], host: &str) -> AnyView {
     if inputs.is_empty() {
         let words = if config.inspected_generation < config.generation && config.inspect_error.is_none() {
             "Its Dockerfile is being read; what it takes in appears here in a moment."
@@ -22,7 +24,7 @@ pub fn inputs_table(project: &InProject, config: &BuildConfig, inputs: &[ConfigI
         }
         .into_any();
     }
-    let rows: Vec<_> = inputs.iter().map(|input| input_row(project, config, input)).collect();
+    let rows: Vec<_> = inputs.iter().map(|input| input_row(project, config, input, host)).collect();
     view! {
         <DataTable
             columns=&[
@@ -37,12 +39,11 @@ pub fn inputs_table(project: &InProject, config: &BuildConfig, inputs: &[ConfigI
     .into_any()
 }
 
-fn input_row(project: &InProject, config: &BuildConfig, input: &ConfigInput) -> AnyView {
+fn input_row(project: &InProject, config: &BuildConfig, input: &ConfigInput, host: &str) -> AnyView {
     let image = match input.stands_for() {
         Some(tag) => {
             let href = format!("/p/{}/streams/{}/tags/{}", tag.project, tag.stream, tag.tag);
-            let name =
-                if tag.project == project.name { format!("{}:{}", tag.stream, tag.tag) } else { tag.to_string() };
+            let name = tag.title_in(&project.name);
             let written = (input.reference != name)
                 .then(|| view! { <span class="cell-sub">{format!("written {}", input.reference)}</span> });
             view! {
@@ -50,6 +51,7 @@ fn input_row(project: &InProject, config: &BuildConfig, input: &ConfigInput) -> 
                     {name}
                 </a>
                 {written}
+                {why_input(input, host)}
             }
             .into_any()
         }

@@ -2,23 +2,25 @@
 
 use leptos::prelude::*;
 
+use super::image_parts::{base_card, history, instruction};
 use super::stream;
-use crate::model::{Image, ImageChild, ImageConfig, ImageLayer};
+use crate::model::{DigestPrefix, Image, ImageChild, ImageConfig, ImageLayer};
 use crate::server::auth::Right;
-use crate::server::store::ImageTag;
+use crate::server::store::{ImageTag, Scope};
 use crate::ui::app::PageResult;
 use crate::ui::components::{Ago, Badge, Col, CopyText, DataTable, DigestText, Tone, short_digest, size_words};
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 use crate::ui::shell::{Page, Section};
 
-/// `/p/:project/streams/:stream/images/:digest`; seven or more digits of the digest do.
+/// `/p/:project/streams/:stream/images/:digest`; the first digits of the digest do, when no other of its images begins so.
 pub async fn page(cx: Cx) -> PageResult {
     let (project, stream) = stream::open(&cx, Right::View).await?;
     let store = cx.store();
     let typed = cx.param("digest");
     let missing = || UiError::NotFound { what: format!("Image {typed} of stream {}", stream.name) };
-    let digest = store.find_stream_digest(&stream.id, typed).await?.ok_or_else(missing)?;
+    let id: DigestPrefix = typed.parse().map_err(|_| missing())?;
+    let digest = store.find_stream_digest(&stream, &id).await?.ok_or_else(missing)?;
     let image = store.find_image(&digest).await?;
     let pointing = store.list_image_tags(&stream.id, &digest).await?;
     let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);
@@ -36,12 +38,19 @@ pub async fn page(cx: Cx) -> PageResult {
             let children = store.list_children(&digest).await?;
             let config: ImageConfig = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
             let runs = image.config.is_some().then(|| runs(&config));
+            let viewer = cx.viewer()?;
+            let scope = Scope { user_id: viewer.list_for(), project: viewer.project_limit() };
+            let own_hosts = [cx.settings().registry_host().to_owned()];
+            let base = store.find_base(scope, &own_hosts, &stream, &image).await?;
+            let history = history(&config, &layers);
             view! {
                 {facts(&image, &pull)}
+                {children.is_empty().then(|| base_card(base))}
                 {tags(&stream_path, &stream.name, &pointing)}
                 {(!children.is_empty()).then(|| platforms(&stream_path, children))}
                 {runs}
                 {(!layers.is_empty()).then(|| layer_table(&config, layers))}
+                {history}
                 {annotations(&image, &config)}
             }
             .into_any()
@@ -73,16 +82,6 @@ fn facts(image: &Image, pull: &str) -> AnyView {
             .cloned()
             .or_else(|| config.as_ref().and_then(|config| config.config.labels.get(name).cloned()))
     };
-    let base = label("org.opencontainers.image.base.name").map(|name| {
-        let digest = label("org.opencontainers.image.base.digest").map(|digest| view! { " "<DigestText digest /> });
-        view! {
-            <dt>"Built on"</dt>
-            <dd>
-                <code>{name}</code>
-                {digest}
-            </dd>
-        }
-    });
     let text = |name: &'static str, value: Option<String>| value.map(|value| view! { <dt>{name}</dt><dd>{value}</dd> });
     let platform = image.os.clone().zip(image.architecture.clone()).map(|(os, architecture)| {
         let variant = image.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
@@ -109,7 +108,6 @@ fn facts(image: &Image, pull: &str) -> AnyView {
                     <Ago at=image.first_seen_at />
                 </dd>
                 {text("Created, as it says", image.created_claimed.clone())}
-                {base}
                 {text("Source", label("org.opencontainers.image.source"))}
                 {text("Revision", label("org.opencontainers.image.revision"))}
                 {text("Version", label("org.opencontainers.image.version"))}
@@ -229,15 +227,6 @@ fn runs(config: &ImageConfig) -> AnyView {
     .into_any()
 }
 
-/// The instruction as its author wrote it, without the shell that old builders put around it.
-fn instruction(text: &str) -> String {
-    let text = text.trim();
-    match text.strip_prefix("/bin/sh -c #(nop)") {
-        Some(rest) => rest.trim().to_owned(),
-        None => text.strip_prefix("/bin/sh -c ").map_or_else(|| text.to_owned(), |run| format!("RUN {run}")),
-    }
-}
-
 fn layer_table(config: &ImageConfig, layers: Vec<ImageLayer>) -> AnyView {
     let mut steps = config.layer_steps();
     let rows: Vec<_> = layers
@@ -303,13 +292,6 @@ fn annotations(image: &Image, config: &ImageConfig) -> Option<AnyView> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shows_instructions_as_they_were_written() {
-        assert_eq!(instruction("/bin/sh -c #(nop) CMD [\"sh\"]"), "CMD [\"sh\"]");
-        assert_eq!(instruction("/bin/sh -c apk add curl"), "RUN apk add curl");
-        assert_eq!(instruction("COPY a b # buildkit"), "COPY a b # buildkit");
-    }
 
     #[test]
     fn hides_what_sounds_like_a_secret() {

@@ -306,11 +306,7 @@ fn inputs(project: &InProject, run: &Build) -> AnyView {
             let name = match &input.tag {
                 Some(tag) => {
                     let href = format!("/p/{}/streams/{}/tags/{}", tag.project, tag.stream, tag.tag);
-                    let name = if tag.project == project.name {
-                        format!("{}:{}", tag.stream, tag.tag)
-                    } else {
-                        tag.to_string()
-                    };
+                    let name = tag.title_in(&project.name);
                     view! { <a href=href>{name}</a> }.into_any()
                 }
                 None => view! { <span class="break">{input.reference.clone()}</span> }.into_any(),

@@ -1,40 +1,90 @@
-//! Searching everything one may see: names, upstream references, `stream:tag`, the first digits of a digest.
+//! Searching everything one may see: the first finds of each kind, or one kind by pages.
 
 use leptos::prelude::*;
 
-use crate::server::store::Found;
+use crate::model::SearchQuery;
+use crate::server::store::{Found, Scope, SearchCursor};
 use crate::ui::app::{PageResult, redirect};
-use crate::ui::components::{DigestText, Empty};
+use crate::ui::components::{DigestText, Empty, PageSize, Pager};
 use crate::ui::context::Cx;
+use crate::ui::error::UiError;
 use crate::ui::shell::Page;
 
 const GROUPS: [(&str, &str); 5] =
     [("stream", "Streams"), ("tag", "Tags"), ("image", "Images"), ("build", "Builds"), ("app", "Apps")];
-const EACH: i64 = 20;
+const EACH: usize = 20;
 
-/// `/search?q=`; a single find is gone to at once.
+/// `/search?q=`; a single find is gone to at once. With `kind=` all of one kind, by pages.
 pub async fn page(cx: Cx) -> PageResult {
     let viewer = cx.viewer()?;
     let text = cx.query("q").trim().to_owned();
-    let mut found =
-        if text.is_empty() { Vec::new() } else { cx.store().search(viewer.list_for(), &text, EACH).await? };
-    found.retain(|found| viewer.may_see(&found.project));
-    if let [only] = found.as_slice() {
+    let Some(query) = SearchQuery::parse(&text) else { return Ok(nothing("Search for what?".to_owned())) };
+    let scope = Scope { user_id: viewer.list_for(), project: viewer.project_limit() };
+    let title = format!("Found for “{text}”");
+    if let Some((kind, heading)) = GROUPS.into_iter().find(|(kind, _)| *kind == cx.query("kind")) {
+        let body = one_kind(&cx, scope, &query, kind, heading).await?;
+        return Ok(Page::new(title, body).kind("search"));
+    }
+    let mut groups = Vec::new();
+    for (kind, heading) in GROUPS {
+        let mut found = cx.store().search(scope, &query, kind, None, EACH as i64 + 1).await?;
+        let more = found.len() > EACH;
+        found.truncate(EACH);
+        let more = more.then(|| cx.with_query(&[("kind", kind), ("after", ""), ("trail", "")]));
+        groups.push((heading, found, more));
+    }
+    groups.retain(|(_, found, _)| !found.is_empty());
+    if let [(_, found, _)] = groups.as_slice()
+        && let [only] = found.as_slice()
+    {
         redirect(&address_of(only));
     }
-    if found.is_empty() {
-        let heading =
-            if text.is_empty() { "Search for what?".to_owned() } else { format!("Nothing found for “{text}”") };
-        let body = view! {
-            <Empty heading>
-                <p>"Searched are names of streams, tags, builds and apps, upstream references, “stream:tag”, and digests from 7 digits on."</p>
-            </Empty>
-        };
-        return Ok(Page::new("Search", body));
+    if groups.is_empty() {
+        return Ok(nothing(format!("Nothing found for “{text}”")));
     }
-    let groups: Vec<_> = GROUPS.into_iter().filter_map(|(kind, heading)| group(kind, heading, &found)).collect();
-    let body = view! { {groups} };
-    Ok(Page::new(format!("Found for “{text}”"), body).kind("search"))
+    let groups: Vec<_> = groups.into_iter().map(|(heading, found, more)| group(heading, &found, more)).collect();
+    Ok(Page::new(title, view! { {groups} }).kind("search"))
+}
+
+/// A page of what is found of one kind.
+async fn one_kind(
+    cx: &Cx,
+    scope: Scope<'_>,
+    query: &SearchQuery,
+    kind: &str,
+    heading: &'static str,
+) -> Result<AnyView, UiError> {
+    let size = PageSize::of(cx);
+    let after = SearchCursor::parse(cx.query("after"));
+    let mut found = cx.store().search(scope, query, kind, after.as_ref(), size.limit()).await?;
+    let more = size.cut(&mut found);
+    let next = found.last().filter(|_| more).map(Found::cursor);
+    let all = cx.with_query(&[("kind", ""), ("after", ""), ("trail", "")]);
+    let body = view! {
+        {group(heading, &found, None)}
+        <Pager cx=cx.clone() next words=("Before", "More") />
+        <p>
+            <a href=all>"All kinds"</a>
+        </p>
+    };
+    Ok(body.into_any())
+}
+
+fn nothing(heading: String) -> Page {
+    let body = view! {
+        <Empty heading>
+            <p>
+                "Found is what begins so: words of the names of streams, tags, builds and apps, of descriptions and of upstream references, “stream:tag”, digests from 7 digits on."
+            </p>
+            <p>
+                "Images are found by their labels, the names of their variables, their ports and what they are built on; "
+                <code>"label:"</code>", "<code>"env:"</code>", "<code>"port:"</code>" and "<code>"base:"</code>
+                " look only there, "<code>"app:"</code>", "<code>"build:"</code>", "<code>"stream:"</code>" and "<code>"tag:"</code>
+                " only for those. Of several words, all must be found."
+            </p>
+        </Empty>
+    };
+    Page::new("Search", body)
 }
 
 fn address_of(found: &Found) -> String {
@@ -46,10 +96,16 @@ fn address_of(found: &Found) -> String {
     }
 }
 
-fn group(kind: &str, heading: &'static str, found: &[Found]) -> Option<AnyView> {
+/// Why it was found, when its name does not say so.
+fn found_by(found: &Found) -> Option<String> {
+    (!matches!(found.field.as_str(), "name" | "description") && found.entry_id != 0)
+        .then(|| format!("{}: {}", found.field, found.term))
+}
+
+/// `more` is where all of them are, when there are more.
+fn group(heading: &'static str, found: &[Found], more: Option<String>) -> AnyView {
     let rows: Vec<_> = found
         .iter()
-        .filter(|found| found.kind == kind)
         .map(|found| {
             let about = found.about.clone().filter(|about| !about.is_empty()).map(|about| {
                 if about.starts_with("sha256:") {
@@ -64,6 +120,7 @@ fn group(kind: &str, heading: &'static str, found: &[Found]) -> Option<AnyView> 
                         <a class="cell-main" href=address_of(found)>
                             {found.name.clone()}
                         </a>
+                        {found_by(found).map(|by| view! { <span class="cell-sub break">{by}</span> })}
                     </th>
                     <td data-label="Project">{found.project.clone()}</td>
                     <td data-label="About">{about}</td>
@@ -71,21 +128,21 @@ fn group(kind: &str, heading: &'static str, found: &[Found]) -> Option<AnyView> 
             }
         })
         .collect();
-    let count = rows.len();
-    (count > 0).then(|| {
-        view! {
-            <section class="card">
-                <div class="card-header">
-                    <h2>{heading}</h2>
-                    <span class="count">{if count as i64 == EACH { format!("{EACH} or more") } else { count.to_string() }}</span>
-                </div>
-                <div class="table-wrap">
-                    <table class="table">
-                        <tbody>{rows}</tbody>
-                    </table>
-                </div>
-            </section>
-        }
-        .into_any()
-    })
+    let count = if more.is_some() { format!("{} or more", rows.len()) } else { rows.len().to_string() };
+    let more = more.map(|href| view! { <a href=href>"All of them"</a> });
+    view! {
+        <section class="card">
+            <div class="card-header">
+                <h2>{heading}</h2>
+                <span class="count">{count}</span>
+                {more}
+            </div>
+            <div class="table-wrap">
+                <table class="table">
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        </section>
+    }
+    .into_any()
 }

@@ -5,9 +5,10 @@ use axum::routing::post;
 use leptos::prelude::*;
 
 use super::history::{HistoryTable, RowPlace};
+use super::resolution;
 use super::tags_deleted;
 use super::usage::traffic_words;
-use crate::model::{Cascade, Hold, RejectedDigest, Stream, Tag, TagEvent, TagImport, Traffic};
+use crate::model::{Cascade, Hold, Lookup, RejectedDigest, Stream, Tag, TagEvent, TagImport, Traffic};
 use crate::server::auth::Right;
 use crate::server::store::ImmutableTags;
 use crate::ui::app::PageResult;
@@ -282,9 +283,11 @@ pub async fn page(cx: Cx) -> PageResult {
         .into_any()
     };
     let traffic = cx.store().tag_traffic(&open.tag.id).await?;
+    let resolved = cx.store().resolve_tag(&open.tag, Lookup::Recent, cx.settings().registry_host()).await?;
     let body = view! {
         {list}
         {about(&cx, &open, traffic)}
+        {open.tag.deleted_at.is_none().then(|| resolution::card(&resolved))}
     };
     laid_out(&cx, &open, "History", body.into_any())
 }

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 
 use super::stream;
 use super::tag::path_of;
-use crate::model::{Digest, ImageReference, SourceKind, Tag, TagName};
+use crate::model::{ImageReference, SourceKind, SourceName, Tag, TagName};
 use crate::server::auth::Right;
 use crate::server::store::TagSpec;
 use crate::ui::app::PageResult;
@@ -153,6 +153,7 @@ fn spec(fields: &Fields, existing: Option<&Tag>) -> Result<(TagSpec, &'static st
         }
         "follow" => {
             let follows = fields.required("follows", "Write which tag to follow")?.to_owned();
+            SourceName::tag(&follows).map_err(|error| UiError::field("follows", error.to_string()))?;
             let spec = TagSpec {
                 source: Some((SourceKind::ImageStreamTag, follows)),
                 source_project: fields.some("follows_project").map(str::to_owned),
@@ -163,8 +164,7 @@ fn spec(fields: &Fields, existing: Option<&Tag>) -> Result<(TagSpec, &'static st
         }
         _ => {
             let image = fields.required("image", "Write the image's digest")?;
-            let digest = image.rsplit('@').next().unwrap_or(image);
-            digest.parse::<Digest>().map_err(|error| UiError::field("image", error.to_string()))?;
+            SourceName::image(image).map_err(|error| UiError::field("image", error.to_string()))?;
             let spec = TagSpec {
                 source: Some((SourceKind::ImageStreamImage, image.to_owned())),
                 annotations,

@@ -4,9 +4,10 @@ use axum::http::Method;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use super::resolution::set_lookup;
 use super::{Rest, apps, digest, own};
 
-fn deployment(name: &str, image: &str) -> Value {
+pub fn deployment(name: &str, image: &str) -> Value {
     json!({
         "kind": "Deployment", "apiVersion": "apps/v1",
         "metadata": {"name": name, "labels": {"app": name}},
@@ -83,6 +84,7 @@ async fn an_app_is_made_runs_and_is_rolled_back() {
 async fn bad_apps_are_refused_in_words() {
     let rest = Rest::start().await;
     rest.push("app", "latest", 1).await;
+    set_lookup(&rest, "app", true).await;
     let trigger = |more: Value| {
         let mut trigger = json!({"from": {"kind": "ImageStreamTag", "name": "app:latest"}});
         trigger.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -15,9 +15,10 @@ async fn chain(rest: &Rest) {
                  "triggers": [{"type": "ImageChange"}]},
     });
     rest.post(StatusCode::CREATED, &builds("buildconfigs"), &config).await;
+    let image = format!("{}/demo/app:latest", rest.weir.registry());
     let app = json!({
         "metadata": {"name": "web"},
-        "spec": {"replicas": 3, "template": {"spec": {"containers": [{"name": "web", "image": "app:latest"}]}}},
+        "spec": {"replicas": 3, "template": {"spec": {"containers": [{"name": "web", "image": image}]}}},
     });
     rest.post(StatusCode::CREATED, &apps("deployments"), &app).await;
 }

@@ -52,6 +52,14 @@ async fn images_are_imported_while_the_caller_waits() {
 }
 
 #[tokio::test]
+async fn section_2_2_a_star_is_taken_and_means_nothing() {
+    let rest = Rest::start().await;
+    let body = json!({"metadata": {"name": "python"}, "spec": {"images": [{"from": {"kind": "DockerImage", "name": "*"}, "to": {"name": "*"}}]}});
+    let made = rest.post(StatusCode::CREATED, &images("imagestreamimports"), &body).await;
+    assert_eq!(made["status"]["images"], json!([]));
+}
+
+#[tokio::test]
 async fn bad_imports_are_refused_in_words() {
     let rest = Rest::start().await;
     for (label, spec) in [

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use parse_dockerfile::{Flag, FromInstruction, Instruction, UnescapedString};
 
-use crate::model::{BuildInput, InputKind};
+use crate::model::{BuildInput, ImageReference, InputKind};
 
 use super::expand::expand;
 use super::{DockerfileError, text};
@@ -293,7 +293,7 @@ impl Walk<'_> {
         span: Range<usize>,
         around: (String, String),
     ) -> Result<(), DockerfileError> {
-        if reference.parse::<oci_spec::distribution::Reference>().is_err() {
+        if ImageReference::of_engine(&reference).is_err() {
             return Err(self.error(
                 span.start,
                 format!("\"{reference}\" is no image reference: write [registry/]name[:tag][@digest], in lower case"),

@@ -1,12 +1,11 @@
 //! Pushes a one-layer OCI image over HTTP, like any client: Basic or Docker token authentication, monolithic uploads.
 
-use oci_spec::distribution::Reference;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use sha2::{Digest as _, Sha256};
 
-use crate::model::Digest;
+use crate::model::{Digest, ImageReference};
 use crate::server::builder::RegistryAccess;
 use crate::server::builder::prepare::Prepared;
 
@@ -19,12 +18,17 @@ pub struct Registry<'a> {
     pub access: &'a RegistryAccess,
 }
 
+fn read(text: &str) -> Result<ImageReference, String> {
+    let reference: ImageReference = text.parse().map_err(|error| format!("{error}"))?;
+    Ok(reference.docker_client_defaults())
+}
+
 impl Registry<'_> {
     /// Asks for the image a pull spec names; the error says why it cannot be had.
     pub async fn manifest_exists(&self, pull_spec: &str) -> Result<(), String> {
-        let reference: Reference = pull_spec.parse().map_err(|error| format!("{error}"))?;
-        let version = reference.digest().or(reference.tag()).unwrap_or("latest");
-        let url = self.url(reference.repository(), &format!("manifests/{version}"));
+        let reference = read(pull_spec)?;
+        let version = if reference.id.is_empty() { &reference.tag } else { &reference.id };
+        let url = self.url(&reference.repository_path(), &format!("manifests/{version}"));
         let accept = [
             MANIFEST,
             "application/vnd.oci.image.index.v1+json",
@@ -33,7 +37,7 @@ impl Registry<'_> {
         ]
         .join(", ");
         let request = self.client.request(Method::HEAD, url).header("accept", accept);
-        let response = self.send(request, reference.repository(), "pull").await?;
+        let response = self.send(request, &reference.repository_path(), "pull").await?;
         if response.status().is_success() {
             Ok(())
         } else {
@@ -43,8 +47,8 @@ impl Registry<'_> {
 
     /// Pushes the image that `prepared` describes to `output`.
     pub async fn push(&self, output: &str, prepared: &Prepared) -> Result<Digest, String> {
-        let reference: Reference = output.parse().map_err(|error| format!("{error}"))?;
-        let repository = reference.repository();
+        let reference = read(output)?;
+        let repository = &reference.repository_path();
         // The last lines say which build it was; without them, the same sources and bases give the same layer.
         let lines: Vec<&str> = prepared.dockerfile.lines().collect();
         let lasting = lines[..lines.len().saturating_sub(prepared.facts)].join("\n");
@@ -55,7 +59,7 @@ impl Registry<'_> {
         }
         let manifest = manifest(prepared, &config, &layer);
         let digest = digest(&manifest);
-        let url = self.url(repository, &format!("manifests/{}", reference.tag().unwrap_or("latest")));
+        let url = self.url(repository, &format!("manifests/{}", reference.tag));
         let request = self.client.put(url).header(CONTENT_TYPE, MANIFEST).body(manifest);
         accepted(self.send(request, repository, "pull,push").await?).await?;
         digest.parse().map_err(|error| format!("{error}"))

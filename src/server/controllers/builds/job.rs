@@ -1,10 +1,9 @@
 //! From a build's row to what the builder is given: pull specs by digest, credentials, a token made for this build.
 
-use oci_spec::distribution::Reference;
 use secrecy::SecretString;
 
 use super::BuildSettings;
-use crate::model::{Actor, Build, BuildConfigSpec, EnvVar, InputKind, ResolvedInput, Source, now};
+use crate::model::{Actor, Build, BuildConfigSpec, EnvVar, ImageReference, InputKind, ResolvedInput, Source, now};
 use crate::server::builder::{BuildJob, GitCredentials, PinnedInput, RegistryAccess};
 use crate::server::store::{Error, NewToken, Result, SecretData, Store};
 
@@ -75,16 +74,16 @@ pub fn job(
 }
 
 fn pin(input: &ResolvedInput, settings: &BuildSettings) -> Option<PinnedInput> {
-    let (tag, digest) = (input.tag.as_ref()?, input.digest.as_ref()?);
-    let pull_spec = format!("{}/{}/{}@{digest}", settings.registry_host, tag.project, tag.stream);
-    Some(PinnedInput { reference: input.reference.clone(), pull_spec, digest: digest.parse().ok() })
+    let pull_spec = input.pull_spec(&settings.registry_host)?;
+    let digest = input.digest.as_ref().and_then(|digest| digest.parse().ok());
+    Some(PinnedInput { reference: input.reference.clone(), pull_spec, digest })
 }
 
 /// An external `from`, in full.
 fn as_written(input: &ResolvedInput) -> Option<PinnedInput> {
-    let full = input.reference.parse::<Reference>().ok()?;
-    let digest = full.digest().and_then(|digest| digest.parse().ok());
-    Some(PinnedInput { reference: input.reference.clone(), pull_spec: full.whole(), digest })
+    let reference = ImageReference::of_engine(&input.reference).ok()?;
+    let (pull_spec, digest) = (reference.pull_spec()?, reference.digest());
+    Some(PinnedInput { reference: input.reference.clone(), pull_spec, digest })
 }
 
 fn pairs(list: &[EnvVar]) -> Vec<(String, String)> {

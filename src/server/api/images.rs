@@ -1,0 +1,103 @@
+//! An image of a stream with everything that is known of it: how it runs, what it is made of and on, and which tags point to it.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde_json::{Value, json};
+
+use crate::model::{DigestPrefix, Image, ImageConfig, ImageLayer, rfc3339};
+use crate::server::openshift::Door;
+use crate::server::openshift::caller::Caller;
+use crate::server::openshift::kind::IMAGE_STREAM_IMAGES;
+use crate::server::openshift::status::Status;
+use crate::server::store::Scope;
+
+/// One image; the first digits of its digest do, when no other image of the stream begins so.
+pub async fn get(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, stream, id)): Path<(String, String, String)>,
+) -> Result<Json<Value>, Status> {
+    let title = format!("{stream}@{id}");
+    caller.may(&door, "get", &IMAGE_STREAM_IMAGES, &project, &title).await?;
+    let not_found = || Status::not_found(&IMAGE_STREAM_IMAGES, &title);
+    let stream = door.store.stream(&project, &stream).await?;
+    let id: DigestPrefix = id.parse().map_err(|_| not_found())?;
+    let digest = door.store.find_stream_digest(&stream, &id).await?.ok_or_else(not_found)?;
+    let image = door.store.find_image(&digest).await?.ok_or_else(not_found)?;
+    let layers = door.store.list_layers(&digest).await?;
+    let children = door.store.list_children(&digest).await?;
+    let tags = door.store.list_image_tags(&stream.id, &digest).await?;
+    let principal = caller.principal();
+    let scope = Scope { user_id: principal.list_for(), project: principal.project_limit() };
+    let base = door.store.find_base(scope, &door.own_hosts, &stream, &image).await?;
+    let config: Option<ImageConfig> = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let mut shown = facts(&image);
+    shown["project"] = stream.project.as_str().into();
+    shown["stream"] = stream.name.as_str().into();
+    shown["base"] = json!(base);
+    shown["platforms"] = children
+        .iter()
+        .map(|child| {
+            json!({"digest": child.child_digest, "mediaType": child.media_type, "os": child.os,
+                "architecture": child.architecture, "variant": child.variant, "manifestSize": child.size})
+        })
+        .collect();
+    shown["config"] = config.as_ref().map(run).unwrap_or_default();
+    shown["layers"] = show_layers(config.as_ref(), &layers);
+    shown["history"] = config.as_ref().map(history).unwrap_or_default();
+    shown["tags"] = tags
+        .iter()
+        .map(|tag| json!({"tag": tag.tag, "number": tag.number, "at": rfc3339(tag.at), "current": tag.current == 1}))
+        .collect();
+    Ok(Json(shown))
+}
+
+fn facts(image: &Image) -> Value {
+    let annotations: Value = serde_json::from_str(&image.annotations).unwrap_or_default();
+    json!({
+        "digest": image.digest,
+        "mediaType": image.media_type,
+        "artifactType": image.artifact_type,
+        "size": image.size,
+        "os": image.os,
+        "architecture": image.architecture,
+        "variant": image.variant,
+        "subject": image.subject,
+        "created": image.created_claimed,
+        "firstSeen": rfc3339(image.first_seen_at),
+        "annotations": annotations,
+    })
+}
+
+/// How it runs.
+fn run(config: &ImageConfig) -> Value {
+    let run = &config.config;
+    json!({
+        "author": config.author,
+        "entrypoint": run.entrypoint,
+        "cmd": run.cmd,
+        "env": run.env,
+        "user": run.user,
+        "workingDir": run.working_dir,
+        "ports": run.exposed_ports,
+        "volumes": run.volumes,
+        "labels": run.labels,
+        "stopSignal": run.stop_signal,
+    })
+}
+
+/// Lowest first, each with the instruction that made it.
+fn show_layers(config: Option<&ImageConfig>, layers: &[ImageLayer]) -> Value {
+    let mut steps = config.into_iter().flat_map(ImageConfig::layer_steps);
+    let layer = |layer: &ImageLayer| {
+        let made = steps.next().map(|step| step.created_by.as_str());
+        json!({"digest": layer.layer_digest, "size": layer.size, "mediaType": layer.media_type, "createdBy": made})
+    };
+    layers.iter().map(layer).collect()
+}
+
+/// Oldest first, those without a layer, too.
+fn history(config: &ImageConfig) -> Value {
+    let step = |step: &crate::model::HistoryStep| json!({"created": step.created, "createdBy": step.created_by, "comment": step.comment, "emptyLayer": step.empty_layer});
+    config.history.iter().map(step).collect()
+}

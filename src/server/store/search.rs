@@ -1,0 +1,280 @@
+//! Searching what one may see.
+//!
+//! A search reads a range of `search_terms` in each project that has something there, in the order of the index, and stops when the page is
+//! full: it costs the same however much there is. Digests are looked up where repositories list them.
+
+use super::{Result, Store};
+use crate::model::{SearchQuery, beginning_with};
+
+/// One thing a search found.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Found {
+    /// `stream`, `tag`, `image`, `build` or `app`
+    pub kind: String,
+    pub project: String,
+    /// The name; `stream:tag` for tags, the stream's name for images.
+    pub name: String,
+    /// What tells more about it: description, digest, what is wrong with it.
+    pub about: Option<String>,
+    /// Where the term is from, for instance `label`.
+    pub field: String,
+    /// What it was found by.
+    pub term: String,
+    pub entry_id: i64,
+}
+
+/// What can be found, in the order of the console's page.
+pub const SEARCHED_KINDS: [&str; 5] = ["stream", "tag", "image", "build", "app"];
+
+/// What somebody may see, or wants to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scope<'a> {
+    /// Whose projects; `None` sees all.
+    pub user_id: Option<&'a str>,
+    /// In this one only.
+    pub project: Option<&'a str>,
+}
+
+/// Behind which find a page begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchCursor {
+    project: String,
+    term: String,
+    field: String,
+    entry_id: i64,
+}
+
+impl Found {
+    /// The cursor of the page that begins behind this: one word.
+    pub fn cursor(&self) -> String {
+        format!("{}:{}:{}:{}", self.project, self.entry_id, self.field, urlencoding::encode(&self.term))
+    }
+}
+
+impl SearchCursor {
+    /// Reads what [`Found::cursor`] wrote; none when it is not of that form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(4, ':');
+        let (project, entry) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        let (field, term) = (parts.next()?.to_owned(), urlencoding::decode(parts.next()?).ok()?.into_owned());
+        Some(Self { project, term, field, entry_id: entry })
+    }
+}
+
+/// One word's range, from the text to before the other one; of an absent word that is all.
+type Range = (String, String);
+
+/// Behind every project's name, which has small letters, digits and dashes.
+const LAST_PROJECT: &str = "~";
+
+/// Projects from `$1` to `$2`, of `$3`, that have a term of kind `$4` from `$5` to before `$6`. Asking for the first of them makes PostgreSQL take
+/// the index also where there are many.
+const PROJECTS: &str = "select p.id, p.name from projects p where p.name collate \"binary\" >= $1 and p.name collate \"binary\" <= $2 \
+     and ($3 = '' or exists (select 1 from role_bindings r where r.project_id = p.id and r.user_id = $3)) \
+     and (select count(*) from (select 1 from search_terms m where m.project_id = p.id and m.kind = $4 and m.term >= $5 and m.term < $6 \
+       order by m.term limit 1) x) > 0 order by p.name collate \"binary\" limit $7";
+
+/// Whether a term of the entry lies in a range. Counting a first one is more than it looks: PostgreSQL makes a join of `exists`, and reads
+/// all there is for that.
+macro_rules! has_term {
+    ($condition:literal) => {
+        concat!(
+            "(select count(*) from (select 1 from search_terms o where o.entry_id = m.entry_id and o.kind = $2 and ",
+            $condition,
+            " limit 1) x)"
+        )
+    };
+}
+
+/// In project `$1` what has terms of kind `$2` behind `$3` to `$5`, from `$6` to before `$7`, of field `$8`, and others in the ranges from `$9`
+/// to `$12`; `$13` is the project's name. An entry stands at the first of its terms.
+const IN_PROJECT: &str = concat!(
+    "select e.kind, cast($13 as text) as project, case e.kind when 'tag' then s.name || ':' || g.name when 'build' then c.name \
+       when 'app' then a.name else s.name end as name, case e.kind when 'stream' then s.description when 'tag' then g.digest \
+       when 'build' then c.inspect_error when 'app' then a.observe_error else e.digest end as about, t.field, t.term, t.entry_id \
+     from (select m.term, m.field, m.entry_id from search_terms m where m.project_id = $1 and m.kind = $2 \
+       and (m.term, m.field, m.entry_id) > ($3, $4, $5) and m.term < $7 and ($8 = '' or m.field = $8) and ",
+    has_term!("o.term >= $6 and (o.term, o.field) < (m.term, m.field) and ($8 = '' or o.field = $8)"),
+    " = 0 and ($9 = '' or ",
+    has_term!("o.term >= $9 and o.term < $10"),
+    " > 0) and ($11 = '' or ",
+    has_term!("o.term >= $11 and o.term < $12"),
+    " > 0) order by m.term, m.field, m.entry_id limit $14) t join search_entries e on e.id = t.entry_id \
+     left join tags g on g.id = e.tag_id left join streams s on s.id = coalesce(e.stream_id, g.stream_id) \
+     left join build_configs c on c.id = e.config_id left join apps a on a.id = e.app_id"
+);
+
+/// `$1` to `$6` are the ranges, `$7` who asks, `$8` the only project, `$9` to `$11` what is passed already.
+const BY_DIGEST: &str = "select 'image' as kind, p.name as project, s.name, r.digest as about, s.name as field, r.digest as term, \
+     cast(0 as bigint) as entry_id from repository_images r join streams s on s.id = r.stream_id join projects p on p.id = s.project_id \
+     where (r.digest >= $1 and r.digest < $2 or r.digest >= $3 and r.digest < $4 or r.digest >= $5 and r.digest < $6) \
+     and ($7 = '' or exists (select 1 from role_bindings b where b.project_id = p.id and b.user_id = $7)) and ($8 = '' or p.name = $8) \
+     and (r.digest, p.name, s.name) > ($9, $10, $11) order by r.digest, p.name, s.name limit $12";
+
+impl Store {
+    /// Things of one kind that a search finds, behind `after`, at most `limit`.
+    pub async fn search(
+        &self,
+        scope: Scope<'_>,
+        query: &SearchQuery,
+        kind: &str,
+        after: Option<&SearchCursor>,
+        limit: i64,
+    ) -> Result<Vec<Found>> {
+        if kind == "image"
+            && query.kind.is_none_or(|only| only == kind)
+            && let Some(digest) = &query.digest
+        {
+            return self.search_digests(scope, digest.ranges(), after, limit).await;
+        }
+        let Some(wanted) = Wanted::of(query, kind) else { return Ok(Vec::new()) };
+        // What is left of the project the page before ended in, then those behind it. No name can lie between a name and the same with
+        // a dash behind it.
+        let (mut found, next) = match after {
+            None => (Vec::new(), String::new()),
+            Some(after) => {
+                let left = self.projects_with(scope, (&after.project, &after.project), &wanted, 1).await?;
+                let mut found = Vec::new();
+                for project in &left {
+                    found = self.search_project(project, &wanted, Some(after), limit).await?;
+                }
+                (found, format!("{}-", after.project))
+            }
+        };
+        for project in self.projects_with(scope, (&next, LAST_PROJECT), &wanted, limit).await? {
+            let room = limit - i64::try_from(found.len()).unwrap_or(limit);
+            if room <= 0 {
+                break;
+            }
+            found.extend(self.search_project(&project, &wanted, None, room).await?);
+        }
+        Ok(found)
+    }
+
+    /// Id and name of projects in which something may be found. Each is one look at the index.
+    async fn projects_with(
+        &self,
+        scope: Scope<'_>,
+        (first, last): (&str, &str),
+        wanted: &Wanted,
+        limit: i64,
+    ) -> Result<Vec<(String, String)>> {
+        let (first, last) = match scope.project {
+            Some(only) => (first.max(only), last.min(only)),
+            None => (first, last),
+        };
+        let projects = sqlx::query_as(PROJECTS)
+            .bind(first)
+            .bind(last)
+            .bind(scope.user_id.unwrap_or_default())
+            .bind(wanted.kind)
+            .bind(&wanted.range.0)
+            .bind(&wanted.range.1)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        Ok(projects)
+    }
+
+    async fn search_project(
+        &self,
+        (id, name): &(String, String),
+        wanted: &Wanted,
+        after: Option<&SearchCursor>,
+        limit: i64,
+    ) -> Result<Vec<Found>> {
+        let (term, field, entry) = match after {
+            Some(after) => (after.term.as_str(), after.field.as_str(), after.entry_id),
+            None => (wanted.range.0.as_str(), "", 0),
+        };
+        let mut found: Vec<Found> = sqlx::query_as(IN_PROJECT)
+            .bind(id)
+            .bind(wanted.kind)
+            .bind(term)
+            .bind(field)
+            .bind(entry)
+            .bind(&wanted.range.0)
+            .bind(&wanted.range.1)
+            .bind(wanted.field)
+            .bind(&wanted.others[0].0)
+            .bind(&wanted.others[0].1)
+            .bind(&wanted.others[1].0)
+            .bind(&wanted.others[1].1)
+            .bind(name)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        // In the index's order, which a join need not keep.
+        found.sort_by(|a, b| (&a.term, &a.field, a.entry_id).cmp(&(&b.term, &b.field, b.entry_id)));
+        Ok(found)
+    }
+
+    async fn search_digests(
+        &self,
+        scope: Scope<'_>,
+        ranges: [Range; 3],
+        after: Option<&SearchCursor>,
+        limit: i64,
+    ) -> Result<Vec<Found>> {
+        let mut query = sqlx::query_as(BY_DIGEST);
+        for (begin, end) in ranges {
+            query = query.bind(begin).bind(end);
+        }
+        let after = after.cloned().unwrap_or_default();
+        let found = query
+            .bind(scope.user_id.unwrap_or_default().to_owned())
+            .bind(scope.project.unwrap_or_default().to_owned())
+            .bind(after.term)
+            .bind(after.project)
+            .bind(after.field)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        Ok(found)
+    }
+}
+
+/// What is looked for among the terms of one kind.
+struct Wanted {
+    kind: &'static str,
+    field: &'static str,
+    /// Of the longest word, which the fewest terms begin with.
+    range: Range,
+    others: [Range; 2],
+}
+
+impl Wanted {
+    /// None when this kind of thing cannot be meant.
+    fn of(query: &SearchQuery, kind: &str) -> Option<Self> {
+        let kind = SEARCHED_KINDS.into_iter().find(|known| *known == kind)?;
+        if query.kind.is_some_and(|only| only != kind && kind != "tag") {
+            return None;
+        }
+        if kind == "tag"
+            && query.kind != Some("tag")
+            && let Some(title) = &query.title
+        {
+            return Some(Self { kind: "title", field: "", range: beginning_with(title), others: Default::default() });
+        }
+        let field = query.field.map_or("", |field| field.as_str());
+        // A colon that is no field's parts a stream from its tag.
+        let meant = match (kind, field) {
+            (_, "") => query.title.is_none() || kind == "image" || query.kind == Some(kind),
+            ("image", _) | ("stream", "label") => true,
+            _ => false,
+        };
+        let mut words: Vec<&String> = query.words.iter().filter(|_| meant).collect();
+        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        let mut ranges = words.into_iter().map(|word| beginning_with(word));
+        let range = match ranges.next() {
+            Some(range) => range,
+            None if meant => beginning_with(""),
+            None => return None,
+        };
+        let others = [ranges.next().unwrap_or_default(), ranges.next().unwrap_or_default()];
+        Some(Self { kind, field, range, others })
+    }
+}
+
+#[cfg(test)]
+mod tests;
