@@ -28,8 +28,8 @@ use super::builder::buildah::{Buildah, BuildahConfig};
 use super::collector::Collector;
 use super::config::{BlobStore, BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
-    BuildSettings, Builds, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Proof, Rollouts, Runner,
-    Traffic, Triggers,
+    BuildSettings, Builds, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Packages, Proof, Rollouts,
+    Runner, Traffic, Triggers,
 };
 use super::importer::Importer;
 use super::pulls::Pulls;
@@ -226,6 +226,7 @@ fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> Vec<
         Arc::new(Imports::new(store(), importer, state.settings.import_interval)),
         Arc::new(Triggers::new(store())),
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
+        Arc::new(Packages::new(store(), state.blobs.clone(), runner.clone())),
         Arc::new(Traffic { store: store(), pulls: state.pulls.clone() }),
     ];
     if !gc_interval.is_zero() {
