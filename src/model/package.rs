@@ -108,6 +108,17 @@ impl ImagePackages {
         self.waiting == 0 && self.problems.is_empty()
     }
 
+    /// Those whose name, version, source or kind has the text in it, whatever the letters' case.
+    pub fn search(&self, text: &str) -> impl Iterator<Item = &ImagePackage> {
+        let text = text.trim().to_lowercase();
+        self.packages.iter().filter(move |it| {
+            let Package { name, version, source, .. } = &it.package;
+            let mut texts =
+                [Some(name.as_str()), Some(version), source.as_deref(), Some(it.kind.as_str())].into_iter().flatten();
+            text.is_empty() || texts.any(|it| it.to_lowercase().contains(&text))
+        })
+    }
+
     /// How many packages of a kind there are.
     pub fn count(&self, kind: PackageKind) -> usize {
         self.packages.iter().filter(|package| package.kind == kind).count()

@@ -7,6 +7,7 @@
 mod activity;
 mod apps;
 mod cascades;
+mod packages;
 mod plans;
 mod retention;
 mod secrets;
@@ -53,6 +54,8 @@ fn router(door: Door) -> Router {
         .route("/streams/{stream}/tags/{tag}/restore", post(tags::restore))
         .route("/streams/{stream}/tag-rules", get(tag_rules::get).put(tag_rules::put))
         .route("/streams/{stream}/retention", get(retention::get))
+        .route("/streams/{stream}/images/{digest}/packages", get(packages::list))
+        .route("/streams/{stream}/compare", get(packages::compare_images))
         .route("/apps/{app}", get(apps::get))
         .route("/apps/{app}/rollouts", get(apps::rollouts))
         .route("/apps/{app}/hold", post(apps::hold))

@@ -18,6 +18,13 @@ mod unpack;
 mod verdict;
 mod versions;
 
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod real;
+#[cfg(test)]
+mod testing;
+
 use std::io;
 use std::time::Duration;
 

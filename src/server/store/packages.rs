@@ -172,3 +172,133 @@ impl WriteTx {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Actor, ImageLayer, NewImage, Package, PackageDatabase, PackageKind};
+    use crate::server::store::testing::{each_store, project};
+
+    const TAR: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    const MINUTE: i64 = 60_000;
+
+    /// Puts an image of these layers, with their media types, into `demo/app`.
+    async fn put(store: &Store, digest: &str, layers: &[(&str, &str)]) {
+        let actor = Actor::person("ada");
+        let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+        let layers = layers.iter().map(|(digest, media_type)| ImageLayer {
+            layer_digest: (*digest).to_owned(),
+            size: 1,
+            media_type: (*media_type).to_owned(),
+        });
+        let image = NewImage {
+            digest: digest.to_owned(),
+            manifest: "{}".to_owned(),
+            layers: layers.collect(),
+            ..NewImage::default()
+        };
+        for layer in &image.layers {
+            store.link_blob(&stream.id, &layer.layer_digest, 1, None).await.unwrap();
+        }
+        store.put_manifest(&stream, &image, None, &actor).await.unwrap();
+    }
+
+    fn contents(name: &str) -> LayerContents {
+        let package = Package { name: name.to_owned(), version: "1".to_owned(), architecture: None, source: None };
+        let path = "var/lib/dpkg/status".to_owned();
+        let database = PackageDatabase { path, kind: PackageKind::Dpkg, packages: vec![package], problem: None };
+        LayerContents { databases: vec![database], ..LayerContents::default() }
+    }
+
+    #[tokio::test]
+    async fn a_layer_is_read_once_for_all_its_images() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            put(
+                &store,
+                "sha256:i",
+                &[
+                    ("sha256:a", TAR),
+                    ("sha256:chart", "application/vnd.cncf.helm.chart.content.v1.tar+gzip"),
+                    ("sha256:b", TAR),
+                ],
+            )
+            .await;
+            let mut claimed = Vec::new();
+            while let Some(layer) = store.claim_layer(MINUTE).await.unwrap() {
+                claimed.push(layer.digest);
+            }
+            assert_eq!(claimed, ["sha256:a", "sha256:b"], "each once, and no chart");
+            assert!(store.next_layer_at().await.unwrap().unwrap() > now(), "both are claimed");
+            store.record_layer("sha256:a", Ok(&contents("a"))).await.unwrap();
+            store.record_layer("sha256:b", Err("it ends in the middle")).await.unwrap();
+            assert_eq!(store.next_layer_at().await.unwrap(), None);
+
+            put(&store, "sha256:j", &[("sha256:a", TAR)]).await;
+            assert_eq!(store.claim_layer(MINUTE).await.unwrap(), None);
+            let readings = store.list_layer_readings("sha256:j").await.unwrap();
+            assert_eq!(readings[0].contents, Some(serde_json::to_string(&contents("a")).unwrap()));
+            let readings = store.list_layer_readings("sha256:i").await.unwrap();
+            let shown: Vec<_> = readings.iter().map(|it| (it.position, it.problem.as_deref())).collect();
+            assert_eq!(shown, [(0, None), (2, Some("it ends in the middle"))]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_now_is_read_later() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
+            store.claim_layer(MINUTE).await.unwrap().unwrap();
+            let later = now() + MINUTE;
+            store.put_off_layer("sha256:a", "its bytes are not stored here", later).await.unwrap();
+            assert_eq!(
+                (store.claim_layer(MINUTE).await.unwrap(), store.next_layer_at().await.unwrap()),
+                (None, Some(later))
+            );
+            let reading = store.list_layer_readings("sha256:i").await.unwrap().remove(0);
+            assert_eq!((reading.read_at, reading.problem.as_deref()), (None, Some("its bytes are not stored here")));
+            store.put_off_layer("sha256:a", "still not", 0).await.unwrap();
+            // Leases that ran out count as attempts, one that was given back does not.
+            for attempts in 0..3 {
+                assert_eq!(store.claim_layer(0).await.unwrap().map(|layer| layer.attempts), Some(attempts));
+            }
+            store.claim_layer(MINUTE).await.unwrap().unwrap();
+            store.release_leases().await.unwrap();
+            assert_eq!(store.claim_layer(MINUTE).await.unwrap().map(|layer| layer.attempts), Some(0));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_no_image_has_is_forgotten_and_what_is_old_read_again() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
+            store.record_layer("sha256:a", Ok(&contents("a"))).await.unwrap();
+            store.tidy_layer_readings().await.unwrap();
+            assert_eq!(store.next_layer_at().await.unwrap(), None, "it stays read");
+            for statement in [
+                "update layer_readings set reader = 0",
+                "insert into layer_readings (digest, wanted_at) values ('sha256:gone', 0)",
+            ] {
+                sqlx::query(statement).execute(store.pool()).await.unwrap();
+            }
+            store.tidy_layer_readings().await.unwrap();
+            assert_eq!(store.claim_layer(MINUTE).await.unwrap().map(|layer| layer.digest).as_deref(), Some("sha256:a"));
+            assert_eq!(store.claim_layer(MINUTE).await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn images_that_list_too_much_are_not_shown() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
+            store.record_layer("sha256:a", Ok(&contents("a"))).await.unwrap();
+            sqlx::query("update layer_readings set size = 100000000").execute(store.pool()).await.unwrap();
+            let reading = store.list_layer_readings("sha256:i").await.unwrap().remove(0);
+            assert_eq!(reading.contents, None);
+            assert!(reading.problem.unwrap().contains("more than is shown together"));
+        }
+    }
+}
