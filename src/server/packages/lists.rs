@@ -227,7 +227,8 @@ mod tests {
         let packages = dpkg(long.as_bytes(), &mut budget(10)).unwrap();
         assert_eq!((packages[0].name.len(), packages[0].version.as_str()), (MAX_WORD, "1[31m"));
         let many = "Package: a\nVersion: 1\n\n".repeat(12);
-        assert_eq!(in_words(&dpkg(many.as_bytes(), &mut budget(10)).unwrap_err()), "it lists more than 10 packages");
+        let refused = dpkg(many.as_bytes(), &mut budget(10)).unwrap_err();
+        assert!(in_words(&refused).starts_with("it lists more packages"));
         assert!(in_words(&npm(io::repeat(b' ')).unwrap_err()).contains("1 MiB"));
     }
 }

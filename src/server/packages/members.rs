@@ -161,13 +161,8 @@ impl<R: Read> Members<R> {
                 _ => Ok(None),
             };
         }
-        let sum = |signed: bool| {
-            let bytes = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte });
-            bytes.map(|byte| if signed { i64::from(byte.cast_signed()) } else { i64::from(byte) }).sum::<i64>()
-        };
         let stated = number(&block[148..156])?;
-        // Old writers added signed characters.
-        if ![sum(false), sum(true)].iter().any(|sum| u64::try_from(*sum) == Ok(stated)) {
+        if stated != checksum(&block, u64::from) && stated != checksum(&block, signed) {
             return Err(broken("a header has a wrong checksum"));
         }
         Ok(Some(block))
@@ -202,6 +197,20 @@ impl<R: Read> Read for Content<'_, R> {
         self.0.left -= read as u64;
         Ok(read)
     }
+}
+
+/// The sum of a header's bytes, those of the sum itself taken as blanks.
+fn checksum(block: &[u8; BLOCK], value: impl Fn(u8) -> u64) -> u64 {
+    let mut sum = 8 * u64::from(b' ');
+    for byte in block[..148].iter().chain(&block[156..]) {
+        sum = sum.wrapping_add(value(*byte));
+    }
+    sum
+}
+
+/// Old writers added signed characters.
+fn signed(byte: u8) -> u64 {
+    i64::from(byte.cast_signed()).cast_unsigned()
 }
 
 fn broken(what: &str) -> io::Error {

@@ -169,17 +169,3 @@ fn archives_of_gnu_tar_are_read() {
         }
     }
 }
-
-#[test]
-fn zzz_adhoc() {
-    for (file, format) in
-        [("rpmdb.sqlite", Format::RpmSqlite), ("Packages.db", Format::RpmNdb), ("Packages", Format::RpmBerkeley)]
-    {
-        let bytes = std::fs::read(format!("/tmp/rpmt/ext/{file}")).unwrap();
-        let packages = rpm::read(&bytes[..], format, &mut Budget::of(&Limits::default()));
-        match packages {
-            Ok(p) => println!("{file} {} {:?}", p.len(), &p[..3.min(p.len())]),
-            Err(e) => println!("{file} {e}"),
-        }
-    }
-}
