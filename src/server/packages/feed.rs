@@ -3,12 +3,14 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::{Buf as _, Bytes};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::layer::{Unread, read_layer};
 use super::{Limits, trouble};
@@ -17,6 +19,9 @@ use crate::server::blobs::{self, Blobs};
 
 /// Pieces that may wait for the reader. The stores give pieces of at most 256 KiB.
 const AHEAD: usize = 4;
+
+/// How long the blob store may give nothing: other layers wait behind this one.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Reads the layer that is stored as a blob. The inner error says in words why the layer cannot be read; the outer one, why not now.
 /// When this is dropped, the reader ends with its next piece.
@@ -32,7 +37,7 @@ pub async fn read_blob(
     };
     let (pieces, fed) = channel(AHEAD);
     let reading = spawn_blocking(move || read_layer(Fed { pieces: fed, piece: Bytes::new(), ended: false }, &limits));
-    while let Some(piece) = stream.next().await {
+    while let Some(piece) = timeout(SILENCE, stream.next()).await.context("the blob store fell silent")? {
         let piece = piece.context("reading the layer")?;
         // The reader may have seen enough.
         if pieces.send(Some(piece)).await.is_err() {

@@ -22,7 +22,11 @@ pub fn image_packages(layers: &[LayerReading]) -> ImagePackages {
         match (contents, &layer.problem) {
             (Some(Ok(contents)), _) => put_on(&mut lists, contents, at, number),
             (Some(Err(_)), _) => image.problems.push(format!("what was read of layer {number} does not read any more")),
-            (None, _) if layer.read_at.is_none() => image.waiting += 1,
+            (None, problem) if layer.read_at.is_none() => {
+                image.waiting += 1;
+                let why = problem.iter().map(|problem| format!("layer {number} was not read yet: {problem}"));
+                image.problems.extend(why);
+            }
             (None, Some(problem)) => image.problems.push(format!("layer {number} was not read: {problem}")),
             (None, None) => {}
         }
@@ -153,5 +157,11 @@ mod tests {
         let image = image_packages(&layers);
         assert_eq!((image.packages.len(), image.waiting, image.is_whole()), (1, 1, false));
         assert_eq!(image.problems, ["layer 2 was not read: it ends in the middle"]);
+        layers[2].problem = Some("its bytes are not stored here".to_owned());
+        let image = image_packages(&layers);
+        assert_eq!(
+            (image.waiting, image.problems[1].as_str()),
+            (1, "layer 3 was not read yet: its bytes are not stored here")
+        );
     }
 }

@@ -150,19 +150,21 @@ fn both(cx: &Cx, path: &str, digests: (&str, &str), pair: &Pair, compared: &Comp
     };
     let (from, to) = (&pair.from.image, &pair.to.image);
     view! {
-        <section class="card stack" data-live="verdict">
-            <p>
-                <strong>{compared.verdict.clone()}</strong>
-            </p>
-            {platforms(cx, pair)}
-            <div class="field-row">
-                {side("Left", digests.0, from.size, from.created_claimed.clone())}
-                {side("Right", digests.1, to.size, to.created_claimed.clone())}
-            </div>
-        </section>
-        {setting_card(compared)}
-        {package_card(cx, compared)}
-        {layer_card(pair, compared)}
+        <div class="stack" data-live="comparison">
+            <section class="card stack">
+                <p>
+                    <strong>{compared.verdict.clone()}</strong>
+                </p>
+                {platforms(cx, pair)}
+                <div class="field-row">
+                    {side("Left", digests.0, from.size, from.created_claimed.clone())}
+                    {side("Right", digests.1, to.size, to.created_claimed.clone())}
+                </div>
+            </section>
+            {setting_card(compared)}
+            {package_card(cx, compared)}
+            {layer_card(pair, compared)}
+        </div>
     }
     .into_any()
 }

@@ -69,11 +69,16 @@ pub fn package_card(cx: &Cx, compared: &Compared) -> AnyView {
         view! { <div class="card-body"><p class="muted">{words}</p></div> }.into_any()
     } else {
         let columns = ["Package", "Change", "Left", "Right", "Listed by"].map(Col::Text);
+        let pager = (after > 0 || next.is_some()).then(|| {
+            view! {
+                <div class="card-body">
+                    <Pager cx=cx.clone() next words=("Back", "Next") />
+                </div>
+            }
+        });
         view! {
             <DataTable columns=columns.to_vec()>{rows}</DataTable>
-            <div class="card-body">
-                <Pager cx=cx.clone() next words=("Back", "Next") />
-            </div>
+            {pager}
         }
         .into_any()
     };

@@ -25,7 +25,13 @@ pub async fn page(cx: Cx) -> PageResult {
     let next = (found.len() > after.saturating_add(size.0)).then(|| (after + size.0).to_string());
     let why_none = why_none(&packages, open.image.is_some(), !children.is_empty());
     let looked = format!("Looked for “{}” in names, versions, sources and kinds of {total} packages.", cx.query("q"));
-    let (everything, count) = (cx.path().to_owned(), format!("{} of {}", found.len(), summary(&packages)));
+    let (everything, count) = (
+        cx.path().to_owned(),
+        match cx.query("q").trim() {
+            "" => summary(&packages),
+            _ => format!("{} of {total} packages", found.len()),
+        },
+    );
     let list = match (total, found.is_empty()) {
         (0, _) => view! {
             <Empty heading="No packages are known">

@@ -213,7 +213,7 @@ async fn what_is_not_ones_to_see_is_not_there() {
 async fn layers_that_cannot_be_read_say_why() {
     let pushing = Pushing::start().await;
     let base = dpkg(&["a 1"]);
-    let broken = base[..700].to_vec();
+    let broken = base[..540].to_vec();
     let digest = pushing.push("latest", &[base, broken, b"no archive at all".repeat(99)], json!({})).await;
     pushing.weir.settle().await;
     let page = text(&pushing.page(&format!("images/{digest}/packages")).await);
@@ -221,7 +221,7 @@ async fn layers_that_cannot_be_read_say_why() {
         "The list is not whole",
         "Layer 2 was not read: it ends in the middle.",
         "Layer 3 was not read: it is no tar archive",
-        "1 of 1 package: 1 of dpkg",
+        "1 package: 1 of dpkg",
     ] {
         assert!(page.contains(words), "{words}: {page}");
     }
