@@ -1,6 +1,6 @@
 //! Databases and archives that real programs made: rpm, dpkg, GNU tar. What is not installed is not tried.
 //!
-//! `rpm/testdata` holds one rpm database of three packages (built and installed by rpm 4.18) in three formats: SQLite as rpm wrote it; the
+//! `tests/data/rpm` holds one rpm database of three packages (built and installed by rpm 4.18) in three formats: SQLite as rpm wrote it; the
 //! same headers in a hash of Berkeley DB 5.3, which rpm reads; and in ndb, laid out as rpm's `rpmpkg.c` does.
 
 use std::cmp::Ordering;
@@ -16,12 +16,12 @@ use super::testing::{names, read};
 use super::{Limits, compare_versions, lists, rpm};
 use crate::model::PackageKind;
 
-/// One of the databases of `rpm/testdata`.
+/// One of the databases of `tests/data/rpm`.
 pub fn sample(format: Format) -> Vec<u8> {
     let packed: &[u8] = match format {
-        Format::RpmNdb => include_bytes!("rpm/testdata/Packages.db.gz"),
-        Format::RpmBerkeley => include_bytes!("rpm/testdata/Packages.gz"),
-        _ => include_bytes!("rpm/testdata/rpmdb.sqlite.gz"),
+        Format::RpmNdb => include_bytes!("../../../tests/data/rpm/Packages.db.gz"),
+        Format::RpmBerkeley => include_bytes!("../../../tests/data/rpm/Packages.gz"),
+        _ => include_bytes!("../../../tests/data/rpm/rpmdb.sqlite.gz"),
     };
     let mut bytes = Vec::new();
     GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
