@@ -31,6 +31,7 @@ soak: ## what takes hours: long runs of random tests, hundreds of kills in the m
 	tools/setup test
 	WEIR_MODEL_STEPS=1000000 cargo test --locked --release --lib collector::model
 	WEIR_FUZZ_INPUTS=1000000 cargo test --locked --release --lib model::reference::tests::fuzz
+	WEIR_MODEL_STEPS=1000000 cargo test --locked --release --lib packages::fuzz
 	WEIR_TEST_KILL_ROUNDS=200 cargo test --locked --test integration faults::kill -- --nocapture
 
 lint: ## format, clippy on both halves, dependencies, documentation

@@ -11,6 +11,7 @@ mod garbage;
 mod image;
 mod image_config;
 mod name;
+mod package;
 mod past;
 mod plan;
 mod reference;
@@ -39,6 +40,9 @@ pub use garbage::{Garbage, GarbageKind, RetentionRule};
 pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest, is_artifact};
 pub use image_config::{ContainerConfig, HistoryStep, ImageConfig, RootFs};
 pub use name::{AppName, NameError, ProjectName, StreamName, TagName, label_value};
+pub use package::{
+    Direction, ImagePackage, ImagePackages, LayerContents, LayerReading, Package, PackageDatabase, PackageKind,
+};
 pub use past::{PastTag, PastTagError};
 pub use plan::{Action, Graph, GraphApp, GraphConfig, GraphInput, GraphTag, Plan, PlanStep, plan};
 pub use reference::{ImageReference, ReferenceError};

@@ -29,8 +29,8 @@ use super::builder::buildah::{Buildah, BuildahConfig};
 use super::collector::Collector;
 use super::config::{BlobStore, BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
-    BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Proof, Rollouts,
-    Runner, Traffic, Triggers,
+    BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Packages, Proof,
+    Rollouts, Runner, Traffic, Triggers,
 };
 use super::importer::{Importer, Surroundings};
 use super::pulls::Pulls;
@@ -246,6 +246,7 @@ fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> Vec<
         Arc::new(Completions::new(store(), state.importer.clone(), runner.clone())),
         Arc::new(Triggers::new(store())),
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
+        Arc::new(Packages::new(store(), state.blobs.clone(), runner.clone())),
         Arc::new(Traffic { store: store(), pulls: state.pulls.clone() }),
     ];
     if !gc_interval.is_zero() {

@@ -17,6 +17,7 @@ pub mod importer;
 mod listen;
 pub mod oci;
 pub mod openshift;
+pub mod packages;
 pub mod pulls;
 pub mod registry;
 pub mod rollout;

@@ -15,6 +15,7 @@ pub enum Controller {
     Triggers,
     Builds,
     Rollouts,
+    Packages,
 }
 
 /// Something in a project changed; open pages of that project look again.
@@ -32,6 +33,7 @@ pub struct Wake {
     triggers: Arc<Notify>,
     builds: Arc<Notify>,
     rollouts: Arc<Notify>,
+    packages: Arc<Notify>,
     logs: broadcast::Sender<String>,
     changes: broadcast::Sender<Changed>,
 }
@@ -45,6 +47,7 @@ impl Default for Wake {
             triggers: Arc::default(),
             builds: Arc::default(),
             rollouts: Arc::default(),
+            packages: Arc::default(),
             logs: broadcast::channel(1024).0,
             changes: broadcast::channel(1024).0,
         }
@@ -61,6 +64,7 @@ impl Wake {
             Controller::Triggers => &self.triggers,
             Controller::Builds => &self.builds,
             Controller::Rollouts => &self.rollouts,
+            Controller::Packages => &self.packages,
         }
     }
 

@@ -72,6 +72,8 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/p/:project/streams/:stream/tags/:tag/edit") view=|| page(pages::tag_add::edit_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/tags/:tag/delete") view=|| page(pages::tag_users::delete_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/images/:digest") view=|| page(pages::image::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/images/:digest/packages") view=|| page(pages::packages::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/compare") view=|| page(pages::compare::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/imports") view=|| page(pages::imports::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/activity") view=|| page(pages::activity::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/settings") view=|| page(pages::settings::page) ssr=SsrMode::Async />

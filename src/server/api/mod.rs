@@ -8,6 +8,7 @@ mod activity;
 mod apps;
 mod cascades;
 mod images;
+mod packages;
 mod plans;
 mod resolution;
 mod retention;
@@ -57,6 +58,8 @@ fn router(door: Door) -> Router {
         .route("/streams/{stream}/images/{id}", get(images::get))
         .route("/streams/{stream}/tag-rules", get(tag_rules::get).put(tag_rules::put))
         .route("/streams/{stream}/retention", get(retention::get))
+        .route("/streams/{stream}/images/{id}/packages", get(packages::list))
+        .route("/streams/{stream}/compare", get(packages::compare_images))
         .route("/apps/{app}", get(apps::get))
         .route("/apps/{app}/rollouts", get(apps::rollouts))
         .route("/apps/{app}/hold", post(apps::hold))

@@ -175,6 +175,7 @@ impl Store {
             "update apps set lease_owner = null, lease_until = null",
             "update tag_imports set lease_owner = null, lease_until = null",
             "update repository_images set complete_at = null where source is not null",
+            "update layer_readings set lease_owner = null, lease_until = null where lease_owner is not null",
         ] {
             sqlx::query(statement).execute(self.pool()).await?;
         }

@@ -285,7 +285,7 @@ impl WriteTx {
             .execute(&mut **self)
             .await?;
         }
-        Ok(())
+        self.want_layers_read(&image.digest).await
     }
 
     /// The request row and the cascade of a build that may still deliver.

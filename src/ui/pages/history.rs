@@ -5,6 +5,7 @@ use leptos::prelude::*;
 use super::streams::kind_words;
 use crate::model::{EventKind, Outcome, TagEvent};
 use crate::ui::components::{Act, Ago, Badge, Col, DataTable, DigestText, Icon, More, Tone, Who, size_words};
+use crate::ui::context::address;
 
 /// How a row is shown.
 #[derive(Debug, Clone, Default)]
@@ -164,15 +165,22 @@ fn actions(place: &RowPlace, tag_path: &str, event: &TagEvent) -> AnyView {
             </a>
         }
     });
-    let compare = place.current_digest.as_ref().filter(|_| differs).map(|_| {
-        view! { <a href=format!("{tag_path}/rollback?to={}", event.sequence)>"Compare with current"</a> }
-    });
+    let compare = |from: &str, to: &str, words: &'static str| {
+        let path = format!("{}/streams/{}/compare", place.project_path, event.stream);
+        let query = [("from", from), ("to", to), ("tag", event.tag.as_str())];
+        view! { <a href=address(&path, query.into_iter())>{words}</a> }
+    };
+    let current = place.current_digest.as_deref().filter(|_| differs);
+    let current = current.map(|current| compare(digest, current, "Compare with current"));
+    let previous = event.from_digest.as_deref().filter(|from| from != digest);
+    let previous = previous.map(|previous| compare(previous, digest, "Compare with previous"));
     let (on, copied) = (format!("#{}", event.number), digest.clone());
     view! {
         <div class="row-actions flex-nowrap">
             {back} <More on=on>
                 <a href=open>"Open image"</a>
-                {compare}
+                {current}
+                {previous}
                 <button type="button" data-copy=copied>
                     "Copy digest"
                 </button>

@@ -3,28 +3,81 @@
 use leptos::prelude::*;
 
 use super::image_parts::{base_card, history, instruction};
-use super::stream;
-use crate::model::{DigestPrefix, Image, ImageChild, ImageConfig, ImageLayer};
+use super::{packages, stream};
+use crate::model::{DigestPrefix, Image, ImageChild, ImageConfig, ImageLayer, Stream};
 use crate::server::auth::Right;
+use crate::server::packages::{image_packages, sounds_secret};
 use crate::server::store::{ImageTag, Scope};
 use crate::ui::app::PageResult;
 use crate::ui::components::{Ago, Badge, Col, CopyText, DataTable, DigestText, Tone, short_digest, size_words};
-use crate::ui::context::Cx;
+use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
-use crate::ui::shell::{Page, Section};
+use crate::ui::shell::{Page, Section, Tab};
 
-/// `/p/:project/streams/:stream/images/:digest`; the first digits of the digest do, when no other of its images begins so.
-pub async fn page(cx: Cx) -> PageResult {
-    let (project, stream) = stream::open(&cx, Right::View).await?;
-    let store = cx.store();
+/// An image as the address names it, and where it is.
+pub struct Open {
+    pub project: InProject,
+    pub stream: Stream,
+    pub digest: String,
+    /// `None` when only its digest is known any more.
+    pub image: Option<Image>,
+    /// `/p/<project>/streams/<stream>/images/<digest>`
+    pub path: String,
+}
+
+/// The image of the path; the first digits of the digest do, when no other of its images begins so.
+pub async fn open(cx: &Cx) -> Result<Open, UiError> {
+    let (project, stream) = stream::open(cx, Right::View).await?;
     let typed = cx.param("digest");
     let missing = || UiError::NotFound { what: format!("Image {typed} of stream {}", stream.name) };
     let id: DigestPrefix = typed.parse().map_err(|_| missing())?;
-    let digest = store.find_stream_digest(&stream, &id).await?.ok_or_else(missing)?;
-    let image = store.find_image(&digest).await?;
-    let pointing = store.list_image_tags(&stream.id, &digest).await?;
+    let digest = cx.store().find_stream_digest(&stream, &id).await?.ok_or_else(missing)?;
+    let image = cx.store().find_image(&digest).await?;
+    let path = format!("/p/{}/streams/{}/images/{digest}", project.name, stream.name);
+    Ok(Open { project, stream, digest, image, path })
+}
+
+/// A page of the image's: its head, its tabs, and `body`.
+pub fn laid_out(open: &Open, tab: &'static str, body: AnyView, packages: Option<usize>) -> PageResult {
+    let Open { project, stream, digest, path, .. } = open;
+    let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);
+    let point = project.can_edit().then(|| {
+        view! {
+            <a class="btn btn-primary" href=format!("{stream_path}/add-tag?image={digest}")>
+                "Point a tag here…"
+            </a>
+        }
+    });
+    let actions = view! {
+        {point}
+        <a class="btn" href=format!("{stream_path}/compare?from={digest}")>
+            "Compare…"
+        </a>
+    };
+    let list = Tab::new("Packages", format!("{path}/packages"), tab == "Packages");
+    let list = match packages.and_then(|count| i64::try_from(count).ok()) {
+        Some(count) => list.count(count),
+        None => list,
+    };
+    Ok(Page::new(short_digest(digest), body)
+        .kind("image")
+        .within(project, Section::Streams)
+        .crumb("Streams", format!("/p/{}/streams", project.name))
+        .crumb(stream.name.clone(), stream_path)
+        .meta(view! { <DigestText digest=digest.clone() /> })
+        .actions(actions)
+        .tabs(vec![Tab::new("Image", path.clone(), tab == "Image"), list]))
+}
+
+/// `/p/:project/streams/:stream/images/:digest`
+pub async fn page(cx: Cx) -> PageResult {
+    let open = open(&cx).await?;
+    let Open { project, stream, digest, image, path } = &open;
+    let store = cx.store();
+    let pointing = store.list_image_tags(&stream.id, digest).await?;
     let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);
     let pull = format!("{}/{}@{digest}", cx.settings().registry_host(), stream.repository());
+    let mut count = None;
     let body = match image {
         None => view! {
             <div class="banner banner-warn">
@@ -34,42 +87,33 @@ pub async fn page(cx: Cx) -> PageResult {
         }
         .into_any(),
         Some(image) => {
-            let layers = store.list_layers(&digest).await?;
-            let children = store.list_children(&digest).await?;
+            let layers = store.list_layers(digest).await?;
+            let children = store.list_children(digest).await?;
+            let readings = store.list_layer_readings(digest).await?;
+            let packages = image_packages(&readings);
+            count = Some(packages.packages.len());
             let config: ImageConfig = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
             let runs = image.config.is_some().then(|| runs(&config));
             let viewer = cx.viewer()?;
             let scope = Scope { user_id: viewer.list_for(), project: viewer.project_limit() };
             let own_hosts = [cx.settings().registry_host().to_owned()];
-            let base = store.find_base(scope, &own_hosts, &stream, &image).await?;
+            let base = store.find_base(scope, &own_hosts, stream, image).await?;
             let history = history(&config, &layers);
             view! {
-                {facts(&image, &pull)}
+                {facts(image, &pull)}
                 {children.is_empty().then(|| base_card(base))}
                 {tags(&stream_path, &stream.name, &pointing)}
                 {(!children.is_empty()).then(|| platforms(&stream_path, children))}
                 {runs}
                 {(!layers.is_empty()).then(|| layer_table(&config, layers))}
                 {history}
-                {annotations(&image, &config)}
+                {(!readings.is_empty()).then(|| packages::section(path, &packages))}
+                {annotations(image, &config)}
             }
             .into_any()
         }
     };
-    let point = project.can_edit().then(|| {
-        view! {
-            <a class="btn btn-primary" href=format!("{stream_path}/add-tag?image={digest}")>
-                "Point a tag here…"
-            </a>
-        }
-    });
-    Ok(Page::new(short_digest(&digest), body)
-        .kind("image")
-        .within(&project, Section::Streams)
-        .crumb("Streams", format!("/p/{}/streams", project.name))
-        .crumb(stream.name.clone(), stream_path)
-        .meta(view! { <DigestText digest=digest.clone() /> })
-        .actions(point))
+    laid_out(&open, "Image", body, count)
 }
 
 fn facts(image: &Image, pull: &str) -> AnyView {
@@ -179,14 +223,6 @@ fn platforms(stream_path: &str, children: Vec<ImageChild>) -> AnyView {
     .into_any()
 }
 
-/// Whether a variable's name sounds like a secret. Those who need the value pull the image.
-fn sounds_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "APIKEY", "API_KEY", "PRIVATE_KEY", "ACCESS_KEY", "CREDENTIAL"]
-        .iter()
-        .any(|word| name.contains(word))
-}
-
 fn runs(config: &ImageConfig) -> AnyView {
     let run = &config.config;
     let words = |words: &[String]| if words.is_empty() { None } else { Some(words.join(" ")) };
@@ -287,15 +323,4 @@ fn annotations(image: &Image, config: &ImageConfig) -> Option<AnyView> {
         })
     };
     Some(view! { {section("Labels", labels)} {section("Annotations", annotations.into_iter().collect())} }.into_any())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hides_what_sounds_like_a_secret() {
-        assert!(sounds_secret("db_password") && sounds_secret("GITHUB_TOKEN"));
-        assert!(!sounds_secret("PATH") && !sounds_secret("KEYBOARD"));
-    }
 }

@@ -137,6 +137,10 @@ fn buttons(open: &Open) -> impl IntoView + use<> {
         None => view! { <Act action=format!("{path}/hold") label="Hold" class="" /> },
     };
     let (title, edit, delete) = (open.tag.title(), format!("{path}/edit"), format!("{path}/delete"));
+    let compare = open.tag.digest.as_ref().map(|digest| {
+        let stream = format!("/p/{}/streams/{}", open.project.name, open.stream.name);
+        view! { <a href=format!("{stream}/compare?to={digest}&tag={}", open.tag.name)>"Compare…"</a> }
+    });
     let back = open.may_move().then(|| {
         view! {
             <a class="btn btn-primary" href=format!("{path}/rollback")>
@@ -157,6 +161,7 @@ fn buttons(open: &Open) -> impl IntoView + use<> {
         {check}
         {hold}
         <More on=title>
+            {compare}
             <a href=edit>"Change source…"</a>
             {delete}
         </More>

@@ -5,15 +5,17 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
 use leptos::prelude::*;
 
+use super::compare_parts::in_short;
 use super::tag::{Open, check_reason, open, path_of};
-use crate::model::{Action, EventKind, Image, ImageConfig, Outcome, Plan, RollbackMode, TagEvent};
+use crate::model::{Action, EventKind, Image, Outcome, Plan, RollbackMode, TagEvent};
 use crate::server::auth::Right;
+use crate::server::packages::{Unpaired, compare, load_pair};
 use crate::server::store::{self, TagRollback};
 use crate::ui::app::PageResult;
 use crate::ui::components::{
     Ago, CheckField, DigestText, Empty, SelectField, TextField, Who, duration_words, size_words,
 };
-use crate::ui::context::Cx;
+use crate::ui::context::{Cx, address};
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
 use crate::ui::shell::{Page, Section};
@@ -82,6 +84,10 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
         _ => None,
     };
     let other = options(candidates, &target);
+    let differences = match (open.tag.digest.as_deref(), target.digest.as_deref()) {
+        (Some(now), Some(then)) if now != then => differences(cx, open, now, then).await?,
+        _ => None,
+    };
     let path = format!("{}/rollback", open.path);
     Ok(view! {
         <form class="toolbar" method="get">
@@ -95,7 +101,7 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
             <div class="field-row">
                 {side("From", current.as_ref(), now.as_ref())} {side("To", Some(&target), then.as_ref())}
             </div>
-            {now.as_ref().zip(then.as_ref()).filter(|_| !same).map(|(now, then)| differences(now, then))}
+            {differences}
             <section class="stack gap-2">
                 <h2>"What will happen"</h2>
                 {effects(&plan)}
@@ -149,15 +155,14 @@ fn reason(open: &Open) -> AnyView {
         .into_any()
 }
 
-async fn image(cx: &Cx, event: Option<&TagEvent>) -> Result<Option<(Image, ImageConfig, Vec<String>)>, UiError> {
-    let Some(digest) = event.and_then(|event| event.digest.as_deref()) else { return Ok(None) };
-    let Some(image) = cx.store().find_image(digest).await? else { return Ok(None) };
-    let config = image.config.as_deref().and_then(|config| serde_json::from_str(config).ok()).unwrap_or_default();
-    let layers = cx.store().list_layers(digest).await?.into_iter().map(|layer| layer.layer_digest).collect();
-    Ok(Some((image, config, layers)))
+async fn image(cx: &Cx, event: Option<&TagEvent>) -> Result<Option<Image>, UiError> {
+    match event.and_then(|event| event.digest.as_deref()) {
+        Some(digest) => Ok(cx.store().find_image(digest).await?),
+        None => Ok(None),
+    }
 }
 
-fn side(heading: &'static str, event: Option<&TagEvent>, image: Option<&(Image, ImageConfig, Vec<String>)>) -> AnyView {
+fn side(heading: &'static str, event: Option<&TagEvent>, image: Option<&Image>) -> AnyView {
     let Some(event) = event else {
         return view! { <div><h2>{heading}</h2><p class="muted">"no image"</p></div> }.into_any();
     };
@@ -166,7 +171,7 @@ fn side(heading: &'static str, event: Option<&TagEvent>, image: Option<&(Image, 
         (None, EventKind::Import) => format!("imported as {}", event.reference.clone().unwrap_or_default()),
         (None, kind) => kind.to_string(),
     };
-    let platform = image.and_then(|(image, ..)| Some(format!("{}/{}", image.os.clone()?, image.architecture.clone()?)));
+    let platform = image.and_then(|image| Some(format!("{}/{}", image.os.clone()?, image.architecture.clone()?)));
     view! {
         <div class="stack gap-1">
             <h2>{heading}</h2>
@@ -174,73 +179,23 @@ fn side(heading: &'static str, event: Option<&TagEvent>, image: Option<&(Image, 
             <p class="small">{format!("#{} · {source}", event.number)}</p>
             <p class="small muted">"Here since "<Ago at=event.at />", by "<Who kind=event.actor_kind name=event.actor.clone() /></p>
             <p class="small muted">
-                {[platform, image.map(|(image, ..)| size_words(image.size))].into_iter().flatten().collect::<Vec<_>>().join(" · ")}
+                {[platform, image.map(|image| size_words(image.size))].into_iter().flatten().collect::<Vec<_>>().join(" · ")}
             </p>
         </div>
     }
     .into_any()
 }
 
-/// How the images' configurations differ, each as a line; `true` marks what deserves a second look.
-fn config_differences(now: &ImageConfig, then: &ImageConfig) -> Vec<(bool, String)> {
-    let mut lines = Vec::new();
-    let mut compare = |what: &str, now: String, then: String, warn: bool| {
-        if now != then {
-            let words = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
-            lines.push((warn, format!("{what}: {} → {}", words(&now), words(&then))));
-        }
-    };
-    let (a, b) = (&now.config, &then.config);
-    let root = |user: &str| matches!(user.split(':').next(), Some("" | "0" | "root") | None);
-    let user = |user: &str| if user.is_empty() { "root".to_owned() } else { user.to_owned() };
-    compare("User", user(&a.user), user(&b.user), root(&b.user) && !root(&a.user));
-    compare("Entrypoint", a.entrypoint.join(" "), b.entrypoint.join(" "), false);
-    compare("Command", a.cmd.join(" "), b.cmd.join(" "), false);
-    compare("Working directory", a.working_dir.clone(), b.working_dir.clone(), false);
-    compare("Ports", a.exposed_ports.join(", "), b.exposed_ports.join(", "), true);
-    let platform = |config: &ImageConfig| format!("{}/{}", config.os, config.architecture);
-    compare("Platform", platform(now), platform(then), true);
-    for pair in b.env.iter().filter(|pair| !a.env.contains(pair)) {
-        let name = pair.split('=').next().unwrap_or_default();
-        let verb = if now.env(name).is_some() { "changes" } else { "is set" };
-        lines.push((false, format!("Environment: {name} {verb}")));
+/// What the images differ in, and the way to all of it.
+async fn differences(cx: &Cx, open: &Open, now: &str, then: &str) -> Result<Option<AnyView>, UiError> {
+    let path = format!("/p/{}/streams/{}/compare", open.project.name, open.stream.name);
+    let full = address(&path, [("from", now), ("to", then), ("tag", open.tag.name.as_str())].into_iter());
+    match load_pair(cx.store(), now, then, None).await {
+        Ok(pair) => Ok(Some(in_short(&pair, &compare(&pair.from, &pair.to), full))),
+        Err(Unpaired::Store(error)) => Err(error.into()),
+        // What is gone is said beside the button, and images for other platforms differ in all.
+        Err(_) => Ok(None),
     }
-    for name in a.env.iter().filter_map(|pair| pair.split('=').next()).filter(|name| then.env(name).is_none()) {
-        lines.push((false, format!("Environment: {name} is gone")));
-    }
-    lines
-}
-
-fn differences(now: &(Image, ImageConfig, Vec<String>), then: &(Image, ImageConfig, Vec<String>)) -> AnyView {
-    let shared = then.2.iter().filter(|layer| now.2.contains(layer)).count();
-    let delta = then.0.size - now.0.size;
-    let size = match delta {
-        0 => "Same size".to_owned(),
-        1.. => format!("+{}", size_words(delta)),
-        _ => size_words(delta),
-    };
-    let lines: Vec<_> = config_differences(&now.1, &then.1)
-        .into_iter()
-        .map(|(warn, line)| {
-            let mark = warn.then(|| view! { <strong>"Look: "</strong> });
-            view! { <li>{mark} {line}</li> }
-        })
-        .collect();
-    let config = if lines.is_empty() {
-        view! { <p>"How it runs does not differ: same user, command, ports and environment."</p> }.into_any()
-    } else {
-        view! { <ul class="stack gap-1">{lines}</ul> }.into_any()
-    };
-    view! {
-        <section class="stack gap-2">
-            <h2>"What changes"</h2>
-            <p>
-                {format!("{size}; {shared} of {} layers are shared.", then.2.len())}
-            </p>
-            {config}
-        </section>
-    }
-    .into_any()
 }
 
 /// The plan in a sentence, and as a list.
@@ -382,27 +337,5 @@ async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiErr
             "{what}. Below is what going back from there does; press Roll back to do it"
         ))),
         Err(error) => Err(error.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tells_how_images_run_differently() {
-        let config = |text: &str| serde_json::from_str::<ImageConfig>(text).unwrap();
-        let now = config(
-            r#"{"os":"linux","architecture":"amd64","config":{"User":"1001","Env":["A=1","B=2"],"Cmd":["httpd"]}}"#,
-        );
-        let then =
-            config(r#"{"os":"linux","architecture":"amd64","config":{"Env":["A=1","C=3"],"Cmd":["httpd","-f"]}}"#);
-        let lines = config_differences(&now, &then);
-        let text: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
-        assert_eq!(
-            text,
-            ["User: 1001 → root", "Command: httpd → httpd -f", "Environment: C is set", "Environment: B is gone"]
-        );
-        assert!(lines[0].0, "running as root again deserves a look");
     }
 }

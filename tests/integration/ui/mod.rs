@@ -1,6 +1,7 @@
 //! The console as browsers without script see it.
 
 mod form;
+mod packages;
 mod pages;
 mod rollback;
 mod sample;

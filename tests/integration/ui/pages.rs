@@ -6,7 +6,7 @@ use weir::server::store::TagSpec;
 
 use super::sample::{demo, digest, html, location, text};
 
-const PAGES: [&str; 25] = [
+const PAGES: [&str; 26] = [
     "/",
     "/projects/new",
     "/tokens",
@@ -23,6 +23,7 @@ const PAGES: [&str; 25] = [
     "/p/demo/streams/base/used-by",
     "/p/demo/streams/base/settings",
     "/p/demo/streams/base/add-tag",
+    "/p/demo/streams/base/compare",
     "/p/demo/streams/base/tags/latest",
     "/p/demo/streams/base/tags/latest/used-by",
     "/p/demo/streams/base/tags/latest/rollback",
@@ -38,8 +39,12 @@ const PAGES: [&str; 25] = [
 async fn every_page_is_whole() {
     let (weir, ada) = demo().await;
     let image = format!("/p/demo/streams/base/images/{}", digest(3));
+    let packages = format!("{image}/packages");
+    let compared = format!("/p/demo/streams/base/compare?from={}&to={}&tag=latest", digest(1), digest(3));
     let session_only = ["/tokens"];
-    for path in PAGES.into_iter().chain([image.as_str()]).filter(|path| !session_only.contains(path)) {
+    for path in
+        PAGES.into_iter().chain([image.as_str(), &packages, &compared]).filter(|path| !session_only.contains(path))
+    {
         let response = ada.get(path).await;
         if path.starts_with("/search") {
             // A single find is gone to at once.

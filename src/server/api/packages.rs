@@ -1,0 +1,159 @@
+//! The packages of an image, and two images compared.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::limit_in_range;
+use crate::model::{DigestPrefix, Direction, ImagePackage};
+use crate::server::openshift::Door;
+use crate::server::openshift::caller::Caller;
+use crate::server::openshift::kind::IMAGE_STREAM_IMAGES;
+use crate::server::openshift::status::Status;
+use crate::server::packages::{Compared, PackageChange, SettingPart, Unpaired, compare, image_packages, load_pair};
+
+/// Which packages of an image: those that fit `q`, from the `after`th on.
+#[derive(Debug, Deserialize)]
+pub struct PackageQuery {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    after: usize,
+    limit: Option<i64>,
+}
+
+/// An image's packages by name. The digest may be shortened.
+pub async fn list(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, stream, image)): Path<(String, String, String)>,
+    query: Result<Query<PackageQuery>, QueryRejection>,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "get", &IMAGE_STREAM_IMAGES, &project, &format!("{stream}@{image}")).await?;
+    let Query(query) = query.map_err(|error| Status::bad_request(error.body_text()))?;
+    let limit = usize::try_from(limit_in_range(query.limit)?).unwrap_or(usize::MAX);
+    let digest = digest_of(&door, &project, &stream, &image).await?;
+    let packages = image_packages(&door.store.list_layer_readings(&digest).await?);
+    let found: Vec<&ImagePackage> = packages.search(&query.q).collect();
+    let items: Vec<Value> = found.iter().skip(query.after).take(limit).map(|package| show(package)).collect();
+    let next = query.after.saturating_add(items.len());
+    Ok(Json(json!({
+        "digest": digest,
+        "waiting": packages.waiting,
+        "problems": packages.problems,
+        "total": found.len(),
+        "items": items,
+        "next": (next < found.len()).then_some(next),
+    })))
+}
+
+fn show(it: &ImagePackage) -> Value {
+    json!({
+        "name": it.package.name,
+        "version": it.package.version,
+        "architecture": it.package.architecture,
+        "source": it.package.source,
+        "kind": it.kind,
+        "path": it.path,
+        "layer": {"number": it.layer + 1, "digest": it.layer_digest},
+    })
+}
+
+/// Which images are compared, of which platform, and which page of the packages that differ is shown.
+#[derive(Debug, Deserialize)]
+pub struct CompareQuery {
+    from: String,
+    to: String,
+    platform: Option<String>,
+    #[serde(default)]
+    after: usize,
+    limit: Option<i64>,
+}
+
+/// How the image `to` differs from the image `from`.
+pub async fn compare_images(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, stream)): Path<(String, String)>,
+    query: Result<Query<CompareQuery>, QueryRejection>,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "get", &IMAGE_STREAM_IMAGES, &project, &stream).await?;
+    let Query(query) = query.map_err(|error| Status::bad_request(error.body_text()))?;
+    let limit = usize::try_from(limit_in_range(query.limit)?).unwrap_or(usize::MAX);
+    let from = digest_of(&door, &project, &stream, &query.from).await?;
+    let to = digest_of(&door, &project, &stream, &query.to).await?;
+    let pair =
+        load_pair(&door.store, &from, &to, query.platform.as_deref()).await.map_err(|problem| match problem {
+            Unpaired::Store(error) => error.into(),
+            problem => Status::conflict(problem.to_string()),
+        })?;
+    let compared = compare(&pair.from, &pair.to);
+    let page: Vec<Value> = compared.packages.iter().skip(query.after).take(limit).map(show_change).collect();
+    let next = query.after.saturating_add(page.len());
+    let mut shown = show_compared(&compared);
+    shown["from"] = from.into();
+    shown["to"] = to.into();
+    shown["platform"] = pair.platform.into();
+    shown["packages"]["items"] = page.into();
+    shown["packages"]["next"] = (next < compared.packages.len()).then_some(next).into();
+    Ok(Json(shown))
+}
+
+/// The whole digest of an image of the stream.
+async fn digest_of(door: &Door, project: &str, stream: &str, typed: &str) -> Result<String, Status> {
+    let stream = door.store.stream(project, stream).await?;
+    let not_found = || Status::not_found(&IMAGE_STREAM_IMAGES, &format!("{}@{typed}", stream.name));
+    let id: DigestPrefix = typed.parse().map_err(|_| not_found())?;
+    door.store.find_stream_digest(&stream, &id).await?.ok_or_else(not_found)
+}
+
+fn show_compared(compared: &Compared) -> Value {
+    let count = |direction| compared.count(direction);
+    let settings: Vec<Value> = compared
+        .settings
+        .iter()
+        .map(|change| {
+            let part = match change.part {
+                SettingPart::Run => "run",
+                SettingPart::Environment => "environment",
+                SettingPart::Label => "label",
+            };
+            json!({"part": part, "name": change.name, "from": change.from, "to": change.to, "caution": change.caution})
+        })
+        .collect();
+    let layers: Vec<Value> = compared
+        .layers
+        .iter()
+        .map(|it| {
+            let number = |place: Option<usize>| place.map(|place| place + 1);
+            json!({"digest": it.layer.layer_digest, "size": it.layer.size, "from": number(it.from), "to": number(it.to)})
+        })
+        .collect();
+    json!({
+        "verdict": compared.verdict,
+        "packages": {
+            "up": count(Direction::Up),
+            "down": count(Direction::Down),
+            "added": count(Direction::Added),
+            "removed": count(Direction::Removed),
+            "unknown": compared.unknown,
+        },
+        "settings": settings,
+        "layers": layers,
+        "sharedLayers": compared.shared_layers(),
+        "size": compared.size,
+    })
+}
+
+fn show_change(change: &PackageChange) -> Value {
+    json!({
+        "name": change.name,
+        "kind": change.kind,
+        "change": change.direction,
+        "from": change.from,
+        "to": change.to,
+        "layer": change.layer.map(|layer| layer + 1),
+    })
+}

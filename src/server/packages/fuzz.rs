@@ -1,0 +1,331 @@
+//! Layers that nobody honest would make: whatever comes, reading ends soon, takes little memory, and says what is wrong.
+//!
+//! 10^5 random layers and databases together; `WEIR_MODEL_STEPS` sets another number.
+
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tar::EntryType;
+
+use super::layer::Budget;
+use super::paths::Format;
+use super::real::sample as database;
+use super::testing::{Tar, gzip, names, read, read_with};
+use super::{Limits, lists, rpm};
+use crate::server::store::testing::steps;
+
+const STATUS: &str = "var/lib/dpkg/status";
+const ONE: &[u8] = b"Package: one\nVersion: 1\nStatus: install ok installed\n";
+
+/// Small enough that a thousand of them are quick.
+fn tight() -> Limits {
+    Limits { unpacked: 1 << 22, entries: 1000, packages: 100, text: 1 << 16, time: Duration::from_secs(5) }
+}
+
+/// So many eighths of all random cases, each with a source of its own.
+fn cases(eighths: usize, check: impl Fn(&mut Random)) {
+    let cases = u32::try_from(steps(100_000) * eighths / 8).unwrap_or(u32::MAX);
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let checked = runner.run(&any::<u64>(), |seed| {
+        check(&mut Random(seed));
+        Ok(())
+    });
+    checked.unwrap();
+}
+
+/// Numbers that follow from a seed (splitmix64), which a failure prints. Strategies for every byte would take most of the time.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end.max(1) as u64).unwrap()
+    }
+
+    fn bytes(&mut self, most: usize) -> Vec<u8> {
+        let length = self.below(most);
+        let mut bytes: Vec<u8> = Vec::with_capacity(length + 8);
+        while bytes.len() < length {
+            bytes.extend_from_slice(&self.next().to_le_bytes());
+        }
+        bytes.truncate(length);
+        bytes
+    }
+}
+
+/// A real archive with every kind of member.
+fn sample() -> Vec<u8> {
+    let long = format!("{}/x/package.json", ["node_modules"; 20].join("/x/"));
+    Tar::new()
+        .directory("var/lib/")
+        .file(STATUS, ONE)
+        .file("lib/apk/db/installed", b"P:musl\nV:1.2.5-r0\n\n")
+        .file("app/node_modules/a/package.json", br#"{"name": "a", "version": "1.0.0"}"#)
+        .file(&long, br#"{"name": "b", "version": "1.0.0"}"#)
+        .file("x/.wh.y", b"")
+        .link("var/lib/rpm", EntryType::Symlink, "../../usr/lib/sysimage/rpm")
+        .bytes()
+}
+
+#[test]
+fn random_bytes_are_refused_or_read() {
+    let limits = tight();
+    let starts: [&[u8]; 4] = [b"", &[0x1f, 0x8b, 8, 0], &[0x28, 0xb5, 0x2f, 0xfd], &[0x50, 0x2a, 0x4d, 0x18]];
+    cases(3, |random| {
+        let start = starts[random.below(starts.len())];
+        let _ = read_with(&[start, &random.bytes(1500)].concat(), &limits);
+    });
+}
+
+#[test]
+fn archives_with_wrong_bytes_are_refused_or_read() {
+    let (limits, sample) = (tight(), sample());
+    let packed = gzip(&sample);
+    cases(1, |random| {
+        let is_plain = random.next().is_multiple_of(2);
+        let mut bytes = if is_plain { sample.clone() } else { packed.clone() };
+        for _ in 0..random.below(6) {
+            let at = random.below(bytes.len());
+            bytes[at] = random.next().to_le_bytes()[0];
+            // A wrong checksum would be the end of most stories.
+            if is_plain {
+                mend(&mut bytes, at / 512 * 512);
+            }
+        }
+        bytes.truncate(random.below(4 * bytes.len()));
+        let _ = read_with(&bytes, &limits);
+    });
+}
+
+/// Sets the checksum of the header at `at`.
+fn mend(bytes: &mut [u8], at: usize) {
+    let header = &mut bytes[at..at + 512];
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+#[test]
+fn databases_with_wrong_bytes_are_refused_or_read() {
+    let databases = [
+        (Format::Dpkg, ONE.to_vec()),
+        (Format::Apk, b"P:musl\nV:1.2.5-r0\n\nP:x\nV:1\n".to_vec()),
+        (Format::RpmSqlite, database(Format::RpmSqlite)),
+        (Format::RpmNdb, database(Format::RpmNdb)),
+        (Format::RpmBerkeley, database(Format::RpmBerkeley)),
+    ];
+    cases(1, |random| {
+        let (format, mut bytes) = databases[random.below(databases.len())].clone();
+        for _ in 0..=random.below(8) {
+            // Half of them in front, where lengths and offsets are.
+            let end = if random.next().is_multiple_of(2) { 256 } else { bytes.len() };
+            let at = random.below(end.min(bytes.len()));
+            bytes[at] = random.next().to_le_bytes()[0];
+        }
+        bytes.truncate(random.below(8 * bytes.len()));
+        let mut budget = Budget::of(&tight());
+        let _ = match format {
+            Format::Dpkg => lists::dpkg(&bytes[..], &mut budget),
+            Format::Apk => lists::apk(&bytes[..], &mut budget),
+            format => rpm::read(&bytes[..], format, &mut budget),
+        };
+    });
+}
+
+#[test]
+fn random_databases_are_refused_or_read() {
+    let words = [
+        "Package", "Version", "Status", "Name", "P", "V", ": ", ":", "ok ", "a", "\n", "\n\n", " ", "\u{fe0f}", "{",
+        "\"name\"",
+    ];
+    let formats = [Format::RpmSqlite, Format::RpmNdb, Format::RpmBerkeley];
+    cases(3, |random| {
+        let text: String = (0..random.below(40)).map(|_| words[random.below(words.len())]).collect();
+        let bytes = random.bytes(600);
+        for source in [text.as_bytes(), &bytes] {
+            let _ = lists::dpkg(source, &mut Budget::of(&tight()));
+            let _ = lists::apk(source, &mut Budget::of(&tight()));
+            let _ = lists::python(source);
+            let _ = lists::npm(source);
+        }
+        let which = random.below(formats.len());
+        let magic: &[u8] = [&b"SQLite format 3\0\x02\0"[..], b"RpmP\0\0\0\0", b""][which];
+        let _ = rpm::read(&[magic, &bytes].concat()[..], formats[which], &mut Budget::of(&tight()));
+    });
+}
+
+#[test]
+fn paths_lead_nowhere_else() {
+    let layer = Tar::new()
+        .odd(b"/var/lib/dpkg/status.d/absolute", ONE)
+        .odd(b"./var/./lib/dpkg//status.d/dots", ONE)
+        .odd(b"etc/../var/lib/dpkg/status.d/up", ONE)
+        .odd(b"../var/lib/dpkg/status.d/outside", ONE)
+        .odd(b"etc/../../var/lib/dpkg/status.d/outside", ONE)
+        .odd(b"var/lib/dpkg/status.d/\xff\xfe", ONE)
+        .bytes();
+    let contents = read(&layer).unwrap();
+    let paths: Vec<_> = contents.databases.iter().map(|database| database.path.as_str()).collect();
+    let below = |name: &str| format!("var/lib/dpkg/status.d/{name}");
+    assert_eq!(paths, [below("absolute"), below("dots"), below("up"), below("\u{fffd}\u{fffd}")]);
+}
+
+#[test]
+fn links_are_not_followed() {
+    for (kind, target) in [(EntryType::Symlink, "/etc/shadow"), (EntryType::Link, "etc/shadow")] {
+        let contents = read(&Tar::new().link(STATUS, kind, target).bytes()).unwrap();
+        let problem = contents.databases[0].problem.as_deref();
+        assert_eq!(problem, Some("it is a link or a device, which is not followed"));
+    }
+    let contents = read(&Tar::new().link("var/lib", EntryType::Symlink, "/proc/self").bytes()).unwrap();
+    assert_eq!(contents.hidden, ["var/lib"], "what lay below is gone");
+}
+
+#[test]
+fn sparse_files_do_not_grow() {
+    // A terabyte of nothing, in GNU's own form, whose map of holes goes on in a second block.
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_size(0);
+    header.set_path(STATUS).unwrap();
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.set_real_size(1 << 40);
+    gnu.set_is_extended(true);
+    header.set_cksum();
+    let after = Tar::new().file("var/lib/dpkg/status.d/after", ONE).bytes();
+    let layer = [header.as_bytes().as_slice(), &[0; 512], &after].concat();
+    let contents = read(&layer).unwrap();
+    assert_eq!(contents.databases[0].problem.as_deref(), Some("it is a sparse file, which is not read"));
+    assert_eq!(names(&contents), ["one 1"], "what follows is found");
+}
+
+/// Bytes that are made while they are read.
+struct Endless<F>(F, Vec<u8>, usize);
+
+impl<F: FnMut() -> Option<Vec<u8>>> Read for Endless<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.2 == self.1.len() {
+            (self.1, self.2) = (self.0().unwrap_or_default(), 0);
+        }
+        let part = (self.1.len() - self.2).min(buffer.len());
+        buffer[..part].copy_from_slice(&self.1[self.2..self.2 + part]);
+        self.2 += part;
+        Ok(part)
+    }
+}
+
+#[test]
+fn a_million_entries_are_read_in_little_memory() {
+    let mut count = 0;
+    let header = Tar::new().odd(b"usr/share/x", b"").bytes()[..512].to_vec();
+    let status = Tar::new().file(STATUS, ONE).bytes();
+    let many = Endless(
+        || {
+            count += 1;
+            match count {
+                ..1000 => Some(header.repeat(1000)),
+                1000 => Some(status.clone()),
+                _ => None,
+            }
+        },
+        Vec::new(),
+        0,
+    );
+    let (before, began) = (peak_kb(), Instant::now());
+    let contents = super::read_layer(many, &Limits::default()).unwrap();
+    assert_eq!(names(&contents), ["one 1"]);
+    assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
+    let grown = peak_kb() - before;
+    // Tests beside this one, in the same process, take some as well.
+    assert!(grown < 256 * 1024, "{grown} kB more");
+    let endless = Endless(|| Some(header.repeat(1000)), Vec::new(), 0);
+    let refused = super::read_layer(endless, &Limits { entries: 5000, ..Limits::default() });
+    assert!(matches!(refused, Err(super::Unread::Refused(why)) if why == "it has more than 5000 entries"));
+}
+
+/// The most memory this process ever had.
+fn peak_kb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn bombs_are_refused_whatever_they_are_filled_with() {
+    let limits = Limits { unpacked: 64 << 20, ..Limits::default() };
+    // 10 GB of zeros in one member, and 10 GB of packages in one list.
+    let mut header = tar::Header::new_gnu();
+    header.set_path(STATUS).unwrap();
+    header.set_size(10 << 30);
+    header.set_cksum();
+    for filling in [vec![0; 1 << 16], ONE.repeat(1000), b"Package: x\nVersion: 1\n\n".repeat(1000)] {
+        let mut first = Some(header.as_bytes().to_vec());
+        let bomb = Endless(|| Some(first.take().unwrap_or_else(|| filling.clone())), Vec::new(), 0);
+        let (before, began) = (peak_kb(), Instant::now());
+        let Err(super::Unread::Refused(why)) = super::read_layer(bomb, &limits) else { panic!("it was read") };
+        assert!(why == "it is too large when it is unpacked" || why.starts_with("it lists more packages"), "{why}");
+        assert!(began.elapsed() < Duration::from_secs(120) && peak_kb() - before < 256 * 1024);
+    }
+}
+
+#[test]
+fn headers_do_not_ask_for_memory() {
+    for (flag, size) in [(b'L', 1_u64 << 33), (b'x', 1 << 33), (b'L', 100_000), (b'x', 2_000_000)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::new(flag));
+        header.set_size(size);
+        header.set_cksum();
+        let endless = Endless(|| Some(header.as_bytes().to_vec()), Vec::new(), 0);
+        let Err(super::Unread::Refused(why)) = super::read_layer(endless, &Limits::default()) else { panic!("read") };
+        assert!(why.starts_with(&format!("a header in it has {size} bytes")), "{why}");
+    }
+}
+
+#[test]
+fn too_much_that_is_worth_keeping_is_refused() {
+    let limits = Limits { text: 10_000, ..Limits::default() };
+    let mut hides = Tar::new();
+    for n in 0..1000 {
+        hides = hides.file(&format!("usr/share/doc/.wh.{n}"), b"");
+    }
+    let refused = Err("it lists more packages, or takes more files of lower layers away, than are kept".to_owned());
+    assert_eq!(read_with(&hides.bytes(), &limits), refused);
+    let many = (0..1000).fold(Tar::new(), |tar, n| {
+        tar.file(
+            &format!("node_modules/p{n}/package.json"),
+            format!(r#"{{"name": "p{n}", "version": "1.0.0"}}"#).as_bytes(),
+        )
+    });
+    assert_eq!(read_with(&many.bytes(), &limits), refused);
+}
+
+#[test]
+fn what_is_cut_off_is_said_to_be() {
+    let sample = sample();
+    for whole in [sample.clone(), gzip(&sample)] {
+        let end = if whole.len() == sample.len() { 700 } else { whole.len() / 2 };
+        assert_eq!(read(&whole[..end]), Err("it ends in the middle".to_owned()));
+    }
+    assert_eq!(
+        read(&b"not a layer at all, but some text that goes on for a while ".repeat(20)[..])
+            .unwrap_err()
+            .split(':')
+            .next(),
+        Some("it is no tar archive")
+    );
+    assert_eq!(names(&read(&sample).unwrap()), ["a 1.0.0", "musl 1.2.5-r0", "b 1.0.0", "one 1"]);
+    assert_eq!(
+        read(&sample[..sample.len() - 1024]).map(|contents| names(&contents).len()),
+        Ok(4),
+        "its end may be missing"
+    );
+}

@@ -1,0 +1,107 @@
+//! Two images of a stream as they are to be compared: of indexes, the manifests for one platform.
+
+use super::compare::Side;
+use super::stack::image_packages;
+use crate::model::{Image, ImageChild, ImageConfig, ImageLayer};
+use crate::server::store::{self, Store};
+
+/// Which platform is taken when both have several.
+const USUAL: &str = "linux/amd64";
+
+/// Two images, and how they were chosen.
+pub struct Pair {
+    pub from: Side,
+    pub to: Side,
+    /// The platform, when one of them is for several.
+    pub platform: Option<String>,
+    /// Platforms that both are for.
+    pub platforms: Vec<String>,
+    /// Platforms that only one of them is for.
+    pub only_from: Vec<String>,
+    pub only_to: Vec<String>,
+}
+
+/// Why two images cannot be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Unpaired {
+    #[error("the image {0} is not stored here any more: only its digest is known")]
+    Gone(String),
+    #[error("the images have no platform in common: one is for {from}, the other for {to}")]
+    NoPlatform { from: String, to: String },
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// What a manifest or an index offers.
+struct Offer {
+    image: Image,
+    /// Platforms with the digest for each; empty for a manifest.
+    platforms: Vec<(String, String)>,
+}
+
+/// Reads two images for a comparison, by their digests. Of what is for several platforms, `platform` is taken if both have it.
+pub async fn load_pair(store: &Store, from: &str, to: &str, platform: Option<&str>) -> Result<Pair, Unpaired> {
+    let (from, to) = (offer(store, from).await?, offer(store, to).await?);
+    let names = |offer: &Offer| offer.platforms.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let own = |offer: &Offer| match names(offer) {
+        names if names.is_empty() => image_platform(&offer.image).into_iter().collect(),
+        names => names,
+    };
+    let (of_from, of_to) = (own(&from), own(&to));
+    let platforms: Vec<String> = of_from.iter().filter(|name| of_to.contains(name)).cloned().collect();
+    let several = !from.platforms.is_empty() || !to.platforms.is_empty();
+    let chosen = [platform, Some(USUAL)].into_iter().flatten().find(|name| platforms.iter().any(|it| it == name));
+    let chosen = chosen.map(str::to_owned).or_else(|| platforms.first().cloned()).filter(|_| several);
+    if several && chosen.is_none() {
+        let words = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        return Err(Unpaired::NoPlatform { from: words(&of_from), to: words(&of_to) });
+    }
+    let only = |these: &[String], those: &[String]| {
+        these.iter().filter(|name| several && !those.contains(name)).cloned().collect::<Vec<_>>()
+    };
+    Ok(Pair {
+        only_from: only(&of_from, &of_to),
+        only_to: only(&of_to, &of_from),
+        from: side(store, from, chosen.as_deref()).await?,
+        to: side(store, to, chosen.as_deref()).await?,
+        platform: chosen,
+        platforms,
+    })
+}
+
+async fn offer(store: &Store, digest: &str) -> Result<Offer, Unpaired> {
+    let image = store.find_image(digest).await?.ok_or_else(|| Unpaired::Gone(digest.to_owned()))?;
+    let children = store.list_children(digest).await?;
+    let platforms = children.into_iter().filter_map(|child| Some((child_platform(&child)?, child.child_digest)));
+    Ok(Offer { image, platforms: platforms.collect() })
+}
+
+async fn side(store: &Store, offer: Offer, platform: Option<&str>) -> Result<Side, Unpaired> {
+    let child = offer.platforms.into_iter().find(|(name, _)| Some(name.as_str()) == platform);
+    let image = match child {
+        Some((_, digest)) => store.find_image(&digest).await?.ok_or(Unpaired::Gone(digest))?,
+        None => offer.image,
+    };
+    let config: ImageConfig =
+        image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let layers: Vec<ImageLayer> = store.list_layers(&image.digest).await?;
+    let packages = image_packages(&store.list_layer_readings(&image.digest).await?);
+    Ok(Side { image, config, layers, packages })
+}
+
+/// `os/architecture[/variant]`. Attestations are listed for the platform `unknown`: they are no images.
+fn child_platform(child: &ImageChild) -> Option<String> {
+    let platform = platform(child.os.as_deref()?, child.architecture.as_deref()?, child.variant.as_deref());
+    Some(platform).filter(|platform| !platform.starts_with("unknown/"))
+}
+
+fn image_platform(image: &Image) -> Option<String> {
+    Some(platform(image.os.as_deref()?, image.architecture.as_deref()?, image.variant.as_deref()))
+}
+
+fn platform(os: &str, architecture: &str, variant: Option<&str>) -> String {
+    match variant.filter(|variant| !variant.is_empty()) {
+        Some(variant) => format!("{os}/{architecture}/{variant}"),
+        None => format!("{os}/{architecture}"),
+    }
+}

@@ -1,0 +1,304 @@
+//! What was read of layers: which are to be read, by whom, and what was found in them.
+
+use super::memory::Leaves;
+use super::{Result, Store, WriteTx};
+use crate::model::{LayerContents, LayerReading, now};
+use crate::server::wake::Controller;
+
+/// The version of what reads layers. One more makes all layers be read again.
+const READER: i64 = 1;
+/// What the readings of one image's layers may have together, in bytes. Nobody's images come near; whoever's do, made them for that.
+const MAX_CONTENTS: i64 = 64 * 1024 * 1024;
+
+/// A layer that is to be read, claimed.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct WantedLayer {
+    pub digest: String,
+    /// How often somebody began to read it and was not heard of again.
+    pub attempts: i64,
+    pub wanted_at: i64,
+}
+
+impl Store {
+    /// Takes the layer that has waited longest, or `None`.
+    pub async fn claim_layer(&self, lease_ms: i64) -> Result<Option<WantedLayer>> {
+        if self.next_layer_at().await?.is_none_or(|at| at > now()) {
+            return Ok(None);
+        }
+        let _turn = self.turn().await;
+        let layer = sqlx::query_as(
+            "update layer_readings set lease_owner = $1, lease_until = $2, attempts = attempts + 1 where digest = (\
+               select digest from layer_readings where read_at is null and next_at <= $3 \
+               and (lease_until is null or lease_until <= $3) order by next_at, digest limit 1) \
+             and (lease_until is null or lease_until <= $3) returning digest, attempts - 1 as attempts, wanted_at",
+        )
+        .bind(self.owner())
+        .bind(now().saturating_add(lease_ms))
+        .bind(now())
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(layer)
+    }
+
+    /// When the next layer may be read, in milliseconds since the epoch; `None` when all are.
+    pub async fn next_layer_at(&self) -> Result<Option<i64>> {
+        let (next,): (Option<i64>,) = sqlx::query_as(
+            "select min(case when lease_until is not null and lease_until > next_at then lease_until else next_at end) \
+             from layer_readings where read_at is null",
+        )
+        .fetch_one(self.pool())
+        .await?;
+        Ok(next)
+    }
+
+    /// Records what was found in a layer, or why it cannot be read. Pages of the projects that have it look again.
+    pub async fn record_layer(&self, digest: &str, read: std::result::Result<&LayerContents, &str>) -> Result<()> {
+        let contents = read.ok().map(serde_json::to_string).transpose()?;
+        let mut tx = self.write_tx().await?;
+        tx.leaves(Leaves::Found);
+        sqlx::query(
+            "update layer_readings set read_at = $2, reader = $3, problem = $4, contents = $5, size = $6, lease_owner = null, \
+             lease_until = null where digest = $1",
+        )
+        .bind(digest)
+        .bind(now())
+        .bind(READER)
+        .bind(read.err())
+        .bind(contents.as_deref())
+        .bind(i64::try_from(contents.as_ref().map_or(0, String::len)).unwrap_or(i64::MAX))
+        .execute(&mut *tx)
+        .await?;
+        let projects: Vec<(String,)> = sqlx::query_as(
+            "select distinct p.name from repository_blobs r join projects p on p.id = r.project_id where r.digest = $1",
+        )
+        .bind(digest)
+        .fetch_all(&mut *tx)
+        .await?;
+        for (project,) in projects {
+            tx.touch(&project);
+        }
+        tx.commit_soon().await
+    }
+
+    /// Says why a layer could not be read now, and when to try again.
+    pub async fn put_off_layer(&self, digest: &str, problem: &str, next_at: i64) -> Result<()> {
+        let _turn = self.turn().await;
+        sqlx::query(
+            "update layer_readings set problem = $2, next_at = $3, attempts = 0, lease_owner = null, lease_until = null \
+             where digest = $1 and read_at is null",
+        )
+        .bind(digest)
+        .bind(problem)
+        .bind(next_at)
+        .execute(self.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// Keeps a claimed layer for so much longer.
+    pub async fn renew_layer(&self, digest: &str, lease_ms: i64) -> Result<()> {
+        let _turn = self.turn().await;
+        sqlx::query(
+            "update layer_readings set lease_until = $3 where digest = $1 and lease_owner = $2 and read_at is null",
+        )
+        .bind(digest)
+        .bind(self.owner())
+        .bind(now().saturating_add(lease_ms))
+        .execute(self.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// What was read of an image's layers, lowest first. Layers that are no file systems are left out.
+    pub async fn list_layer_readings(&self, digest: &str) -> Result<Vec<LayerReading>> {
+        let (size,): (i64,) = sqlx::query_as(
+            "select cast(coalesce(sum(r.size), 0) as bigint) from image_layers l join layer_readings r on r.digest = l.layer_digest \
+             where l.digest = $1",
+        )
+        .bind(digest)
+        .fetch_one(self.pool())
+        .await?;
+        let readings = sqlx::query_as(
+            "select l.position, l.layer_digest, r.read_at, \
+             case when $2 > $3 and r.contents is not null then 'the layers of this image list more than is shown together' \
+               else r.problem end as problem, \
+             case when $2 > $3 then null else r.contents end as contents \
+             from image_layers l join layer_readings r on r.digest = l.layer_digest where l.digest = $1 order by l.position",
+        )
+        .bind(digest)
+        .bind(size)
+        .bind(MAX_CONTENTS)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(readings)
+    }
+
+    /// Forgets what was read of layers that no image has any more, and lets what an older reader read be read again.
+    pub async fn tidy_layer_readings(&self) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        tx.leaves(Leaves::Found);
+        sqlx::query("delete from layer_readings where not exists (select 1 from image_layers l where l.layer_digest = layer_readings.digest)")
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("update layer_readings set read_at = null, next_at = 0, attempts = 0 where read_at is not null and reader < $1")
+            .bind(READER)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit_soon().await
+    }
+}
+
+impl WriteTx {
+    /// Lets the layers of a new image be read, those that were not yet.
+    pub(super) async fn want_layers_read(&mut self, digest: &str) -> Result<()> {
+        let wanted = sqlx::query(
+            "insert into layer_readings (digest, wanted_at) select distinct l.layer_digest, cast($2 as bigint) from image_layers l \
+             where l.digest = $1 and l.media_type in (\
+               'application/vnd.oci.image.layer.v1.tar', 'application/vnd.oci.image.layer.v1.tar+gzip', \
+               'application/vnd.oci.image.layer.v1.tar+zstd', 'application/vnd.oci.image.layer.nondistributable.v1.tar', \
+               'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip', \
+               'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd', 'application/vnd.docker.image.rootfs.diff.tar', \
+               'application/vnd.docker.image.rootfs.diff.tar.gzip', 'application/vnd.docker.image.rootfs.diff.tar.zstd', \
+               'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip') on conflict (digest) do nothing",
+        )
+        .bind(digest)
+        .bind(now())
+        .execute(&mut **self)
+        .await?
+        .rows_affected();
+        if wanted > 0 {
+            self.wake(Controller::Packages);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Actor, ImageLayer, NewImage, Package, PackageDatabase, PackageKind};
+    use crate::server::store::testing::{each_store, project};
+
+    const TAR: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    const MINUTE: i64 = 60_000;
+
+    /// Puts an image of these layers, with their media types, into `demo/app`.
+    async fn put(store: &Store, digest: &str, layers: &[(&str, &str)]) {
+        let actor = Actor::person("ada");
+        let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+        let layers = layers.iter().map(|(digest, media_type)| ImageLayer {
+            layer_digest: (*digest).to_owned(),
+            size: 1,
+            media_type: (*media_type).to_owned(),
+        });
+        let image = NewImage {
+            digest: digest.to_owned(),
+            manifest: "{}".to_owned(),
+            layers: layers.collect(),
+            ..NewImage::default()
+        };
+        for layer in &image.layers {
+            store.link_blob(&stream.id, &layer.layer_digest, 1, None).await.unwrap();
+        }
+        store.put_manifest(&stream, &image, None, &actor).await.unwrap();
+    }
+
+    fn contents(name: &str) -> LayerContents {
+        let package = Package { name: name.to_owned(), version: "1".to_owned(), architecture: None, source: None };
+        let path = "var/lib/dpkg/status".to_owned();
+        let database = PackageDatabase { path, kind: PackageKind::Dpkg, packages: vec![package], problem: None };
+        LayerContents { databases: vec![database], ..LayerContents::default() }
+    }
+
+    #[tokio::test]
+    async fn a_layer_is_read_once_for_all_its_images() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            put(
+                &store,
+                "sha256:i",
+                &[
+                    ("sha256:a", TAR),
+                    ("sha256:chart", "application/vnd.cncf.helm.chart.content.v1.tar+gzip"),
+                    ("sha256:b", TAR),
+                ],
+            )
+            .await;
+            let mut claimed = Vec::new();
+            while let Some(layer) = store.claim_layer(MINUTE).await.unwrap() {
+                claimed.push(layer.digest);
+            }
+            assert_eq!(claimed, ["sha256:a", "sha256:b"], "each once, and no chart");
+            assert!(store.next_layer_at().await.unwrap().unwrap() > now(), "both are claimed");
+            store.record_layer("sha256:a", Ok(&contents("a"))).await.unwrap();
+            store.record_layer("sha256:b", Err("it ends in the middle")).await.unwrap();
+            assert_eq!(store.next_layer_at().await.unwrap(), None);
+
+            put(&store, "sha256:j", &[("sha256:a", TAR)]).await;
+            assert_eq!(store.claim_layer(MINUTE).await.unwrap(), None);
+            let readings = store.list_layer_readings("sha256:j").await.unwrap();
+            assert_eq!(readings[0].contents, Some(serde_json::to_string(&contents("a")).unwrap()));
+            let readings = store.list_layer_readings("sha256:i").await.unwrap();
+            let shown: Vec<_> = readings.iter().map(|it| (it.position, it.problem.as_deref())).collect();
+            assert_eq!(shown, [(0, None), (2, Some("it ends in the middle"))]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_now_is_read_later() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
+            store.claim_layer(MINUTE).await.unwrap().unwrap();
+            let later = now() + MINUTE;
+            store.put_off_layer("sha256:a", "its bytes are not stored here", later).await.unwrap();
+            assert_eq!(
+                (store.claim_layer(MINUTE).await.unwrap(), store.next_layer_at().await.unwrap()),
+                (None, Some(later))
+            );
+            let reading = store.list_layer_readings("sha256:i").await.unwrap().remove(0);
+            assert_eq!((reading.read_at, reading.problem.as_deref()), (None, Some("its bytes are not stored here")));
+            store.put_off_layer("sha256:a", "still not", 0).await.unwrap();
+            // Leases that ran out count as attempts, one that was given back does not.
+            for attempts in 0..3 {
+                assert_eq!(store.claim_layer(0).await.unwrap().map(|layer| layer.attempts), Some(attempts));
+            }
+            store.claim_layer(MINUTE).await.unwrap().unwrap();
+            store.release_leases().await.unwrap();
+            assert_eq!(store.claim_layer(MINUTE).await.unwrap().map(|layer| layer.attempts), Some(0));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_no_image_has_is_forgotten_and_what_is_old_read_again() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
+            store.record_layer("sha256:a", Ok(&contents("a"))).await.unwrap();
+            store.tidy_layer_readings().await.unwrap();
+            assert_eq!(store.next_layer_at().await.unwrap(), None, "it stays read");
+            for statement in [
+                "update layer_readings set reader = 0",
+                "insert into layer_readings (digest, wanted_at) values ('sha256:gone', 0)",
+            ] {
+                sqlx::query(statement).execute(store.pool()).await.unwrap();
+            }
+            store.tidy_layer_readings().await.unwrap();
+            assert_eq!(store.claim_layer(MINUTE).await.unwrap().map(|layer| layer.digest).as_deref(), Some("sha256:a"));
+            assert_eq!(store.claim_layer(MINUTE).await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn images_that_list_too_much_are_not_shown() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
+            store.record_layer("sha256:a", Ok(&contents("a"))).await.unwrap();
+            sqlx::query("update layer_readings set size = 100000000").execute(store.pool()).await.unwrap();
+            let reading = store.list_layer_readings("sha256:i").await.unwrap().remove(0);
+            assert_eq!(reading.contents, None);
+            assert!(reading.problem.unwrap().contains("more than is shown together"));
+        }
+    }
+}
