@@ -8,7 +8,7 @@ const THEMES = ['light', 'dark'] as const;
 async function routes(): Promise<Record<string, string>> {
   const history = await api('GET', '/weir/v1/projects/demo/streams/httpd-base/tags/latest/history');
   const digest = history.items[0].digest;
-  const oldest = history.items[history.items.length - 1].sequence;
+  const first = history.items[history.items.length - 1];
   return {
     projects: '/',
     'new-project': '/projects/new',
@@ -19,17 +19,32 @@ async function routes(): Promise<Record<string, string>> {
     stream: '/p/demo/streams/httpd-base',
     'stream-history': '/p/demo/streams/httpd-base/history',
     'stream-used-by': '/p/demo/streams/httpd-base/used-by',
+    'stream-imports': '/p/demo/streams/busybox/imports',
+    'stream-settings': '/p/demo/streams/httpd-base/settings',
+    'stream-deleted-tags': '/p/demo/streams/httpd-base/deleted-tags',
+    'tag-add': '/p/demo/streams/httpd-base/add-tag',
+    'tag-edit': '/p/demo/streams/busybox/tags/latest/edit',
+    'tag-used-by': '/p/demo/streams/httpd-base/tags/latest/used-by',
+    'tag-delete': '/p/demo/streams/busybox/tags/latest/delete',
     tag: '/p/demo/streams/httpd-base/tags/latest',
     'tag-imported': '/p/demo/streams/busybox/tags/latest',
-    rollback: `/p/demo/streams/httpd-base/tags/latest/rollback?to=${oldest}`,
+    rollback: `/p/demo/streams/httpd-base/tags/latest/rollback?to=${first.sequence}`,
     image: `/p/demo/streams/httpd-base/images/${digest}`,
+    'image-packages': `/p/demo/streams/httpd-base/images/${digest}/packages`,
+    compare: `/p/demo/streams/httpd-base/compare?from=${first.digest}&to=${digest}`,
     builds: '/p/demo/builds',
     'builds-new': '/p/demo/builds/new',
     build: '/p/demo/builds/httpd-base',
+    'build-edit': '/p/demo/builds/httpd-base/edit',
+    'build-start-with': '/p/demo/builds/httpd-base/start-with',
+    'build-delete': '/p/demo/builds/httpd-base/delete',
     run: '/p/demo/builds/httpd-base/runs/1',
     apps: '/p/demo/apps',
     'apps-new': '/p/demo/apps/new',
     app: '/p/demo/apps/app-a',
+    'app-edit': '/p/demo/apps/app-a/edit',
+    'app-rollback': '/p/demo/apps/app-a/rollback?to=1',
+    'app-delete': '/p/demo/apps/app-a/delete',
     graph: '/p/demo/graph',
     cascades: '/p/demo/cascades',
     cascade: '/p/demo/cascades/1',
