@@ -12,7 +12,7 @@ create table layer_readings (
     contents text,                      -- JSON: lists of packages, and what it takes away of lower layers
     size bigint not null default 0      -- bytes of `contents`
 );
-create index layer_readings_waiting on layer_readings (next_at) where read_at is null;
+create index layer_readings_waiting on layer_readings (next_at, digest) where read_at is null;
 
 -- Layers of the images that are there. Other layers are no file systems: charts, signatures, encrypted ones.
 insert into layer_readings (digest, wanted_at)

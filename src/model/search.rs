@@ -118,7 +118,9 @@ impl SearchTerms {
 
     /// The text, and what is left of it behind each of the marks.
     fn add_words(&mut self, field: SearchField, text: &str, marks: &[char]) {
-        self.add(field, text);
+        // Cut first: behind each mark all of what is left is looked at.
+        let text: String = text.trim().chars().take(4 * LONGEST).collect();
+        self.add(field, &text);
         for (at, mark) in text.match_indices(marks) {
             self.add(field, &text[at + mark.len()..]);
         }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::limit_in_range;
-use crate::model::{DigestPrefix, Direction, ImagePackage};
+use crate::model::{DigestPrefix, Direction, ImagePackage, Stream};
 use crate::server::openshift::Door;
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::IMAGE_STREAM_IMAGES;
@@ -34,8 +34,9 @@ pub async fn list(
     caller.may(&door, "get", &IMAGE_STREAM_IMAGES, &project, &format!("{stream}@{image}")).await?;
     let Query(query) = query.map_err(|error| Status::bad_request(error.body_text()))?;
     let limit = usize::try_from(limit_in_range(query.limit)?).unwrap_or(usize::MAX);
-    let digest = digest_of(&door, &project, &stream, &image).await?;
-    let packages = image_packages(&door.store.list_layer_readings(&digest).await?);
+    let stream = door.store.stream(&project, &stream).await?;
+    let digest = digest_of(&door, &stream, &image).await?;
+    let packages = image_packages(&door.store.list_layer_readings(&stream.id, &digest).await?);
     let found: Vec<&ImagePackage> = packages.search(&query.q).collect();
     let items: Vec<Value> = found.iter().skip(query.after).take(limit).map(|package| show(package)).collect();
     let next = query.after.saturating_add(items.len());
@@ -82,13 +83,13 @@ pub async fn compare_images(
     caller.may(&door, "get", &IMAGE_STREAM_IMAGES, &project, &stream).await?;
     let Query(query) = query.map_err(|error| Status::bad_request(error.body_text()))?;
     let limit = usize::try_from(limit_in_range(query.limit)?).unwrap_or(usize::MAX);
-    let from = digest_of(&door, &project, &stream, &query.from).await?;
-    let to = digest_of(&door, &project, &stream, &query.to).await?;
-    let pair =
-        load_pair(&door.store, &from, &to, query.platform.as_deref()).await.map_err(|problem| match problem {
-            Unpaired::Store(error) => error.into(),
-            problem => Status::conflict(problem.to_string()),
-        })?;
+    let stream = door.store.stream(&project, &stream).await?;
+    let (from, to) = (digest_of(&door, &stream, &query.from).await?, digest_of(&door, &stream, &query.to).await?);
+    let pair = load_pair(&door.store, &stream.id, (&from, &to), query.platform.as_deref()).await;
+    let pair = pair.map_err(|problem| match problem {
+        Unpaired::Store(error) => error.into(),
+        problem => Status::conflict(problem.to_string()),
+    })?;
     let compared = compare(&pair.from, &pair.to);
     let page: Vec<Value> = compared.packages.iter().skip(query.after).take(limit).map(show_change).collect();
     let next = query.after.saturating_add(page.len());
@@ -102,11 +103,10 @@ pub async fn compare_images(
 }
 
 /// The whole digest of an image of the stream.
-async fn digest_of(door: &Door, project: &str, stream: &str, typed: &str) -> Result<String, Status> {
-    let stream = door.store.stream(project, stream).await?;
+async fn digest_of(door: &Door, stream: &Stream, typed: &str) -> Result<String, Status> {
     let not_found = || Status::not_found(&IMAGE_STREAM_IMAGES, &format!("{}@{typed}", stream.name));
     let id: DigestPrefix = typed.parse().map_err(|_| not_found())?;
-    door.store.find_stream_digest(&stream, &id).await?.ok_or_else(not_found)
+    door.store.find_stream_digest(stream, &id).await?.ok_or_else(not_found)
 }
 
 fn show_compared(compared: &Compared) -> Value {

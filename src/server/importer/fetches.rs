@@ -92,12 +92,17 @@ impl Importer {
         if self.link_stored(stream_id, blob).await? {
             return Ok(());
         }
+        // What does not fit is not fetched, and what no longer fits when it is here could not be linked.
+        let size = i64::try_from(blob.size).unwrap_or(i64::MAX);
+        let part = [(blob.digest.as_str(), size)];
+        let check_room = || self.store.check_room(stream_id, &part);
+        check_room().await?;
         self.fetch(stream_id, blob, sources).stored().await?;
-        // It is linked by now, unless it no longer fits into the project: then this says so.
-        match self.store.find_blob(stream_id, blob.digest.as_str()).await? {
-            Some(_) => Ok(()),
-            None => self.link_stored(stream_id, blob).await.map(|_| ()),
+        if self.store.find_blob(stream_id, blob.digest.as_str()).await?.is_none() {
+            check_room().await?;
+            return Err(ImportError::Late);
         }
+        Ok(())
     }
 
     /// Links a blob whose bytes are here; false when they are not, or not all of them, or not for this repository.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 
 use super::fetch::Wanted;
+use super::questions::PATIENCE;
 use super::{Fetch, ImportError, Importer, Source, choose_child};
 use crate::model::{
     Actor, Digest, EventKind, NewImage, SourceKind, StoredManifest, Stream, Tag, TagImport, TagName, now,
@@ -46,7 +47,7 @@ impl Importer {
             return Ok(None);
         }
         let fetch = self.fetch(&stream.id, &wanted, &sources);
-        fetch.answered().await?;
+        tokio::time::timeout(PATIENCE, fetch.answered()).await.map_err(|_| ImportError::Late)??;
         Ok(Some(PulledBlob::UnderWay(size, fetch)))
     }
 
@@ -115,6 +116,11 @@ impl Importer {
         let Some(tag) = tag.filter(awaits_image) else { return Ok(false) };
         let import = self.store.find_import(&tag.id).await.map_err(ImportError::from)?;
         let Some(import) = import else { return Ok(false) };
+        let is_answered = matches!(import.outcome.as_str(), "ok" | "unchanged") && import.requested_at.is_none();
+        if is_answered && import.generation == tag.generation {
+            // Its source has an image that may not come here: the tag is held, or the image is rejected.
+            return Ok(false);
+        }
         if let Some(left) = rest(tag.generation, &import, now()) {
             let (reason, message) = (import.reason.unwrap_or_default(), import.message.unwrap_or_default());
             return Err(Arc::new(ImportError::Resting { reason, message, left }));
@@ -189,6 +195,7 @@ impl Importer {
         let reference = Some(reference.as_str());
         let to =
             name.as_ref().map(|tag| TagMove { tag, kind: EventKind::Import, reference, cause: None, build_id: None });
+        let to = to.zip(tag);
         self.store.put_incomplete(stream, &image, &repository, to, &Actor::system("first pull")).await?;
         Ok(())
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::{ImportError, Importer};
 
 /// How long one who asks waits for the answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What came of it; none so far.
 type Answer = Option<Result<(), Arc<ImportError>>>;

@@ -9,6 +9,11 @@ use super::paths::{Format, Meaning, hides_when_no_directory, meaning};
 use super::{Limits, Refusal, Trouble, in_words, lists, refusal, rpm, unpack};
 use crate::model::{LayerContents, Package, PackageDatabase};
 
+/// The most characters of why a list was not read: the words may quote the list.
+const LONGEST_PROBLEM: usize = 200;
+/// What a list costs of the budget, beside its texts.
+const LIST: usize = 64;
+
 /// Why a layer was not read.
 #[derive(Debug)]
 pub enum Unread {
@@ -131,14 +136,14 @@ impl Layer {
             Ok(packages) => (packages, None),
             // The stream broke off, or this layer has had its share.
             Err(error) if self.budget.spent || !is_refusal(&error) => return Err(error),
-            Err(error) => (Vec::new(), Some(in_words(&error))),
+            Err(error) => (Vec::new(), Some(in_words(&error).chars().take(LONGEST_PROBLEM).collect::<String>())),
         };
         // Many a manifest is of no package but says how modules load, or is there for somebody's tests.
         if packages.is_empty() && matches!(format, Format::Python | Format::Npm) {
             self.databases.remove(&path);
             return self.hide(path);
         }
-        self.budget.take_text(path.len())?;
+        self.budget.take_text(LIST + path.len() + problem.as_ref().map_or(0, String::len))?;
         // Of two files with one path the later one stays.
         let database = PackageDatabase { path: path.clone(), kind: format.kind(), packages, problem };
         self.databases.insert(path, database);

@@ -39,8 +39,13 @@ struct Offer {
     platforms: Vec<(String, String)>,
 }
 
-/// Reads two images for a comparison, by their digests. Of what is for several platforms, `platform` is taken if both have it.
-pub async fn load_pair(store: &Store, from: &str, to: &str, platform: Option<&str>) -> Result<Pair, Unpaired> {
+/// Reads two images of a stream for a comparison, by their digests. Of what is for several platforms, `platform` is taken if both have it.
+pub async fn load_pair(
+    store: &Store,
+    stream_id: &str,
+    (from, to): (&str, &str),
+    platform: Option<&str>,
+) -> Result<Pair, Unpaired> {
     let (from, to) = (offer(store, from).await?, offer(store, to).await?);
     let names = |offer: &Offer| offer.platforms.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let own = |offer: &Offer| match names(offer) {
@@ -62,8 +67,8 @@ pub async fn load_pair(store: &Store, from: &str, to: &str, platform: Option<&st
     Ok(Pair {
         only_from: only(&of_from, &of_to),
         only_to: only(&of_to, &of_from),
-        from: side(store, from, chosen.as_deref()).await?,
-        to: side(store, to, chosen.as_deref()).await?,
+        from: side(store, stream_id, from, chosen.as_deref()).await?,
+        to: side(store, stream_id, to, chosen.as_deref()).await?,
         platform: chosen,
         platforms,
     })
@@ -76,16 +81,21 @@ async fn offer(store: &Store, digest: &str) -> Result<Offer, Unpaired> {
     Ok(Offer { image, platforms: platforms.collect() })
 }
 
-async fn side(store: &Store, offer: Offer, platform: Option<&str>) -> Result<Side, Unpaired> {
+async fn side(store: &Store, stream_id: &str, offer: Offer, platform: Option<&str>) -> Result<Side, Unpaired> {
     let child = offer.platforms.into_iter().find(|(name, _)| Some(name.as_str()) == platform);
     let image = match child {
-        Some((_, digest)) => store.find_image(&digest).await?.ok_or(Unpaired::Gone(digest))?,
+        Some((_, digest)) => {
+            // An index may name what its repository does not have: that stays whose it is.
+            let is_served = store.find_manifest_by_digest(stream_id, &digest).await?.is_some();
+            let image = store.find_image(&digest).await?.filter(|_| is_served);
+            image.ok_or(Unpaired::Gone(digest))?
+        }
         None => offer.image,
     };
     let config: ImageConfig =
         image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let layers: Vec<ImageLayer> = store.list_layers(&image.digest).await?;
-    let packages = image_packages(&store.list_layer_readings(&image.digest).await?);
+    let packages = image_packages(&store.list_layer_readings(stream_id, &image.digest).await?);
     Ok(Side { image, config, layers, packages })
 }
 

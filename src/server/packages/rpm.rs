@@ -61,13 +61,17 @@ fn put_aside<R: Read>(source: R) -> io::Result<Pages<tempfile::SpooledTempFile>>
     if size > MAX_DATABASE {
         return Err(refusal("it is larger than 512 MiB"));
     }
-    Ok(Pages { file, size })
+    // Each page and each header is read once; what leads to the same bytes again and again was made to keep its reader busy.
+    let left = size.saturating_mul(4).saturating_add(1024 * 1024);
+    Ok(Pages { file, size, left })
 }
 
 /// A file that is read in pieces from anywhere.
 struct Pages<F> {
     file: F,
     size: u64,
+    /// How many bytes may still be read.
+    left: u64,
 }
 
 impl<F: Read + Seek> Pages<F> {
@@ -76,8 +80,15 @@ impl<F: Read + Seek> Pages<F> {
         if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size) {
             return Err(damaged("something in it points behind its end"));
         }
+        self.spend(buffer.len())?;
         self.file.seek(SeekFrom::Start(offset)).map_err(trouble)?;
         self.file.read_exact(buffer).map_err(trouble)
+    }
+
+    /// Counts bytes that are looked at.
+    fn spend(&mut self, bytes: usize) -> io::Result<()> {
+        self.left = self.left.checked_sub(bytes as u64).ok_or_else(|| damaged("parts of it stand for each other"))?;
+        Ok(())
     }
 
     /// `length` bytes from `offset` on.

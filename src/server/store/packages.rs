@@ -9,6 +9,8 @@ use crate::server::wake::Controller;
 const READER: i64 = 1;
 /// What the readings of one image's layers may have together, in bytes. Nobody's images come near; whoever's do, made them for that.
 const MAX_CONTENTS: i64 = 64 * 1024 * 1024;
+/// The most layers whose readings are shown together. Container engines mount no more than 128.
+const MAX_LAYERS: i64 = 512;
 
 /// A layer that is to be read, claimed.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -109,25 +111,28 @@ impl Store {
         Ok(())
     }
 
-    /// What was read of an image's layers, lowest first. Layers that are no file systems are left out.
-    pub async fn list_layer_readings(&self, digest: &str) -> Result<Vec<LayerReading>> {
-        let (size,): (i64,) = sqlx::query_as(
-            "select cast(coalesce(sum(r.size), 0) as bigint) from image_layers l join layer_readings r on r.digest = l.layer_digest \
-             where l.digest = $1",
+    /// What was read of an image's layers, lowest first, as far as the repository has them: that an image names a layer does not show
+    /// what is in it. Layers that are no file systems are left out.
+    pub async fn list_layer_readings(&self, stream_id: &str, digest: &str) -> Result<Vec<LayerReading>> {
+        let (size, layers): (i64, i64) = sqlx::query_as(
+            "select cast(coalesce(sum(r.size), 0) as bigint), count(*) from image_layers l \
+             join layer_readings r on r.digest = l.layer_digest where l.digest = $1",
         )
         .bind(digest)
         .fetch_one(self.pool())
         .await?;
         let readings = sqlx::query_as(
-            "select l.position, l.layer_digest, r.read_at, \
-             case when $2 > $3 and r.contents is not null then 'the layers of this image list more than is shown together' \
+            "select l.position, l.layer_digest, case when b.digest is null then null else r.read_at end as read_at, \
+             case when b.digest is null then 'its bytes are not in this stream' \
+               when $2 = 1 and r.contents is not null then 'the layers of this image list more than is shown together' \
                else r.problem end as problem, \
-             case when $2 > $3 then null else r.contents end as contents \
-             from image_layers l join layer_readings r on r.digest = l.layer_digest where l.digest = $1 order by l.position",
+             case when b.digest is null or $2 = 1 then null else r.contents end as contents \
+             from image_layers l join layer_readings r on r.digest = l.layer_digest \
+             left join repository_blobs b on b.stream_id = $3 and b.digest = l.layer_digest where l.digest = $1 order by l.position",
         )
         .bind(digest)
-        .bind(size)
-        .bind(MAX_CONTENTS)
+        .bind(i64::from(size > MAX_CONTENTS || layers > MAX_LAYERS))
+        .bind(stream_id)
         .fetch_all(self.pool())
         .await?;
         Ok(readings)
@@ -152,7 +157,7 @@ impl WriteTx {
     /// Lets the layers of a new image be read, those that were not yet.
     pub(super) async fn want_layers_read(&mut self, digest: &str) -> Result<()> {
         let wanted = sqlx::query(
-            "insert into layer_readings (digest, wanted_at) select distinct l.layer_digest, cast($2 as bigint) from image_layers l \
+            "insert into layer_readings (digest, wanted_at, next_at) select distinct l.layer_digest, cast($2 as bigint), cast($2 as bigint) from image_layers l \
              where l.digest = $1 and l.media_type in (\
                'application/vnd.oci.image.layer.v1.tar', 'application/vnd.oci.image.layer.v1.tar+gzip', \
                'application/vnd.oci.image.layer.v1.tar+zstd', 'application/vnd.oci.image.layer.nondistributable.v1.tar', \
@@ -182,8 +187,8 @@ mod tests {
     const TAR: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     const MINUTE: i64 = 60_000;
 
-    /// Puts an image of these layers, with their media types, into `demo/app`.
-    async fn put(store: &Store, digest: &str, layers: &[(&str, &str)]) {
+    /// Puts an image of these layers, with their media types, into `demo/app`; gives the stream's id.
+    async fn put(store: &Store, digest: &str, layers: &[(&str, &str)]) -> String {
         let actor = Actor::person("ada");
         let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
         let layers = layers.iter().map(|(digest, media_type)| ImageLayer {
@@ -201,6 +206,7 @@ mod tests {
             store.link_blob(&stream.id, &layer.layer_digest, 1, None).await.unwrap();
         }
         store.put_manifest(&stream, &image, None, &actor).await.unwrap();
+        stream.id
     }
 
     fn contents(name: &str) -> LayerContents {
@@ -234,11 +240,11 @@ mod tests {
             store.record_layer("sha256:b", Err("it ends in the middle")).await.unwrap();
             assert_eq!(store.next_layer_at().await.unwrap(), None);
 
-            put(&store, "sha256:j", &[("sha256:a", TAR)]).await;
+            let app = put(&store, "sha256:j", &[("sha256:a", TAR)]).await;
             assert_eq!(store.claim_layer(MINUTE).await.unwrap(), None);
-            let readings = store.list_layer_readings("sha256:j").await.unwrap();
+            let readings = store.list_layer_readings(&app, "sha256:j").await.unwrap();
             assert_eq!(readings[0].contents, Some(serde_json::to_string(&contents("a")).unwrap()));
-            let readings = store.list_layer_readings("sha256:i").await.unwrap();
+            let readings = store.list_layer_readings(&app, "sha256:i").await.unwrap();
             let shown: Vec<_> = readings.iter().map(|it| (it.position, it.problem.as_deref())).collect();
             assert_eq!(shown, [(0, None), (2, Some("it ends in the middle"))]);
         }
@@ -248,7 +254,7 @@ mod tests {
     async fn what_cannot_be_read_now_is_read_later() {
         for store in each_store().await {
             project(&store, "demo").await;
-            put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
+            let app = put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
             store.claim_layer(MINUTE).await.unwrap().unwrap();
             let later = now() + MINUTE;
             store.put_off_layer("sha256:a", "its bytes are not stored here", later).await.unwrap();
@@ -256,7 +262,7 @@ mod tests {
                 (store.claim_layer(MINUTE).await.unwrap(), store.next_layer_at().await.unwrap()),
                 (None, Some(later))
             );
-            let reading = store.list_layer_readings("sha256:i").await.unwrap().remove(0);
+            let reading = store.list_layer_readings(&app, "sha256:i").await.unwrap().remove(0);
             assert_eq!((reading.read_at, reading.problem.as_deref()), (None, Some("its bytes are not stored here")));
             store.put_off_layer("sha256:a", "still not", 0).await.unwrap();
             // Leases that ran out count as attempts, one that was given back does not.
@@ -290,13 +296,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn images_that_list_too_much_are_not_shown() {
+    async fn what_is_too_much_or_in_other_streams_is_not_shown() {
         for store in each_store().await {
             project(&store, "demo").await;
-            put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
+            let app = put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
+            let other = store.ensure_stream("demo", &"other".parse().unwrap(), &Actor::person("ada")).await.unwrap();
             store.record_layer("sha256:a", Ok(&contents("a"))).await.unwrap();
+            let reading = store.list_layer_readings(&other.id, "sha256:i").await.unwrap().remove(0);
+            assert_eq!(
+                (reading.read_at, reading.contents),
+                (None, None),
+                "a stream without the layer does not show it"
+            );
             sqlx::query("update layer_readings set size = 100000000").execute(store.pool()).await.unwrap();
-            let reading = store.list_layer_readings("sha256:i").await.unwrap().remove(0);
+            let reading = store.list_layer_readings(&app, "sha256:i").await.unwrap().remove(0);
             assert_eq!(reading.contents, None);
             assert!(reading.problem.unwrap().contains("more than is shown together"));
         }

@@ -62,7 +62,7 @@ impl Store {
                  and media_type not like '%foreign%' and media_type not like '%nondistributable%' \
                union select i.config_digest as digest, b.size from images i join blobs b on b.digest = i.config_digest \
                  where i.digest = $1) x left join blob_proofs p on p.digest = x.digest \
-             where not exists (select 1 from repository_images r where r.digest = $1 and r.source is not null) order by x.digest",
+             where exists (select 1 from repository_images r where r.digest = $1 and r.source is null) order by x.digest",
         )
         .bind(digest)
         .fetch_all(self.pool())

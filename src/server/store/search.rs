@@ -141,14 +141,20 @@ impl Store {
                 (found, format!("{}-", after.project))
             }
         };
-        for project in self.projects_with(scope, (&next, LAST_PROJECT), &wanted, limit).await? {
-            let room = limit - i64::try_from(found.len()).unwrap_or(limit);
-            if room <= 0 {
-                break;
+        let mut next = next;
+        loop {
+            // Those that have something for the first word may have nothing for the others: the next ones may.
+            let projects = self.projects_with(scope, (&next, LAST_PROJECT), &wanted, limit).await?;
+            let Some((_, last)) = projects.last() else { return Ok(found) };
+            next = format!("{last}-");
+            for project in &projects {
+                let room = limit - i64::try_from(found.len()).unwrap_or(limit);
+                if room <= 0 {
+                    return Ok(found);
+                }
+                found.extend(self.search_project(project, &wanted, None, room).await?);
             }
-            found.extend(self.search_project(&project, &wanted, None, room).await?);
         }
-        Ok(found)
     }
 
     /// Id and name of projects in which something may be found. Each is one look at the index.

@@ -108,28 +108,40 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Lets a repository serve a manifest with its children, and their blobs; `from` is the repository it comes from. Of what is incomplete
-    /// only the manifest: what is stored here of the rest may be a stranger's, so the rest is brought like that of any such image.
+    /// Lets a repository serve a manifest with its children, and their blobs; `from` is the repository it comes from. What is brought
+    /// along is what that one has, or the repository's own project: that bytes are stored, and named by a manifest, does not make them everybody's.
+    /// Of what is incomplete only the manifest comes; the rest is brought like that of any such image.
     async fn serve_tree(&mut self, stream_id: &str, digest: &str, from: Option<&str>) -> Result<()> {
         if self.serve_root(stream_id, digest, from).await? {
             self.wake(Controller::Completions);
             return Ok(());
         }
         let manifests = with_tree!(
-            "insert into repository_images (stream_id, digest, at, project_id, size) \
-             select $2, i.digest, $3, (select project_id from streams where id = $2), octet_length(i.manifest) from images i \
-             where i.digest in (select t.digest from tree t) on conflict (stream_id, digest) do nothing returning project_id, digest, size"
+            "insert into repository_images (stream_id, digest, at, project_id, size, source) \
+             select $2, i.digest, $3, (select project_id from streams where id = $2), octet_length(i.manifest), x.source from images i \
+             join (select r.digest, max(r.source) as source from repository_images r where r.digest in (select t.digest from tree t) \
+               and (r.stream_id = $4 or r.project_id = (select project_id from streams where id = $2)) group by r.digest) x \
+             on x.digest = i.digest where i.digest in (select t.digest from tree t) \
+             on conflict (stream_id, digest) do nothing returning project_id, digest, size"
         );
         let blobs = with_tree!(
             "insert into repository_blobs (stream_id, digest, at, project_id, size) \
              select $2, k.digest, $3, (select project_id from streams where id = $2), k.size from blobs k where k.digest in (\
                select l.layer_digest from image_layers l join tree t on t.digest = l.digest \
                union select i.config_digest from images i join tree t on t.digest = i.digest where i.config_digest is not null \
-               union select t.digest from tree t) on conflict (stream_id, digest) do nothing returning project_id, digest, size"
+               union select t.digest from tree t) \
+             and (exists (select 1 from repository_blobs b where b.stream_id = $4 and b.digest = k.digest) or exists (\
+               select 1 from repository_blobs b where b.digest = k.digest and b.project_id = (select project_id from streams where id = $2))) \
+             on conflict (stream_id, digest) do nothing returning project_id, digest, size"
         );
         for (content, statement) in [(Content::Manifest, manifests), (Content::Blob, blobs)] {
-            let linked: Vec<(String, String, i64)> =
-                sqlx::query_as(statement).bind(digest).bind(stream_id).bind(now()).fetch_all(&mut **self).await?;
+            let linked: Vec<(String, String, i64)> = sqlx::query_as(statement)
+                .bind(digest)
+                .bind(stream_id)
+                .bind(now())
+                .bind(from)
+                .fetch_all(&mut **self)
+                .await?;
             for (project_id, digest, size) in linked {
                 self.count_link(content, stream_id, &project_id, &digest, size, Room::Given).await?;
             }
@@ -138,15 +150,17 @@ impl WriteTx {
     }
 
     /// Lets a repository serve one manifest, without what it names; tells whether the rest may be only in another registry. It is as
-    /// complete as in the repository it comes from. One that was deleted here and ever imported anywhere is looked at anew.
+    /// complete as in the repository it comes from and in its project. One that has gone from both, and was imported, is looked at anew.
     async fn serve_root(&mut self, stream_id: &str, digest: &str, from: Option<&str>) -> Result<bool> {
         let linked: Option<(String, i64)> = sqlx::query_as(
             "insert into repository_images (stream_id, digest, at, project_id, size, source) \
-             select $2, i.digest, $3, (select project_id from streams where id = $2), octet_length(i.manifest), \
-               case when exists (select 1 from repository_images o where o.stream_id = $4 and o.digest = $1) \
-                 then (select o.source from repository_images o where o.stream_id = $4 and o.digest = $1) \
-                 else (select max(e.reference) from tag_events e where e.digest = $1 and e.kind = 'import') end \
-             from images i where i.digest = $1 on conflict (stream_id, digest) do nothing returning project_id, size",
+             select s.id, i.digest, $3, s.project_id, octet_length(i.manifest), \
+               case when exists (select 1 from repository_images o where o.digest = $1 and (o.stream_id = $4 or o.project_id = s.project_id)) \
+                 then (select max(o.source) from repository_images o where o.digest = $1 and (o.stream_id = $4 or o.project_id = s.project_id)) \
+                 else (select max(e.reference) from tag_events e join tags t on t.id = e.tag_id join streams x on x.id = t.stream_id \
+                   where e.digest = $1 and e.kind = 'import' and x.project_id = s.project_id) end \
+             from images i join streams s on s.id = $2 where i.digest = $1 \
+             on conflict (stream_id, digest) do nothing returning project_id, size",
         )
         .bind(digest)
         .bind(stream_id)
@@ -158,7 +172,7 @@ impl WriteTx {
             self.count_link(Content::Manifest, stream_id, &project_id, digest, size, Room::Given).await?;
         }
         let incomplete: Option<(i64,)> = sqlx::query_as(
-            "select 1 from repository_images where stream_id = $1 and digest = $2 and source is not null",
+            "select cast(1 as bigint) from repository_images where stream_id = $1 and digest = $2 and source is not null",
         )
         .bind(stream_id)
         .bind(digest)

@@ -4,7 +4,7 @@
 use super::manifests::TagMove;
 use super::moves::Moved;
 use super::{Entry, Result, Store, WriteTx};
-use crate::model::{Actor, NewImage, StoredManifest, Stream, now};
+use crate::model::{Actor, NewImage, StoredManifest, Stream, Tag, now};
 use crate::server::wake::Controller;
 
 /// Where an image was imported from. The project's secrets are those to ask with.
@@ -64,15 +64,20 @@ impl Store {
         Ok(index.map(|(digest,)| digest))
     }
 
-    /// Where an image, or an index that lists it, was imported from; for this repository before others, and newest first.
+    /// Where an image, or an index that lists it, was imported from, for this repository before others, and newest first: by tags of its
+    /// project, or by those its tags follow. Other projects' places, and with them their credentials, are not for it. No repository at
+    /// all stands for this server itself, which knows all places.
     pub async fn list_import_places(&self, stream_id: &str, digest: &str) -> Result<Vec<ImportPlace>> {
         let places = sqlx::query_as(
             "with recursive above (digest) as (select cast($1 as text) \
-               union select c.digest from image_children c join above a on c.child_digest = a.digest) \
+               union select c.digest from image_children c join above a on c.child_digest = a.digest), \
+             followed (id) as (select f.follows_tag_id from tags f where f.stream_id = $2 and f.follows_tag_id is not null \
+               union select t.follows_tag_id from tags t join followed f on t.id = f.id where t.follows_tag_id is not null) \
              select p.name as project, e.reference as reference, max(t.insecure) as insecure from above a \
              join tag_events e on e.digest = a.digest join tags t on t.id = e.tag_id \
              join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
-             where e.kind = 'import' and e.reference is not null group by p.name, e.reference \
+             where e.kind = 'import' and e.reference is not null and ($2 = '' or t.id in (select id from followed) \
+               or s.project_id = (select project_id from streams where id = $2)) group by p.name, e.reference \
              order by max(case when t.stream_id = $2 then 1 else 0 end) desc, max(e.sequence) desc limit 4",
         )
         .bind(digest)
@@ -105,24 +110,30 @@ impl Store {
         Ok(granted.is_some())
     }
 
-    /// Stores a manifest whose parts are still in the repository `source` of another registry, and moves a tag to it. The parts are
-    /// brought afterwards.
+    /// Stores a manifest whose parts are still in the repository `source` of another registry, and moves a tag to it, unless the tag got
+    /// an image, was deleted or follows something else since `seen`. The parts are brought afterwards.
     pub async fn put_incomplete(
         &self,
         stream: &Stream,
         image: &NewImage,
         source: &str,
-        to: Option<TagMove<'_>>,
+        to: Option<(TagMove<'_>, &Tag)>,
         actor: &Actor,
     ) -> Result<Option<Moved>> {
         let mut tx = self.write_tx().await?;
+        if let Some((_, seen)) = &to {
+            let now = tx.tag_by_id(&seen.id).await?;
+            if now.digest.is_some() || now.deleted_at.is_some() || now.generation != seen.generation {
+                return Ok(None);
+            }
+        }
         tx.insert_image(image).await?;
         tx.serve_image(&stream.id, &image.digest, Some(source)).await?;
         if let Some(subject) = &image.subject {
             tx.serve_to_followers(&stream.id, subject, &image.digest).await?;
         }
         let moved = match &to {
-            Some(to) => Some(tx.move_pushed(stream, image, to, None, actor).await?),
+            Some((to, _)) => Some(tx.move_pushed(stream, image, to, None, actor).await?),
             None => {
                 let entry = Entry {
                     action: "image.import",
@@ -220,7 +231,8 @@ impl WriteTx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EventKind, ImageLayer, SourceKind};
+    use crate::model::{EventKind, ImageChild, ImageLayer, SourceKind};
+    use crate::server::hash::sha256;
     use crate::server::store::testing::{each_store, project};
     use crate::server::store::{CheckEnd, ImportTrouble, TagSpec};
 
@@ -242,7 +254,7 @@ mod tests {
             let (actor, name) = (Actor::system("test"), "latest".parse().unwrap());
             let stream = store.ensure_stream("demo", &"base".parse().unwrap(), &actor).await.unwrap();
             let spec = TagSpec { insecure: true, ..TagSpec::import("quay.io/org/base:1") };
-            store.set_tag("demo", &"base".parse().unwrap(), &name, &spec, None, &actor).await.unwrap();
+            let tag = store.set_tag("demo", &"base".parse().unwrap(), &name, &spec, None, &actor).await.unwrap().tag;
             let follow = Some((SourceKind::ImageStreamTag, "base:latest".to_owned()));
             let follow = TagSpec { source: follow, ..TagSpec::default() };
             store.set_tag("demo", &"web".parse().unwrap(), &name, &follow, None, &actor).await.unwrap();
@@ -251,7 +263,8 @@ mod tests {
             let reference = "quay.io/org/base@sha256:i";
             let kind = EventKind::Import;
             let to = TagMove { tag: &name, kind, reference: Some(reference), cause: None, build_id: None };
-            let moved = store.put_incomplete(&stream, &image(), "quay.io/org/base", Some(to), &actor).await.unwrap();
+            let moved =
+                store.put_incomplete(&stream, &image(), "quay.io/org/base", Some((to, &tag)), &actor).await.unwrap();
             assert!(moved.unwrap().changed);
             for stream in [&stream, &web] {
                 assert!(store.find_manifest_by_tag(&stream.id, "latest").await.unwrap().is_some());
@@ -280,6 +293,127 @@ mod tests {
             }
             assert_eq!(store.next_completion_at().await.unwrap(), None);
             assert_eq!(store.list_needed_blobs("", "t").await.unwrap().len(), 2);
+        }
+    }
+
+    /// A manifest of one layer.
+    fn manifest_of(digest: &str, layer: &str) -> NewImage {
+        let media_type = "x/layer".to_owned();
+        NewImage {
+            digest: digest.to_owned(),
+            manifest: "{}".to_owned(),
+            layers: vec![ImageLayer { layer_digest: layer.to_owned(), size: 1, media_type }],
+            ..NewImage::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn no_way_leads_through_a_manifest_to_what_another_project_has() {
+        let [index, child, layer] = ["index", "child", "layer"].map(|text| sha256(text.as_bytes()).to_string());
+        for store in each_store().await {
+            let (actor, latest) = (Actor::system("test"), "latest".parse().unwrap());
+            project(&store, "vault").await;
+            let vault = store.ensure_stream("vault", &"own".parse().unwrap(), &actor).await.unwrap();
+            store.link_blob(&vault.id, &layer, 1, None).await.unwrap();
+            store.put_manifest(&vault, &manifest_of(&child, &layer), None, &actor).await.unwrap();
+
+            // Another registry serves an index that lists the image, and the image, but cannot have the layer.
+            project(&store, "demo").await;
+            let base = store.ensure_stream("demo", &"base".parse().unwrap(), &actor).await.unwrap();
+            let spec = TagSpec { insecure: true, ..TagSpec::import("evil.example/x:1") };
+            let tag = store.set_tag("demo", &"base".parse().unwrap(), &latest, &spec, None, &actor).await.unwrap().tag;
+            let listed = ImageChild {
+                child_digest: child.clone(),
+                media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+                size: 2,
+                architecture: None,
+                os: None,
+                variant: None,
+            };
+            let image = NewImage {
+                digest: index.clone(),
+                media_type: "application/vnd.oci.image.index.v1+json".to_owned(),
+                manifest: "{}".to_owned(),
+                children: vec![listed],
+                ..NewImage::default()
+            };
+            let reference = format!("evil.example/x@{index}");
+            let to = TagMove {
+                tag: &latest,
+                kind: EventKind::Import,
+                reference: Some(&reference),
+                cause: None,
+                build_id: None,
+            };
+            store.put_incomplete(&base, &image, "evil.example/x", Some((to, &tag)), &actor).await.unwrap();
+            assert!(store.find_manifest_by_digest(&base.id, &child).await.unwrap().is_none(), "it was not brought");
+            store.put_incomplete(&base, &manifest_of(&child, &layer), "evil.example/x", None, &actor).await.unwrap();
+            assert_eq!(store.complete_image(&base.id, &index).await.unwrap(), Vec::<String>::new());
+            assert_eq!(store.complete_image(&base.id, &child).await.unwrap(), [layer.clone()]);
+
+            let ways = [
+                ("follower", SourceKind::ImageStreamTag, "base:latest".to_owned()),
+                ("index", SourceKind::ImageStreamImage, format!("base@{index}")),
+                ("child", SourceKind::ImageStreamImage, format!("base@{child}")),
+            ];
+            for (name, kind, from) in ways {
+                let spec = TagSpec { source: Some((kind, from)), ..TagSpec::default() };
+                // A pin to what no tag points to may be refused as well.
+                let set = store.set_tag("demo", &name.parse().unwrap(), &latest, &spec, None, &actor).await;
+                assert!(set.is_ok() || name == "child", "{name}: {set:?}");
+                let Some(stream) = store.find_stream("demo", name).await.unwrap() else { continue };
+                assert_eq!(store.find_blob(&stream.id, &layer).await.unwrap(), None, "{name}");
+            }
+            assert_eq!(store.find_blob(&base.id, &layer).await.unwrap(), None);
+            assert!(!store.is_blob_granted(&base.id, &layer, "evil.example/x").await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_foreign_layers_type_opens_nothing() {
+        let [image, layer] = ["image", "layer"].map(|text| sha256(text.as_bytes()).to_string());
+        for store in each_store().await {
+            let (actor, latest) = (Actor::system("test"), "latest".parse().unwrap());
+            for name in ["vault", "demo"] {
+                project(&store, name).await;
+            }
+            let vault = store.ensure_stream("vault", &"own".parse().unwrap(), &actor).await.unwrap();
+            store.link_blob(&vault.id, &layer, 1, None).await.unwrap();
+            let demo = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+            let mut pushed = manifest_of(&image, &layer);
+            pushed.layers[0].media_type = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip".to_owned();
+            let to = TagMove { tag: &latest, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+            store.put_manifest(&demo, &pushed, Some(to), &actor).await.unwrap();
+            assert_eq!(store.find_blob(&demo.id, &layer).await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn other_projects_places_are_not_asked() {
+        for store in each_store().await {
+            let (actor, name) = (Actor::system("test"), "latest".parse().unwrap());
+            for project_name in ["vault", "demo"] {
+                project(&store, project_name).await;
+                let host = format!("{project_name}.example/base:1");
+                let stream = store.ensure_stream(project_name, &"base".parse().unwrap(), &actor).await.unwrap();
+                let spec = TagSpec::import(&host);
+                let tag = store.set_tag(project_name, &"base".parse().unwrap(), &name, &spec, None, &actor).await;
+                let reference = format!("{project_name}.example/base@sha256:i");
+                let to = TagMove {
+                    tag: &name,
+                    kind: EventKind::Import,
+                    reference: Some(&reference),
+                    cause: None,
+                    build_id: None,
+                };
+                let tag = tag.unwrap().tag;
+                store.put_incomplete(&stream, &image(), "x", Some((to, &tag)), &actor).await.unwrap();
+            }
+            let demo = store.stream("demo", "base").await.unwrap();
+            let places = store.list_import_places(&demo.id, "sha256:i").await.unwrap();
+            let projects: Vec<_> = places.iter().map(|place| place.project.as_str()).collect();
+            assert_eq!(projects, ["demo"]);
+            assert_eq!(store.list_import_places("", "sha256:i").await.unwrap().len(), 2, "the server itself knows all");
         }
     }
 

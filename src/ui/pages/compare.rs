@@ -26,7 +26,8 @@ pub async fn page(cx: Cx) -> PageResult {
     let choice = choice(&cx, &history, from.as_deref(), to.as_deref());
     let path = format!("/p/{}/streams/{}", project.name, stream.name);
     let (body, actions) = match (&from, &to) {
-        (Some(from), Some(to)) => match load_pair(cx.store(), from, to, Some(cx.query("platform"))).await {
+        (Some(from), Some(to)) => match load_pair(cx.store(), &stream.id, (from, to), Some(cx.query("platform"))).await
+        {
             Ok(pair) => {
                 let compared = compare(&pair.from, &pair.to);
                 (both(&cx, &path, (from, to), &pair, &compared), actions(&cx, &project, &path, &history, from, to))

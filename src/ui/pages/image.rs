@@ -89,7 +89,7 @@ pub async fn page(cx: Cx) -> PageResult {
         Some(image) => {
             let layers = store.list_layers(digest).await?;
             let children = store.list_children(digest).await?;
-            let readings = store.list_layer_readings(digest).await?;
+            let readings = store.list_layer_readings(&stream.id, digest).await?;
             let packages = image_packages(&readings);
             count = Some(packages.packages.len());
             let config: ImageConfig = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();

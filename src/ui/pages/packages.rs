@@ -15,7 +15,7 @@ const FIRST: usize = 10;
 /// `/p/:project/streams/:stream/images/:digest/packages?q=`
 pub async fn page(cx: Cx) -> PageResult {
     let open = image::open(&cx).await?;
-    let packages = image_packages(&cx.store().list_layer_readings(&open.digest).await?);
+    let packages = image_packages(&cx.store().list_layer_readings(&open.stream.id, &open.digest).await?);
     let children = cx.store().list_children(&open.digest).await?;
     let total = packages.packages.len();
     let found: Vec<&ImagePackage> = packages.search(cx.query("q")).collect();

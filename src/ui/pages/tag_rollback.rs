@@ -190,7 +190,7 @@ fn side(heading: &'static str, event: Option<&TagEvent>, image: Option<&Image>) 
 async fn differences(cx: &Cx, open: &Open, now: &str, then: &str) -> Result<Option<AnyView>, UiError> {
     let path = format!("/p/{}/streams/{}/compare", open.project.name, open.stream.name);
     let full = address(&path, [("from", now), ("to", then), ("tag", open.tag.name.as_str())].into_iter());
-    match load_pair(cx.store(), now, then, None).await {
+    match load_pair(cx.store(), &open.stream.id, (now, then), None).await {
         Ok(pair) => Ok(Some(in_short(&pair, &compare(&pair.from, &pair.to), full))),
         Err(Unpaired::Store(error)) => Err(error.into()),
         // What is gone is said beside the button, and images for other platforms differ in all.

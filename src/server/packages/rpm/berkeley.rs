@@ -41,6 +41,7 @@ pub fn read<F: Read + Seek>(mut file: Pages<F>, mut take: impl FnMut(&[u8]) -> i
         // Keys and values take turns, and grow from the page's end towards its start.
         for pair in items.chunks_exact(2) {
             let value = page.get(pair[1]..pair[0]).ok_or_else(wrong)?;
+            file.spend(value.len())?;
             let header = match value.first() {
                 Some(&OFF_PAGE) => chain(&mut file, value, page_size, &mut visited)?,
                 Some(&ON_PAGE) => Some(value[1..].to_vec()),

@@ -115,6 +115,7 @@ impl<F: Read + Seek> Database<F> {
         }
         let local = self.local(size);
         let mut record = cell.get(..local).ok_or_else(wrong)?.to_vec();
+        self.file.spend(local)?;
         let mut next = if local < size { be32(cell, local).ok_or_else(wrong)? } else { 0 };
         while record.len() < size {
             let page = self.page(next)?;
