@@ -56,6 +56,11 @@ async function routes(): Promise<Record<string, string>> {
   };
 }
 
+test('the import of the demo has brought its image', async () => {
+  const history = await api('GET', '/weir/v1/projects/demo/streams/busybox/tags/latest/history');
+  expect(history.items.map((row: { kind: string }) => row.kind)).toEqual(['import']);
+});
+
 test('every page reads well at both widths and in both themes', async ({ page }) => {
   test.setTimeout(900_000);
   await signIn(page);

@@ -215,13 +215,20 @@ impl Importer {
         Ok(self.fetch_from(&source, legacy).await?.1)
     }
 
+    /// As [`Importer::source`], for what is asked while a client waits: this server never waits for itself. An import may take from
+    /// another of its repositories, as it takes only what is there.
+    async fn source_elsewhere(&self, project: &str, reference: &str, insecure: bool) -> Result<Source, ImportError> {
+        let source = self.source(project, reference, insecure).await?;
+        if self.shared.around.own_hosts.contains(&source.reference.docker_client_defaults().registry) {
+            return Err(ImportError::OwnRegistry { reference: reference.to_owned() });
+        }
+        Ok(source)
+    }
+
     async fn source(&self, project: &str, reference: &str, insecure: bool) -> Result<Source, ImportError> {
         let parsed: ImageReference =
             reference.parse().map_err(|cause| ImportError::Reference { reference: reference.to_owned(), cause })?;
         let hub = parsed.docker_client_defaults();
-        if self.shared.around.own_hosts.contains(&hub.registry) {
-            return Err(ImportError::OwnRegistry { reference: reference.to_owned() });
-        }
         let credentials = self.store.registry_credentials(project, &hub.registry, &hub.repository_path()).await?;
         let credentials = credentials.map(|found| Credentials { username: found.username, password: found.password });
         Ok(Source { reference: parsed, access: Access { credentials, insecure } })

@@ -70,7 +70,7 @@ impl Importer {
     pub(super) async fn sources(&self, stream_id: &str, digest: &str) -> Result<Vec<Source>, ImportError> {
         let (mut sources, mut problem) = (Vec::new(), None);
         for place in self.store.list_import_places(stream_id, digest).await? {
-            match self.source(&place.project, &place.reference, place.insecure == 1).await {
+            match self.source_elsewhere(&place.project, &place.reference, place.insecure == 1).await {
                 Ok(source) => sources.push(source),
                 Err(cause) => _ = problem.get_or_insert(cause),
             }
@@ -164,7 +164,8 @@ impl Importer {
     /// Records the manifest that the tag's source has now and moves the tag. The rest is fetched when somebody asks for it, and completed
     /// behind that.
     async fn take_first(&self, stream: &Stream, tag: &Tag) -> Result<Digest, ImportError> {
-        let source = self.source(&tag.project, tag.source.as_deref().unwrap_or_default(), tag.insecure == 1).await?;
+        let reference = tag.source.as_deref().unwrap_or_default();
+        let source = self.source_elsewhere(&tag.project, reference, tag.insecure == 1).await?;
         let top = self.client.get_manifest(&source.reference, &source.access).await?.manifest;
         let upstream = top.digest.clone();
         let chosen = choose_child(&top).filter(|_| tag.import_mode == "Legacy" && top.is_index());

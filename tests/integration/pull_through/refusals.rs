@@ -38,7 +38,7 @@ async fn only_what_the_history_names_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_server_does_not_import_from_itself() {
+async fn a_pull_does_not_ask_the_server_itself_and_an_import_takes_what_is_there() {
     let story = Story::begin().await;
     let own = format!("{}/demo/other:1", story.weir.registry());
     story.follow("base", &own).await;
@@ -47,6 +47,20 @@ async fn a_server_does_not_import_from_itself() {
     let text = refused.text().await.expect("a body");
     assert!(text.contains("is in this very registry") && text.contains("ImageStreamTag"), "{text}");
     assert_eq!(story.import().await.reason.as_deref(), Some("own-registry"));
+
+    let (image, token) = (TestImage::new("own"), story.ada.token());
+    image.push_as(Some(("ada", token)), story.weir.registry(), "demo/other", "1").await;
+    let secret = SecretData::Registry {
+        host: story.weir.registry().to_owned(),
+        username: "ada".to_owned(),
+        password: token.into(),
+    };
+    let name = "itself".parse().expect("a name");
+    story.weir.store().create_secret("demo", &name, &secret, &tester()).await.expect("a secret");
+    story.weir.store().request_check("demo", "base", "latest", &tester()).await.expect("asked");
+    story.weir.settle().await;
+    assert_eq!(story.import().await.reason, None);
+    story.pulls_image("latest", &image).await;
     story.weir.stop().await;
 }
 
