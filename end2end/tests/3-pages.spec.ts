@@ -61,6 +61,16 @@ test('the import of the demo has brought its image', async () => {
   expect(history.items.map((row: { kind: string }) => row.kind)).toEqual(['import']);
 });
 
+test('a rollback page has chosen the row that it shows', async ({ page }) => {
+  await signIn(page);
+  const history = await api('GET', '/weir/v1/projects/demo/streams/httpd-base/tags/latest/history');
+  const first = history.items[history.items.length - 1];
+  await page.goto(`${weir().url}/p/demo/streams/httpd-base/tags/latest/rollback?to=${first.sequence}`);
+  await expect(page.locator('select[name="to"]')).toHaveValue(String(first.sequence));
+  await page.goto(`${weir().url}/p/demo/apps/app-a/rollback?to=1`);
+  await expect(page.locator('select[name="to"]')).toHaveValue('1');
+});
+
 test('every page reads well at both widths and in both themes', async ({ page }) => {
   test.setTimeout(900_000);
   await signIn(page);

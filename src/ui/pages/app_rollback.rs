@@ -64,17 +64,21 @@ async fn candidates(cx: &Cx, app: &App) -> Result<Vec<RolloutRow>, UiError> {
     Ok(rollouts.into_iter().filter(|rollout| seen.insert(rollout.digest.clone())).collect())
 }
 
+/// What else one could go back to, and what is looked at now: it may be another rollout of an image in the list, or an older one.
+fn options(candidates: &[RolloutRow], target: &RolloutRow) -> Vec<(String, String)> {
+    let is_listed = candidates.iter().any(|rollout| rollout.digest == target.digest);
+    let listed = candidates.iter().map(|rollout| if rollout.digest == target.digest { target } else { rollout });
+    let rows = (!is_listed).then_some(target).into_iter().chain(listed);
+    rows.map(|rollout| {
+        let words = format!("#{} · {} · by {}", rollout.number, short_digest(&rollout.digest), rollout.actor);
+        (rollout.number.to_string(), words)
+    })
+    .collect()
+}
+
 fn dialog(app: &App, path: &str, candidates: &[RolloutRow], target: &RolloutRow) -> AnyView {
     let standing = Standing::of(app);
-    let options = candidates
-        .iter()
-        .map(|rollout| {
-            (
-                rollout.number.to_string(),
-                format!("#{} · {} · by {}", rollout.number, short_digest(&rollout.digest), rollout.actor),
-            )
-        })
-        .collect();
+    let options = options(candidates, target);
     let same = Some(&target.digest) == app.wanted_digest.as_ref() && app.wanted_phase.as_deref() != Some("Failed");
     let problem = same.then_some("The app is on this image now: choose another row.");
     let strategy = app.spec().unwrap_or_default();
