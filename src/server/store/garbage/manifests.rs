@@ -28,8 +28,7 @@ macro_rules! with_kept {
                union select m.digest from repository_images m join builds b on b.inputs like '%' || m.digest || '%' \
                  where m.stream_id = $1 and b.phase in ('New', 'Pending', 'Running') \
                union select m.digest from repository_images m where m.stream_id = $1 and m.at > $4 \
-               union select m.digest from repository_images m join kept_digests k on k.digest = m.digest \
-                 where m.stream_id = $1 and k.until > $3 \
+               union select k.digest from kept_digests k where k.until > $3 \
                union select m.digest from repository_images m where m.stream_id = $1 and m.at > $8 \
                  and not exists (select 1 from tag_events e join tags t on t.id = e.tag_id where t.stream_id = $1 and e.digest = m.digest) \
                  and not exists (select 1 from image_children c join repository_images o on o.digest = c.digest and o.stream_id = $1 \
