@@ -201,8 +201,8 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Lets a repository serve one manifest; with the repository of another registry as `source` while parts may be only there. One that
-    /// it serves already stays as whole as it is.
+    /// Lets a repository serve one manifest; with the repository of another registry as `source` while parts may be only there: for
+    /// one that is served already this says nothing.
     pub(super) async fn serve_image(&mut self, stream_id: &str, digest: &str, source: Option<&str>) -> Result<()> {
         let linked: Option<(String, i64)> = sqlx::query_as(
             "insert into repository_images (stream_id, digest, at, project_id, size, source) values ($1, $2, $3, \
@@ -220,8 +220,25 @@ impl WriteTx {
             Some((project_id, size)) => {
                 self.count_link(Content::Manifest, stream_id, &project_id, digest, size, Room::Needed).await
             }
-            None => self.refresh_link(Content::Manifest, stream_id, digest).await,
+            None => {
+                if source.is_none() {
+                    self.make_whole(stream_id, digest).await?;
+                }
+                self.refresh_link(Content::Manifest, stream_id, digest).await
+            }
         }
+    }
+
+    /// Notes that a repository has all that a manifest of it names.
+    pub(super) async fn make_whole(&mut self, stream_id: &str, digest: &str) -> Result<()> {
+        sqlx::query(
+            "update repository_images set source = null, complete_at = null where stream_id = $1 and digest = $2 and source is not null",
+        )
+        .bind(stream_id)
+        .bind(digest)
+        .execute(&mut **self)
+        .await?;
+        Ok(())
     }
 
     /// Keeps the sums right for a link that was just made, and lets a manifest be found.

@@ -21,6 +21,24 @@ macro_rules! with_tree {
     };
 }
 
+/// As [`with_tree`], for the repository `$2` as `me`; with what of the tree was `pushed` to its project, which was all there then.
+macro_rules! with_own_tree {
+    ($rest:literal) => {
+        concat!(
+            "with recursive me (id, project_id) as (select s.id, s.project_id from streams s where s.id = $2), \
+             tree (digest) as (select cast($1 as text) \
+               union select c.child_digest from image_children c join tree t on c.digest = t.digest), \
+             pushed (digest) as (select cast($1 as text) from me where exists (select 1 from tag_events e \
+                 join tags t on t.id = e.tag_id join streams s on s.id = t.stream_id \
+                 where e.digest = $1 and e.kind in ('push', 'build') and s.project_id = me.project_id) \
+               union select c.child_digest from image_children c join pushed u on c.digest = u.digest where c.media_type in (\
+                 'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.index.v1+json', \
+                 'application/vnd.docker.distribution.manifest.v2+json', 'application/vnd.docker.distribution.manifest.list.v2+json')) ",
+            $rest
+        )
+    };
+}
+
 /// Subjects of subjects are followed this far: a signature of the attestation of an image is 2.
 const SUBJECT_DEPTH: usize = 8;
 
@@ -83,6 +101,19 @@ impl WriteTx {
         Ok(missing.into_iter().map(|(digest,)| digest).collect())
     }
 
+    /// What an index lists and its repository serves, but not as a whole: parts of it are still only in another registry.
+    pub(super) async fn incomplete_children(&mut self, stream_id: &str, digest: &str) -> Result<Vec<String>> {
+        let children: Vec<(String,)> = sqlx::query_as(
+            "select c.child_digest from image_children c join repository_images r on r.digest = c.child_digest and r.stream_id = $1 \
+             where c.digest = $2 and r.source is not null order by 1",
+        )
+        .bind(stream_id)
+        .bind(digest)
+        .fetch_all(&mut **self)
+        .await?;
+        Ok(children.into_iter().map(|(digest,)| digest).collect())
+    }
+
     /// Lets a tag's repository serve the image that the tag points to now. What a tag follows brings its referrers with it.
     pub(super) async fn serve_here(&mut self, tag: &Tag, digest: &str) -> Result<()> {
         let source: Option<(String,)> = match &tag.follows_tag_id {
@@ -109,29 +140,34 @@ impl WriteTx {
     }
 
     /// Lets a repository serve a manifest with its children, and their blobs; `from` is the repository it comes from. What is brought
-    /// along is what that one has, or the repository's own project: that bytes are stored, and named by a manifest, does not make them everybody's.
-    /// Of what is incomplete only the manifest comes; the rest is brought like that of any such image.
+    /// along is what that one has, or the repository's own project, or what was pushed to the project as a whole and deleted since: that
+    /// bytes are stored, and named by a manifest, does not make them everybody's. Of what is incomplete only the manifest comes; the rest
+    /// is brought like that of any such image.
     async fn serve_tree(&mut self, stream_id: &str, digest: &str, from: Option<&str>) -> Result<()> {
         if self.serve_root(stream_id, digest, from).await? {
             self.wake(Controller::Completions);
             return Ok(());
         }
-        let manifests = with_tree!(
+        let manifests = with_own_tree!(
             "insert into repository_images (stream_id, digest, at, project_id, size, source) \
-             select $2, i.digest, $3, (select project_id from streams where id = $2), octet_length(i.manifest), x.source from images i \
+             select me.id, i.digest, $3, me.project_id, octet_length(i.manifest), x.source from me, images i \
              join (select r.digest, max(r.source) as source from repository_images r where r.digest in (select t.digest from tree t) \
-               and (r.stream_id = $4 or r.project_id = (select project_id from streams where id = $2)) group by r.digest) x \
-             on x.digest = i.digest where i.digest in (select t.digest from tree t) \
-             on conflict (stream_id, digest) do nothing returning project_id, digest, size"
+                 and (r.stream_id = $4 or r.project_id = (select project_id from me)) group by r.digest \
+               union all select u.digest, cast(null as text) from pushed u where not exists (select 1 from repository_images r \
+                 where r.digest = u.digest and (r.stream_id = $4 or r.project_id = (select project_id from me)))) x \
+             on x.digest = i.digest where true on conflict (stream_id, digest) do nothing returning project_id, digest, size"
         );
-        let blobs = with_tree!(
+        let blobs = with_own_tree!(
             "insert into repository_blobs (stream_id, digest, at, project_id, size) \
-             select $2, k.digest, $3, (select project_id from streams where id = $2), k.size from blobs k where k.digest in (\
-               select l.layer_digest from image_layers l join tree t on t.digest = l.digest \
-               union select i.config_digest from images i join tree t on t.digest = i.digest where i.config_digest is not null \
-               union select t.digest from tree t) \
-             and (exists (select 1 from repository_blobs b where b.stream_id = $4 and b.digest = k.digest) or exists (\
-               select 1 from repository_blobs b where b.digest = k.digest and b.project_id = (select project_id from streams where id = $2))) \
+             select me.id, k.digest, $3, me.project_id, k.size from me, blobs k where k.digest in (\
+                 select l.layer_digest from image_layers l join tree t on t.digest = l.digest \
+                 union select i.config_digest from images i join tree t on t.digest = i.digest where i.config_digest is not null \
+                 union select t.digest from tree t) \
+               and exists (select 1 from repository_blobs b where b.digest = k.digest and (b.stream_id = $4 or b.project_id = me.project_id)) \
+             or k.digest in (\
+                 select l.layer_digest from image_layers l join pushed u on u.digest = l.digest \
+                   where l.media_type not like '%nondistributable%' and l.media_type not like '%foreign%' \
+                 union select i.config_digest from images i join pushed u on u.digest = i.digest where i.config_digest is not null) \
              on conflict (stream_id, digest) do nothing returning project_id, digest, size"
         );
         for (content, statement) in [(Content::Manifest, manifests), (Content::Blob, blobs)] {

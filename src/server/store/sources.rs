@@ -201,13 +201,7 @@ impl Store {
         let mut tx = self.write_tx().await?;
         let missing = tx.missing_parts(stream_id, digest).await?;
         if missing.is_empty() {
-            sqlx::query(
-                "update repository_images set source = null, complete_at = null where stream_id = $1 and digest = $2",
-            )
-            .bind(stream_id)
-            .bind(digest)
-            .execute(&mut *tx)
-            .await?;
+            tx.make_whole(stream_id, digest).await?;
             tx.commit().await?;
         }
         Ok(missing)
