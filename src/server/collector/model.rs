@@ -28,6 +28,7 @@ const STEPS: usize = 100_000;
 /// A world does so many steps, then the next one begins: histories that grow without end make every step slower and none different.
 const STEPS_OF_A_WORLD: usize = 500;
 
+#[expect(clippy::disallowed_methods, reason = "the setting is that of the test run")]
 fn first_seed() -> u64 {
     std::env::var("WEIR_MODEL_SEED").map_or(0, |seed| seed.parse().expect("WEIR_MODEL_SEED is a number"))
 }

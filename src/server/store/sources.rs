@@ -343,7 +343,7 @@ mod tests {
             assert!(store.find_manifest_by_digest(&base.id, &child).await.unwrap().is_none(), "it was not brought");
             store.put_incomplete(&base, &manifest_of(&child, &layer), "evil.example/x", None, &actor).await.unwrap();
             assert_eq!(store.complete_image(&base.id, &index).await.unwrap(), Vec::<String>::new());
-            assert_eq!(store.complete_image(&base.id, &child).await.unwrap(), [layer.clone()]);
+            assert_eq!(store.complete_image(&base.id, &child).await.unwrap(), [&*layer]);
 
             let ways = [
                 ("follower", SourceKind::ImageStreamTag, "base:latest".to_owned()),

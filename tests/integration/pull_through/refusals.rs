@@ -117,7 +117,7 @@ async fn what_was_imported_from_the_same_place_is_not_fetched_twice() {
     let story = Story::following(&tap.reference()).await;
     story.weir.settle().await;
     story.weir.make_project("other").await;
-    let spec = TagSpec { insecure: true, ..TagSpec::import(&tap.reference()) };
+    let spec = TagSpec { insecure: true, ..TagSpec::import(tap.reference()) };
     let (stream, latest) = ("mine".parse().expect("a name"), "latest".parse().expect("a name"));
     story.weir.store().set_tag("other", &stream, &latest, &spec, None, &tester()).await.expect("the tag follows");
     story.weir.settle().await;
