@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use futures_util::future::try_join_all;
 use reqwest::{RequestBuilder, StatusCode, redirect};
+use tokio::time::sleep;
 
 /// How many read at the same time.
 pub const AT_ONCE: usize = 50;
 /// How often each of them reads a page.
 const EACH: usize = 12;
+/// From one page to the next of somebody who reads.
+const READING: Duration = Duration::from_secs(1);
 /// How often one reads it alone.
 const ALONE: usize = 20;
 
@@ -24,8 +27,10 @@ pub struct Clients {
 pub struct Row {
     /// The median when nobody else asks.
     pub alone: Duration,
+    /// Of [`AT_ONCE`] people who open it every second.
     pub p50: Duration,
     pub p95: Duration,
+    /// With [`AT_ONCE`] requests under way all the time.
     pub per_second: f64,
     /// Of the body, compressed.
     pub bytes: usize,
@@ -59,24 +64,29 @@ impl Clients {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Reads the page alone, and then all at once.
+    /// Reads the page alone; then as people do, each at a moment of their own; and then as fast as it goes.
     pub async fn measure(&self, path: &str) -> anyhow::Result<Row> {
-        let (mut alone, bytes) = self.read_often(path, ALONE).await?;
+        let (mut alone, bytes) = self.read_often(path, ALONE, Duration::ZERO).await?;
+        let people = (0..AT_ONCE as u32).map(async |person| {
+            sleep(READING * person / AT_ONCE as u32).await;
+            self.read_often(path, EACH, READING).await
+        });
+        let mut times: Vec<Duration> = try_join_all(people).await?.into_iter().flat_map(|(times, _)| times).collect();
         let began = Instant::now();
-        let all = try_join_all((0..AT_ONCE).map(|_| self.read_often(path, EACH))).await?;
-        let took = began.elapsed();
-        let mut times: Vec<Duration> = all.into_iter().flat_map(|(times, _)| times).collect();
-        let per_second = times.len() as f64 / took.as_secs_f64();
+        try_join_all((0..AT_ONCE).map(|_| self.read_often(path, EACH, Duration::ZERO))).await?;
+        let per_second = (AT_ONCE * EACH) as f64 / began.elapsed().as_secs_f64();
         let (alone, p50, p95) = (quantile(&mut alone, 50), quantile(&mut times, 50), quantile(&mut times, 95));
         Ok(Row { alone, p50, p95, per_second, bytes })
     }
 
-    async fn read_often(&self, path: &str, times: usize) -> anyhow::Result<(Vec<Duration>, usize)> {
+    /// Begins every `apart` to read the page, or as soon as the one before is there.
+    async fn read_often(&self, path: &str, times: usize, apart: Duration) -> anyhow::Result<(Vec<Duration>, usize)> {
         let (mut took, mut bytes) = (Vec::with_capacity(times), 0);
         for _ in 0..times {
             let began = Instant::now();
-            bytes = whole(self.get(path).header("accept-encoding", "br")).await?.len();
+            bytes = whole(self.get(path).header("accept-encoding", "gzip, br")).await?.len();
             took.push(began.elapsed());
+            sleep(apart.saturating_sub(began.elapsed())).await;
         }
         Ok((took, bytes))
     }

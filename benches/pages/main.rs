@@ -22,6 +22,16 @@ const PASSWORD: &str = "correct horse battery staple";
 /// What a list may take with everybody at it, 95 times in 100.
 const PAGE_TARGET: Duration = Duration::from_millis(80);
 
+/// The lists that grow: what they are called, where they are, and how many rows are behind them.
+type List = (&'static str, &'static str, fn(Size) -> usize);
+const LISTS: [List; 5] = [
+    ("streams", "/p/{project}/streams", |size| size.streams),
+    ("tags, first page", "/p/{project}/streams/many/tags", |size| size.tags),
+    ("tags, half-way", "/p/{project}/streams/many/tags?n=200", |size| size.tags),
+    ("history of a tag, first page", "/p/{project}/streams/moved/tags/latest/history", |size| size.moves),
+    ("history of a tag, half-way", "/p/{project}/streams/moved/tags/latest/history?n=200", |size| size.moves),
+];
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
@@ -54,31 +64,26 @@ fn config(directory: &Path) -> anyhow::Result<Config> {
     }
 }
 
-/// The lists that grow, each at both sizes.
+/// The lists that grow, each at all sizes.
 async fn pages(clients: &Clients) -> anyhow::Result<()> {
     println!(
-        "\nPages, {} clients at once, each with one request under way all the time (target: p95 ≤ {} ms)\n",
+        "\nPages, {} people who each open one every second (target: p95 ≤ {} ms); then how many there are a second, with a request of each \
+         under way all the time\n",
         clients::AT_ONCE,
         PAGE_TARGET.as_millis()
     );
-    println!("{:<34} {:>9} {:>9} {:>9} {:>9} {:>9}  ", "page", "alone", "p50", "p95", "pages/s", "kB (br)");
-    for (name, path) in [
-        ("streams", "/p/{project}/streams"),
-        ("tags, first page", "/p/{project}/streams/many/tags"),
-        ("tags, half-way", "/p/{project}/streams/many/tags?n=200"),
-        ("history of a tag, first page", "/p/{project}/streams/moved/tags/latest/history"),
-        ("history of a tag, half-way", "/p/{project}/streams/moved/tags/latest/history?n=200"),
-    ] {
+    println!("{:<38} {:>9} {:>9} {:>9} {:>9} {:>9}  ", "page", "alone", "p50", "p95", "pages/s", "kB");
+    for (name, path, rows) in LISTS {
         for size in seed::SIZES {
-            let mut path = path.replace("{project}", size.project);
+            let (count, mut path) = (rows(size), path.replace("{project}", size.project));
             if path.contains('?') {
-                path = half_way(clients, path, size).await?;
+                path = half_way(clients, path, count).await?;
             }
             let row = clients.measure(&path).await.with_context(|| format!("measuring {path}"))?;
             let verdict = if row.p95 <= PAGE_TARGET { "" } else { "OVER" };
             println!(
-                "{:<34} {:>9} {:>9} {:>9} {:>9.0} {:>9.1}  {verdict}",
-                format!("{name} ({})", size.rows),
+                "{:<38} {:>9} {:>9} {:>9} {:>9.0} {:>9.1}  {verdict}",
+                format!("{name} ({count})"),
                 millis(row.alone),
                 millis(row.p50),
                 millis(row.p95),
@@ -91,9 +96,9 @@ async fn pages(clients: &Clients) -> anyhow::Result<()> {
 }
 
 /// Walks by the pages' own links to the middle of the list, in steps of 200 rows; gives the page there with the usual 50.
-async fn half_way(clients: &Clients, first: String, size: Size) -> anyhow::Result<String> {
+async fn half_way(clients: &Clients, first: String, rows: usize) -> anyhow::Result<String> {
     let mut path = first;
-    for _ in 0..size.rows / 2 / 200 {
+    for _ in 0..rows / 2 / 200 {
         let page = clients.read(&path).await?;
         path = visit::link_of(&page, &["Older", "Next"]).with_context(|| format!("{path} has no link onward"))?;
     }

@@ -1,4 +1,4 @@
-//! What the pages show: two projects alike but for their size. Everything comes in by the store's own verbs.
+//! What the pages show: projects alike but for their size. Everything comes in by the store's own verbs.
 
 use std::path::Path;
 use std::time::Instant;
@@ -16,15 +16,20 @@ use weir::server::wake::Wake;
 #[derive(Clone, Copy)]
 pub struct Size {
     pub project: &'static str,
-    /// Tags of one stream, and moves of one tag.
-    pub rows: usize,
     /// Streams of the project.
     pub streams: usize,
+    /// Tags of one stream.
+    pub tags: usize,
+    /// Moves of one tag.
+    pub moves: usize,
 }
 
-/// The same page of both should cost the same.
-pub const SIZES: [Size; 2] =
-    [Size { project: "small", rows: 1_000, streams: 100 }, Size { project: "large", rows: 10_000, streams: 1_000 }];
+/// The same page should cost the same in each.
+pub const SIZES: [Size; 3] = [
+    Size { project: "small", streams: 100, tags: 100, moves: 1_000 },
+    Size { project: "middle", streams: 1_000, tags: 1_000, moves: 10_000 },
+    Size { project: "large", streams: 10_000, tags: 10_000, moves: 100_000 },
+];
 
 /// Where files are not written to a disk, so that a transaction for each of so many rows takes no time.
 const MEMORY: &str = "/dev/shm";
@@ -45,7 +50,8 @@ pub async fn lay_out(data: &Path) -> anyhow::Result<()> {
             std::fs::copy(from, data.join(file)).with_context(|| format!("copying {file}"))?;
         }
     }
-    println!("Laid out {} tags and as many moves in {:.1} s", SIZES[1].rows, began.elapsed().as_secs_f64());
+    let pushes: usize = SIZES.iter().map(|size| size.streams + size.tags + size.moves).sum();
+    println!("Laid out by {pushes} pushes in {:.1} s", began.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -62,11 +68,11 @@ async fn fill(store: &Store, size: Size) -> anyhow::Result<()> {
         push(store, &stream, "latest", &image(number)?).await?;
     }
     let many = store.ensure_stream(size.project, &"many".parse()?, &actor).await?;
-    for number in 0..size.rows {
+    for number in 0..size.tags {
         push(store, &many, &format!("v{number:05}"), &image(number)?).await?;
     }
     let moved = store.ensure_stream(size.project, &"moved".parse()?, &actor).await?;
-    for number in 0..size.rows {
+    for number in 0..size.moves {
         push(store, &moved, "latest", &image(number)?).await?;
     }
     Ok(())

@@ -21,7 +21,7 @@ pub async fn first(url: &str) -> anyhow::Result<()> {
     println!("\nFirst visit, bytes over the wire (brotli)\n");
     let (mut total, mut wasm, mut css) = (0, None, 0);
     for path in paths {
-        let answer = http.get(format!("{url}{path}")).header("accept-encoding", "br").send().await?;
+        let answer = http.get(format!("{url}{path}")).header("accept-encoding", "gzip, br").send().await?;
         let answer = answer.error_for_status().with_context(|| format!("loading {path}"))?;
         let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().to_owned();

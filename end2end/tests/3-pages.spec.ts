@@ -1,5 +1,6 @@
 // Every page, at two widths and in two themes: a picture for people, and checks that no page may fail.
 import AxeBuilder from '@axe-core/playwright';
+import type { Page } from '@playwright/test';
 import { api, buildsEnd, expect, signIn, test, weir } from '../support';
 
 const SIZES = [{ width: 1280, height: 900 }, { width: 390, height: 844 }];
@@ -48,12 +49,43 @@ async function routes(): Promise<Record<string, string>> {
     graph: '/p/demo/graph',
     cascades: '/p/demo/cascades',
     cascade: '/p/demo/cascades/1',
+    'cascade-cancel': '/p/demo/cascades/1/cancel',
     imports: '/p/demo/imports',
     activity: '/p/demo/activity',
     settings: '/p/demo/settings',
     tokens: '/tokens',
     search: '/search?q=httpd',
   };
+}
+
+/** What is wrong with a page, after pictures of it at each width and in each theme. */
+async function faults(page: Page, name: string, route: string, status = 200): Promise<string[]> {
+  const failures: string[] = [];
+  for (const size of SIZES) {
+    await page.setViewportSize(size);
+    for (const theme of THEMES) {
+      await page.emulateMedia({ colorScheme: theme });
+      const answer = await page.goto(`${weir().url}${route}`);
+      const where = `${name} ${size.width} ${theme}`;
+      if (answer?.status() !== status) failures.push(`${where}: ${answer?.status()}`);
+      await page.screenshot({ path: `screenshots/${name}-${size.width}-${theme}.png`, fullPage: true });
+      const text = await page.locator('body').innerText();
+      for (const slip of ['undefined', '{{', '&&', '[object']) {
+        if (text.includes(slip)) failures.push(`${where}: the text has "${slip}"`);
+      }
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      if (wide > 1) failures.push(`${where}: ${wide} px too wide`);
+      // The rules look at the same elements at both widths; the colours differ by theme.
+      if (size.width !== 1280) continue;
+      const found = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
+      for (const violation of found.violations) {
+        if (['serious', 'critical'].includes(violation.impact ?? '')) {
+          failures.push(`${where}: ${violation.id} at ${violation.nodes[0].target.join(' ')}`);
+        }
+      }
+    }
+  }
+  return failures;
 }
 
 test('the import of the demo has brought its image', async () => {
@@ -76,33 +108,20 @@ test('every page reads well at both widths and in both themes', async ({ page })
   await signIn(page);
   await buildsEnd();
   const failures: string[] = [];
-  for (const [name, route] of Object.entries(await routes())) {
-    for (const size of SIZES) {
-      await page.setViewportSize(size);
-      for (const theme of THEMES) {
-        await page.emulateMedia({ colorScheme: theme });
-        const answer = await page.goto(`${weir().url}${route}`);
-        const where = `${name} ${size.width} ${theme}`;
-        if (answer?.status() !== 200) failures.push(`${where}: ${answer?.status()}`);
-        await page.screenshot({ path: `screenshots/${name}-${size.width}-${theme}.png`, fullPage: true });
-        const text = await page.locator('body').innerText();
-        for (const slip of ['undefined', '{{', '&&', '[object']) {
-          if (text.includes(slip)) failures.push(`${where}: the text has "${slip}"`);
-        }
-        const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        if (wide > 1) failures.push(`${where}: ${wide} px too wide`);
-        // The rules look at the same elements at both widths; the colours differ by theme.
-        if (size.width !== 1280) continue;
-        const found = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
-        for (const violation of found.violations) {
-          if (['serious', 'critical'].includes(violation.impact ?? '')) {
-            failures.push(`${where}: ${violation.id} at ${violation.nodes[0].target.join(' ')}`);
-          }
-        }
-      }
-    }
-  }
+  for (const [name, route] of Object.entries(await routes())) failures.push(...(await faults(page, name, route)));
   expect(failures).toEqual([]);
+});
+
+test('so does the page to sign in on', async ({ page }) => {
+  expect(await faults(page, 'sign-in', '/login')).toEqual([]);
+});
+
+// On a page of its own: the browser remarks on every answer that is no 200.
+test('so does the page that is not there', async ({ browser }) => {
+  const page = await browser.newPage();
+  await signIn(page);
+  expect(await faults(page, 'not-found', '/p/demo/no-such-page', 404)).toEqual([]);
+  await page.close();
 });
 
 test('a first visit is small and asks nobody else', async ({ page }) => {

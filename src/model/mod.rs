@@ -49,7 +49,7 @@ pub use reference::{ImageReference, ReferenceError};
 pub use resolution::{Lookup, Named, Reason, Resolved, TagFacts, Unresolved, pulled_from, resolve, served_at};
 pub use role::Role;
 pub use search::{BASE_DIGEST, BASE_NAME, SearchField, SearchQuery, SearchTerms, beginning_with, title_term};
-pub use size::{ByteSize, SizeError, size_words};
+pub use size::{ByteSize, SizeError, counted, size_words};
 pub use stream::{Cascade, Hold, Project, RejectedDigest, RollbackMode, SourceKind, Stream, Tag, TagImport};
 pub use stream_tag::{
     DigestPrefix, DigestPrefixError, LATEST, RepositoryName, SourceName, SourceNameError, StreamTag, TagTitle,

@@ -1,9 +1,15 @@
-//! Sizes in words: the one way in which pages, messages and forms write bytes, in units of 1000.
+//! Sizes and counts in words: the one way in which pages, messages and forms write them. Bytes come in units of 1000.
 
 use std::str::FromStr;
 
 /// Units and how many bytes they are.
 const UNITS: [(&str, f64); 5] = [("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12)];
+
+/// `1 build`, `2 builds`
+pub fn counted(count: impl TryInto<u64>, what: &str) -> String {
+    let count = count.try_into().unwrap_or_default();
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
 
 /// A size as people read it: `812 B`, `3.4 MB`.
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]

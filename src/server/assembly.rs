@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -48,6 +49,8 @@ use crate::model::Actor;
 const GRACE: Duration = Duration::from_secs(8);
 /// How long what is left may take to be dropped.
 const LAST_GRACE: Duration = Duration::from_secs(1);
+/// Of gzip, for pages and JSON, which are made anew for each request: half the time of the usual 6, and a twentieth more bytes.
+const COMPRESSION: CompressionLevel = CompressionLevel::Precise(3);
 /// The largest request body of console and REST.
 const BODY_LIMIT: usize = 1024 * 1024;
 
@@ -280,7 +283,8 @@ fn limited(routes: Router, state: &AppState) -> Router {
         .layer(from_fn(small_bodies_only))
         .layer(session::layer(&state.store, state.settings.is_secure()))
         .layer(from_fn_with_state(origin, same_site_only))
-        .layer(CompressionLayer::new())
+        // What is packed once, the assets, has brotli. Its encoder clears megabytes of memory before the first byte of each page.
+        .layer(CompressionLayer::new().quality(COMPRESSION))
 }
 
 /// Says in words what [`RequestBodyLimitLayer`] would only say by a status.

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use self::progress::Progress;
 use super::Controller;
-use crate::model::{Actor, App, Digest, RepositoryName, RolloutPhase, RolloutRow, served_at};
+use crate::model::{Actor, App, Digest, RepositoryName, RolloutPhase, RolloutRow, counted, served_at};
 use crate::server::rollout::{Desired, Observed, Rollout, RolloutError};
 use crate::server::store::{NewToken, Store};
 use crate::server::wake;
@@ -165,7 +165,7 @@ impl Rollouts {
         let digest: Digest = rollout.digest.parse()?;
         let wanted = rollout.spec()?.replicas;
         if seen.settled(&digest, wanted) {
-            let message = format!("{wanted} of {wanted} replicas were seen running this image");
+            let message = format!("{wanted} of {} seen running this image", counted(wanted, "replica"));
             self.finish(app, rollout, RolloutPhase::Complete, &message).await?;
             return Ok(None);
         }

@@ -106,29 +106,41 @@ fn digest_prefix(text: &str) -> String {
         .map_or_else(|| "-".to_owned(), |prefix| format!("{}%", prefix.ranges()[0].0))
 }
 
-/// A page of the catalog in one order; the two orders differ in how names compare.
+/// How far a page counts: it must not take longer the more there is.
+pub const COUNT_TO: i64 = 1000;
+
+/// A page of the catalog in one order; the two orders differ in how names compare. What is rare (a failing import, a hold) is counted from
+/// its own side, once for the page: a stream may have any number of tags.
 macro_rules! catalog_page {
     ($beyond:literal, $order:literal) => {
         concat!(
-            "select s.id, s.name, s.description, n.name as newest_tag, n.digest, n.moved_at, s.bytes, e.kind as newest_kind, \
+            "with failing as materialized (select t.stream_id, count(*) as n from tag_imports m join tags t on t.id = m.tag_id \
+               where m.outcome = 'failed' group by t.stream_id), \
+             held as materialized (select t.stream_id, count(*) as n from holds h join tags t on t.id = h.tag_id \
+               where h.ended_at is null group by t.stream_id), \
+             built as materialized (select t.stream_id, min(c.name) as name from build_configs c join tags t on t.id = c.output_tag_id \
+               where c.project_id = $1 group by t.stream_id), \
+             run as materialized (select t.stream_id, count(*) as n from apps a join tags t on t.id = a.tag_id \
+               where a.deleted_at is null group by t.stream_id) \
+             select s.id, s.name, s.description, n.name as newest_tag, n.digest, n.moved_at, s.bytes, e.kind as newest_kind, \
              (select cast(coalesce(sum(x.pulls), 0) as bigint) from stream_traffic x where x.stream_id = s.id and x.day > $8) as pulls, \
-             (select count(*) from tags t where t.stream_id = s.id and t.deleted_at is null) as tags, \
+             (select count(*) from (select 1 from tags t where t.stream_id = s.id and t.deleted_at is null limit $9) x) as tags, \
              (select min(t.source) from tags t where t.stream_id = s.id and t.source_kind = 'DockerImage') as imports, \
-             (select min(c.name) from build_configs c join tags t on t.id = c.output_tag_id where t.stream_id = s.id) as built_by, \
-             (select count(*) from tag_imports m join tags t on t.id = m.tag_id where t.stream_id = s.id and m.outcome = 'failed') as failing, \
-             (select count(*) from holds h join tags t on t.id = h.tag_id where t.stream_id = s.id and h.ended_at is null) as held, \
-             (select count(*) from tags t where t.stream_id = s.id and t.moved_at is null and t.has_spec = 1 and t.deleted_at is null) as never, \
+             (select b.name from built b where b.stream_id = s.id) as built_by, \
+             coalesce((select f.n from failing f where f.stream_id = s.id), 0) as failing, \
+             coalesce((select h.n from held h where h.stream_id = s.id), 0) as held, \
+             (select count(*) from (select 1 from tags t where t.stream_id = s.id and t.moved_at is null and t.has_spec = 1 \
+               and t.deleted_at is null limit $9) x) as never, \
              (select count(distinct b.config_id) from build_inputs b where b.input_project = s.project and b.input_stream = s.name) as builds, \
-             (select count(*) from apps a join tags t on t.id = a.tag_id where t.stream_id = s.id and a.deleted_at is null) as apps \
+             coalesce((select r.n from run r where r.stream_id = s.id), 0) as apps \
              from (select s.id, s.name, s.description, s.bytes, p.name as project from streams s join projects p on p.id = s.project_id \
                where p.id = $1 and ($2 = '' or s.name ", $beyond, " $2) \
                and ($4 = '%%' or lower(s.name) like $4 escape '!' or lower(s.description) like $4 escape '!' or exists \
                  (select 1 from tags t where t.stream_id = s.id and t.deleted_at is null and (lower(t.name) like $4 escape '!' \
                    or lower(t.source) like $4 escape '!' or t.digest like $5))) \
-               and ($6 <> 'failing' and $6 <> 'ok' or exists (select 1 from tag_imports m join tags t on t.id = m.tag_id \
-                 where t.stream_id = s.id and m.outcome = 'failed') = ($6 = 'failing')) \
-               and ($6 <> 'held' or exists (select 1 from holds h join tags t on t.id = h.tag_id \
-                 where t.stream_id = s.id and h.ended_at is null)) \
+               and ($6 <> 'failing' or s.id in (select f.stream_id from failing f)) \
+               and ($6 <> 'ok' or s.id not in (select f.stream_id from failing f)) \
+               and ($6 <> 'held' or s.id in (select h.stream_id from held h)) \
                and ($6 <> 'never' or exists (select 1 from tags t where t.stream_id = s.id and t.moved_at is null \
                  and t.has_spec = 1 and t.deleted_at is null)) \
                and ($7 = '' or exists (select 1 from tags t join tag_events e on e.sequence = t.event_sequence \
@@ -190,6 +202,7 @@ impl Store {
             .bind(filter.health)
             .bind(source)
             .bind(traffic_before())
+            .bind(COUNT_TO + 1)
             .fetch_all(self.pool())
             .await?;
         Ok(streams)

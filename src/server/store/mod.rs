@@ -84,7 +84,7 @@ pub use build_work::{BuildEnd, Lost};
 pub use builds::BuildRequest;
 pub use bulk::{FailingImport, ShownMove, StreamParts};
 pub use cascades::CascadeSummary;
-pub use catalog::{CatalogStream, CatalogTag, NEVER_MOVED, StreamFilter};
+pub use catalog::{COUNT_TO, CatalogStream, CatalogTag, NEVER_MOVED, StreamFilter};
 pub use checks::NeededBlob;
 pub use claims::{Claim, DELETION_LEASE, Deletion};
 pub use configs::ConfigFields;

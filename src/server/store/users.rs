@@ -8,8 +8,16 @@ const KIND: &str = "users";
 /// Columns of a [`User`], in front of what is asked for.
 macro_rules! select_user {
     ($rest:literal) => {
-        concat!("select id, name, display_name, site_admin, created_at, disabled_at from users ", $rest)
+        concat!("select id, name, display_name, site_admin, created_at, disabled_at, password_hash from users ", $rest)
     };
+}
+
+/// Read at each request of a browser: in one statement.
+#[derive(sqlx::FromRow)]
+struct WithHash {
+    #[sqlx(flatten)]
+    user: User,
+    password_hash: Option<String>,
 }
 
 impl Store {
@@ -57,11 +65,9 @@ impl Store {
 
     /// The user with that id, with their password's hash, disabled or not.
     pub async fn find_user_by_id(&self, id: &str) -> Result<Option<(User, Option<String>)>> {
-        let Some(user) = sqlx::query_as(select_user!("where id = $1")).bind(id).fetch_optional(self.pool()).await?
-        else {
-            return Ok(None);
-        };
-        Ok(Some((user, self.password_hash(id).await?)))
+        let known: Option<WithHash> =
+            sqlx::query_as(select_user!("where id = $1")).bind(id).fetch_optional(self.pool()).await?;
+        Ok(known.map(|known| (known.user, known.password_hash)))
     }
 
     /// The hash of a user's password, if they have one.

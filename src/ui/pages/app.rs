@@ -10,7 +10,7 @@ use super::app_parts::{facts, replicas};
 use super::apps::{kind_words, phase_badge};
 use super::resolution;
 use super::standing::Standing;
-use crate::model::{App, Cascade, Hold, Lookup, RolloutRow};
+use crate::model::{App, Cascade, Hold, Lookup, RolloutRow, counted};
 use crate::server::auth::Right;
 use crate::server::store::Depth;
 use crate::ui::app::PageResult;
@@ -77,12 +77,12 @@ pub async fn page(cx: Cx) -> PageResult {
                     {observed}
                 </div>
                 <div data-live="replicas">{replicas(&app, &standing)}</div>
+                <h2>"Which image"</h2>
+                <div class="card">{resolution::why(&resolved)}</div>
             </section>
             <aside class="card">
                 <h2>"How it runs"</h2>
                 {facts(&app, &spec)}
-                <h2>"Which image"</h2>
-                {resolution::why(&resolved)}
             </aside>
         </div>
         <section class="stack gap-2" id="rollouts">
@@ -344,9 +344,9 @@ pub async fn delete_page(cx: Cx) -> PageResult {
         <form class="card stack" method="post">
             <p>
                 {format!(
-                    "Its {} replicas are stopped and the app with its {} rollouts is removed. The images stay in {}/{}. What happened stays in the activity.",
-                    standing.replicas,
-                    app.last_number,
+                    "What runs of it is stopped ({}), and the app is removed with its history ({}). The images stay in {}/{}. What happened stays in the activity.",
+                    counted(standing.replicas, "replica"),
+                    counted(app.last_number, "rollout"),
                     app.image_project,
                     app.image_stream,
                 )}

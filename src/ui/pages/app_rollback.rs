@@ -7,7 +7,7 @@ use leptos::prelude::*;
 
 use super::app::{below, open, path_of};
 use super::standing::Standing;
-use crate::model::{App, RolloutRow};
+use crate::model::{App, RolloutRow, counted};
 use crate::server::auth::Right;
 use crate::ui::app::PageResult;
 use crate::ui::components::{Ago, DigestText, Empty, SelectField, TextField, Who, short_digest};
@@ -83,8 +83,9 @@ fn dialog(app: &App, path: &str, candidates: &[RolloutRow], target: &RolloutRow)
     let problem = same.then_some("The app is on this image now: choose another row.");
     let strategy = app.spec().unwrap_or_default();
     let effect = format!(
-        "{} replicas roll to the older image, {} at a time. Nothing is built. Only the image changes: ports, environment and command stay as they are now.",
-        standing.replicas, strategy.parallelism
+        "Rolls {} to the older image, {} at a time. Nothing is built. Only the image changes: ports, environment and command stay as they are now.",
+        counted(standing.replicas, "replica"),
+        strategy.parallelism
     );
     let seen: Vec<_> = standing
         .observed

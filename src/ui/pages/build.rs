@@ -6,7 +6,7 @@ use leptos::prelude::*;
 
 use super::build_parts::{facts, inputs_table};
 use super::builds::phase_badge;
-use crate::model::{Build, BuildConfig};
+use crate::model::{Build, BuildConfig, counted};
 use crate::server::auth::Right;
 use crate::server::store::BuildRequest;
 use crate::ui::app::PageResult;
@@ -327,8 +327,8 @@ pub async fn delete_page(cx: Cx) -> PageResult {
         <form class="card stack" method="post">
             <p>
                 {format!(
-                    "The build, its {} runs and their logs are removed and cannot be brought back. The images it made stay in {}:{}, with their history.",
-                    config.last_number,
+                    "The build is removed with its history ({}, with logs) and cannot be brought back. The images it made stay in {}:{}, with their history.",
+                    counted(config.last_number, "run"),
                     config.output_stream,
                     config.output_tag,
                 )}

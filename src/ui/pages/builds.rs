@@ -178,14 +178,16 @@ fn row(project: &InProject, config: ListedConfig, last: &[(i64, BuildPhase)]) ->
 fn last_run(config: &ListedConfig, run: &str) -> AnyView {
     let Some(phase) = config.phase() else { return view! { <span class="muted">"never built"</span> }.into_any() };
     let when = config.finished_at.or(config.started_at).or(config.queued_at);
-    let took =
-        config.started_at.zip(config.finished_at).map(|(from, to)| format!(", took {}", duration_words(to - from)));
+    let took = config.started_at.zip(config.finished_at).map(|(from, to)| {
+        let words = format!("took {}", duration_words(to - from));
+        view! { ", " <span class="nowrap">{words}</span> }
+    });
     let place = (config.queue_position > 0).then(|| format!(", {} in the queue", ordinal(config.queue_position)));
     view! {
         {phase_badge(phase)}
         " "
         <a href=run.to_owned()>{format!("#{}", config.last_number)}</a>
-        <span class="cell-sub">{when.map(|at| view! { <Ago at /> })} {took} {place}</span>
+        <span class="cell-sub">{when.map(|at| view! { <Ago at /> })}{took} {place}</span>
     }
     .into_any()
 }

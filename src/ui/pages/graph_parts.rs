@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::graph::ROWS;
-use crate::model::{Plan, PlanStep};
+use crate::model::{Plan, PlanStep, counted};
 use crate::ui::components::{Act, Badge, Col, DataTable, Tone, duration_words};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::graph::{Kind, Node, Picture, State};
@@ -48,11 +48,6 @@ pub fn actions(project: &InProject, node: &Node) -> AnyView {
         </a>
     }
     .into_any()
-}
-
-/// `1 build`, `2 builds`
-pub fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The twin of the drawing: every node and every edge, with what can be done.
@@ -153,7 +148,7 @@ pub fn impact_list(project: &InProject, picture: &Picture, key: &str, plan: &Pla
             ("build", _) => step
                 .usual_ms
                 .map_or_else(|| " builds".to_owned(), |ms| format!(" builds, about {}", duration_words(ms))),
-            _ => format!(" rolls, {}", counted(step.replicas.unwrap_or_default() as usize, "replica")),
+            _ => format!(" rolls, {}", counted(step.replicas.unwrap_or_default(), "replica")),
         };
         let wave = (step.kind != "skip").then(|| view! { <span class="count">{step.wave}</span> " " });
         view! { <li>{wave}<a href=href>{name}</a>{words}</li> }
@@ -168,7 +163,7 @@ pub fn impact_list(project: &InProject, picture: &Picture, key: &str, plan: &Pla
                 .map(|ms| format!(", about {}", duration_words(ms)))
                 .unwrap_or_default();
             let steps = plan.waves().saturating_sub(u32::from(apps > 0)) as usize;
-            let replicas = counted(plan.replicas() as usize, "replica");
+            let replicas = counted(plan.replicas(), "replica");
             match (builds, apps) {
                 (0, apps) => format!("{} with {replicas}{about}.", counted(apps, "app")),
                 (builds, 0) => format!("{} in {}{about}.", counted(builds, "build"), counted(steps, "step")),

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use super::build::{below, cancel_button, commit, path_of};
 use super::builds::phase_badge;
 use super::run_log::{self, Window};
-use crate::model::{Action, Build, BuildPhase, BuildStep, ResolvedInput, now};
+use crate::model::{Action, Build, BuildPhase, BuildStep, ResolvedInput, counted, now};
 use crate::server::auth::Right;
 use crate::ui::app::PageResult;
 use crate::ui::components::{Act, Ago, DigestText, Who, duration_words};
@@ -158,7 +158,7 @@ async fn failure(cx: &Cx, project: &InProject, run: &Build, path: &str) -> Resul
     let (builds, apps) = (plan.builds().count().saturating_sub(1), plan.rollouts().count());
     let dependents = match (builds, apps) {
         (0, 0) => None,
-        (builds, apps) => Some(format!("Not started because of it: {}.", counted(builds, apps))),
+        (builds, apps) => Some(format!("Not started because of it: {}.", builds_and_apps(builds, apps))),
     };
     let reason = run.reason.clone().unwrap_or_default();
     let message = run.message.clone().map(|message| view! { <p class="break">{message}</p> });
@@ -193,10 +193,9 @@ async fn failure(cx: &Cx, project: &InProject, run: &Build, path: &str) -> Resul
 }
 
 /// `3 builds and 1 app`
-fn counted(builds: usize, apps: usize) -> String {
-    let plural =
-        |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
-    [plural(builds, "build"), plural(apps, "app")].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+fn builds_and_apps(builds: usize, apps: usize) -> String {
+    let some = |count: usize, what: &str| (count > 0).then(|| counted(count, what));
+    [some(builds, "build"), some(apps, "app")].into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
 fn steps(run: &Build) -> AnyView {

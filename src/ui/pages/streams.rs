@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use crate::model::EventKind;
 use crate::server::auth::Right;
-use crate::server::store::{CatalogStream, StreamFilter};
+use crate::server::store::{COUNT_TO, CatalogStream, StreamFilter};
 use crate::ui::app::PageResult;
 use crate::ui::components::{Ago, Badge, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Tone, size_words};
 use crate::ui::context::{Cx, InProject};
@@ -154,7 +154,7 @@ fn row(project: &InProject, registry: &str, stream: CatalogStream) -> AnyView {
                 {(!stream.description.is_empty()).then(|| view! { <span class="cell-sub">{stream.description.clone()}</span> })}
             </th>
             <td class="num" data-label="Tags">
-                {stream.tags}
+                {up_to(stream.tags)}
             </td>
             <td data-label="Newest">{newest}</td>
             <td data-label="Health">{health(&stream)}</td>
@@ -169,7 +169,7 @@ fn row(project: &InProject, registry: &str, stream: CatalogStream) -> AnyView {
                 {stream.pulls}
             </td>
             <td>
-                <div class="row-actions flex-nowrap">
+                <div class="row-actions">
                     <a class="btn btn-small" href=format!("/p/{}/graph?q={}", project.name, stream.name)>
                         "Graph"
                         <span class="visually-hidden">{format!(" of {}", stream.name)}</span>
@@ -193,6 +193,11 @@ fn pull_command(registry: &str, project: &InProject, stream: &CatalogStream) -> 
     format!("docker pull {registry}/{}/{}:{tag}", project.name, stream.name)
 }
 
+/// A count that may not have been taken to its end.
+fn up_to(count: i64) -> String {
+    if count > COUNT_TO { format!("{COUNT_TO}+") } else { count.to_string() }
+}
+
 fn health(stream: &CatalogStream) -> AnyView {
     let held = (stream.held > 0).then(|| view! { <Badge tone=Tone::Held text=format!("Held {}", stream.held) /> });
     let state = match stream {
@@ -200,7 +205,7 @@ fn health(stream: &CatalogStream) -> AnyView {
             Some(view! { <Badge tone=Tone::Fail text=format!("Failing {}", stream.failing) /> }.into_any())
         }
         CatalogStream { never: 1.., .. } => {
-            Some(view! { <Badge tone=Tone::Warn text=format!("Never imported {}", stream.never) /> }.into_any())
+            Some(view! { <Badge tone=Tone::Warn text=format!("Never imported {}", up_to(stream.never)) /> }.into_any())
         }
         CatalogStream { held: 1.., .. } => None,
         CatalogStream { tags: 0, .. } => Some(view! { <Badge tone=Tone::Muted text="Empty" /> }.into_any()),

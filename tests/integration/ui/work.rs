@@ -112,7 +112,7 @@ async fn many_replicas_lead_to_the_dialog_first() {
     let to = client.done("/p/demo/apps/app-a/rollback", &[("to", "1")]).await;
     assert_eq!(to, "/p/demo/apps/app-a/rollback?to=1");
     let dialog = text(&client.page(&to).await);
-    assert!(dialog.contains("51 replicas roll") && dialog.contains("Only the image changes"), "{dialog}");
+    assert!(dialog.contains("Rolls 51 replicas") && dialog.contains("Only the image changes"), "{dialog}");
     client.done("/p/demo/apps/app-a/rollback", &[("to", "1"), ("dialog", "1")]).await;
     weir.stop().await;
 }

@@ -127,7 +127,7 @@ async fn complete_means_that_every_replica_was_seen_with_the_image() {
                 "0 of 2 replicas run this image",
                 "1 of 2 replicas run this image",
                 "2 of 2 replicas run this image",
-                "2 of 2 replicas were seen running this image"
+                "2 of 2 replicas seen running this image"
             ]
         );
         let desired = world.engine.desired("demo", "web").unwrap();
