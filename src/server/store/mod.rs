@@ -28,6 +28,7 @@ mod ledger;
 mod links;
 mod lookup;
 mod manifests;
+mod media_types;
 mod members;
 mod memory;
 mod moves;
