@@ -29,7 +29,7 @@ use super::collector::Collector;
 use super::config::{BlobStore, BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
     BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Packages, Proof,
-    Rollouts, Runner, Traffic, Triggers,
+    Rollouts, Runner, SearchFill, Traffic, Triggers,
 };
 use super::importer::{Importer, Surroundings};
 use super::packages::Views;
@@ -238,6 +238,7 @@ fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> Vec<
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
         Arc::new(Packages::new(store(), state.blobs.clone(), runner.clone())),
         Arc::new(Traffic { store: store(), pulls: state.pulls.clone() }),
+        Arc::new(SearchFill::new(store())),
     ];
     if !gc_interval.is_zero() {
         let collector = Collector::new(store(), state.blobs.clone());
