@@ -48,7 +48,9 @@ pub use plan::{Action, Graph, GraphApp, GraphConfig, GraphInput, GraphTag, Plan,
 pub use reference::{ImageReference, ReferenceError};
 pub use resolution::{Lookup, Named, Reason, Resolved, TagFacts, Unresolved, pulled_from, resolve, served_at};
 pub use role::Role;
-pub use search::{BASE_DIGEST, BASE_NAME, SearchField, SearchQuery, SearchTerms, beginning_with, title_term};
+pub use search::{
+    BASE_DIGEST, BASE_NAME, SHORT_DIGEST, SearchField, SearchQuery, SearchTerms, beginning_with, title_term,
+};
 pub use size::{ByteSize, SizeError, counted, size_words};
 pub use stream::{Cascade, Hold, Project, RejectedDigest, RollbackMode, SourceKind, Stream, Tag, TagImport};
 pub use stream_tag::{

@@ -94,6 +94,8 @@ pub struct ImagePackage {
 pub struct ImagePackages {
     /// By name, then version.
     pub packages: Vec<ImagePackage>,
+    /// How many layers there are that may list some.
+    pub layers: usize,
     /// How many layers are still to be read.
     pub waiting: usize,
     /// In words, what could not be read.

@@ -167,7 +167,12 @@ pub struct SearchQuery {
     pub title: Option<String>,
     /// The whole may be the beginning of a digest.
     pub digest: Option<DigestPrefix>,
+    /// It says that it is a digest, and has too few digits to mean one.
+    pub is_short_digest: bool,
 }
+
+/// What is said of a digest with too few digits.
+pub const SHORT_DIGEST: &str = "write at least 7 digits of the digest";
 
 impl SearchQuery {
     /// Reads what was typed; none when that is nothing.
@@ -191,7 +196,12 @@ impl SearchQuery {
         let title = (is_one_word && text.contains(':')).then(|| text.clone());
         let digest = rest.strip_prefix("digest:").unwrap_or(rest).parse::<DigestPrefix>().ok();
         let digest = digest.filter(|digest| field.is_none() && digest.is_distinct());
-        Some(Self { words, field, kind, title, digest })
+        let named = ["digest:", "sha256:", "sha512:"].iter().filter_map(|prefix| rest.strip_prefix(prefix)).next_back();
+        let is_short_digest = named.is_some_and(|digits| {
+            digits.len() < DigestPrefix::DISTINCT && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        });
+        let is_short_digest = is_short_digest && field.is_none();
+        Some(Self { words, field, kind, title, digest, is_short_digest })
     }
 }
 
@@ -241,6 +251,15 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_text_only_the_beginning_is_looked_at() {
+        let long = format!("{}/needle", "a/b-".repeat(200));
+        let terms = of(&SearchTerms::of_tag("x", Some(&long)), "source");
+        assert!(!terms.iter().any(|term| term.contains("needle")), "{terms:?}");
+        let short = format!("{}/needle", "a/b-".repeat(100));
+        assert!(of(&SearchTerms::of_tag("x", Some(&short)), "source").contains(&"needle".to_owned()));
+    }
+
+    #[test]
     fn what_is_typed_is_read_as_what_it_may_be() {
         let read = |text: &str| SearchQuery::parse(text).unwrap();
         assert_eq!(SearchQuery::parse("  \n"), None);
@@ -265,6 +284,12 @@ mod tests {
         }
         assert_eq!(read("3c87").digest, None);
         assert_eq!(read("label:3c87c57").digest, None);
+        for text in ["sha256:", "sha256:3c87", "digest:", "SHA512:3c", "image:sha256:3c"] {
+            assert!(read(text).is_short_digest && read(text).digest.is_none(), "{text}");
+        }
+        for text in ["3c87", "sha256:3c87c57", "sha256:latest", "base:sha256:3c", "digest"] {
+            assert!(!read(text).is_short_digest, "{text}");
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Where the parts are put together: opening what the server stands on, its doors in one router, its controllers, and its end.
 
 use std::fs::{File, TryLockError};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,9 +30,10 @@ use super::collector::Collector;
 use super::config::{BlobStore, BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
     BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Packages, Proof,
-    Rollouts, Runner, Traffic, Triggers,
+    Rollouts, Runner, SearchFill, Traffic, Triggers,
 };
 use super::importer::{Importer, Surroundings};
+use super::packages::Views;
 use super::pulls::Pulls;
 use super::rollout::Rollout;
 use super::rollout::none::NoEngine;
@@ -143,13 +143,14 @@ impl Weir {
         let runner = Runner { wake: store.wake().clone(), ..Runner::default() };
         let settings = Settings {
             public_url,
+            listen: config.listen,
             import_interval: config.import_interval,
             upload_silence: config.upload_silence,
             build_concurrency: config.build_concurrency.into(),
             gc_grace: config.gc_grace,
         };
         let around = Surroundings {
-            own_hosts: own_hosts(&settings, config.listen),
+            own_hosts: settings.own_hosts(),
             tracker: runner.tracker.clone(),
             stop: runner.stop.clone(),
         };
@@ -162,6 +163,7 @@ impl Weir {
             builder,
             rollout,
             settings: Arc::new(settings),
+            views: Views::default(),
             pulls: Pulls::default(),
             stop: runner.stop.clone(),
         };
@@ -227,18 +229,6 @@ impl Weir {
     }
 }
 
-/// Every name by which a reference may mean this very server: its public one and where it listens.
-fn own_hosts(settings: &Settings, listen: SocketAddr) -> Vec<String> {
-    let public = settings.registry_host().to_owned();
-    let port = if settings.is_secure() { 443 } else { 80 };
-    let with_port = if public.contains(':') { public.clone() } else { format!("{public}:{port}") };
-    let mut hosts = vec![public, with_port, listen.to_string()];
-    if listen.ip().is_unspecified() || listen.ip().is_loopback() {
-        hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{}", listen.port())));
-    }
-    hosts
-}
-
 /// The automations, in the order in which changes flow through them. Without a back end there is nothing for its controller to do.
 fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> Vec<Arc<dyn Controller>> {
     let store = || state.store.clone();
@@ -251,6 +241,7 @@ fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> Vec<
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
         Arc::new(Packages::new(store(), state.blobs.clone(), runner.clone())),
         Arc::new(Traffic { store: store(), pulls: state.pulls.clone() }),
+        Arc::new(SearchFill::new(store())),
     ];
     if !gc_interval.is_zero() {
         let collector = Collector::new(store(), state.blobs.clone());
@@ -258,7 +249,7 @@ fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> Vec<
         controllers.push(Arc::new(Gc::new(store(), collector, settings, runner.stop.clone())));
     }
     if let Some(builder) = &state.builder {
-        let own_hosts = vec![registry.clone()];
+        let own_hosts = state.settings.own_hosts();
         controllers.push(Arc::new(Inspect::new(store(), builder.clone(), own_hosts.clone(), runner.clone())));
         let settings = BuildSettings {
             concurrency: state.settings.build_concurrency,

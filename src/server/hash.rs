@@ -109,4 +109,11 @@ mod tests {
         assert_eq!(chain_ids(&layers[..2]), chains[..2]);
         assert!(chain_ids(&[]).is_empty());
     }
+
+    #[test]
+    fn chains_of_more_layers_than_engines_mount_have_no_names() {
+        let layers: Vec<String> = (0..=MOST_LAYERS).map(|number| format!("sha256:{number:02x}")).collect();
+        assert_eq!(chain_ids(&layers[..MOST_LAYERS]).len(), 128);
+        assert!(chain_ids(&layers).is_empty());
+    }
 }

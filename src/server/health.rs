@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::state::AppState;
+use super::store::{SEARCH_FILLING, Store};
 
 /// How long a part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,7 +23,7 @@ const REPEATED: Duration = Duration::from_secs(2);
 /// One part's state.
 #[derive(Debug, Clone, Serialize)]
 struct Part {
-    /// `ok`, `failed`, or `off` when it was switched off.
+    /// `ok`, `failed`, `off` when it was switched off, or `filling`.
     state: &'static str,
     /// What is wrong and what helps.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +38,7 @@ struct Readiness {
     blobs: Part,
     builder: Part,
     rollout: Part,
+    search: Part,
 }
 
 #[derive(Clone)]
@@ -90,8 +92,17 @@ async fn look(state: &AppState) -> Readiness {
             None => off("Apps are not run here (--rollout none)."),
         }
     };
-    let (database, blobs, builder, rollout) = tokio::join!(database, blobs, builder, rollout);
-    Readiness { ready: database.state == "ok" && blobs.state == "ok", database, blobs, builder, rollout }
+    let (database, blobs, builder, rollout, search) =
+        tokio::join!(database, blobs, builder, rollout, search(&state.store));
+    Readiness { ready: database.state == "ok" && blobs.state == "ok", database, blobs, builder, rollout, search }
+}
+
+async fn search(store: &Store) -> Part {
+    match timeout(PATIENCE, store.is_search_filling()).await {
+        Ok(Ok(false)) => Part { state: "ok", message: None },
+        Ok(Ok(true)) => Part { state: "filling", message: Some(SEARCH_FILLING.to_owned()) },
+        _ => Part { state: "failed", message: Some("The database does not answer.".to_owned()) },
+    }
 }
 
 async fn part<E>(check: impl Future<Output = Result<(), E>>, say: impl FnOnce(E) -> String) -> Part {

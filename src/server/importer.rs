@@ -5,8 +5,10 @@
 //! asked for, and completed behind it.
 
 mod completion;
+mod failures;
 mod fetch;
 mod fetches;
+mod places;
 mod pulls;
 mod questions;
 mod trouble;
@@ -25,6 +27,7 @@ use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, T
 use crate::server::blobs::{self, Blobs};
 use crate::server::oci::{Access, Client, Credentials, Descriptor, Error as OciError, Manifest, ManifestError};
 use crate::server::store::{self, CheckEnd, DueImport, Moved, Store, TagMove};
+use failures::Failures;
 use fetch::Wanted;
 use fetches::Fetches;
 use questions::Questions;
@@ -56,6 +59,7 @@ pub struct Surroundings {
 struct Shared {
     around: Surroundings,
     fetches: Fetches,
+    failures: Failures,
     questions: Questions,
     troubles: Troubles,
 }
@@ -108,6 +112,15 @@ impl ImportError {
         }
     }
 
+    /// As [`ImportError::reason`], of what failed a moment ago while it rests.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Resting { reason, .. } => reason.clone(),
+            Self::Shared(cause) => cause.cause(),
+            other => other.reason().to_owned(),
+        }
+    }
+
     /// How long the other registry asked to be left alone.
     pub fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
@@ -152,8 +165,9 @@ fn enter(manifest: Manifest) -> Vec<Step> {
 impl Importer {
     /// Over these parts.
     pub fn new(store: Store, blobs: Arc<dyn Blobs>, client: Arc<Client>, around: Surroundings) -> Self {
-        let (fetches, questions, troubles) = (Fetches::default(), Questions::default(), Troubles::default());
-        Self { store, blobs, client, shared: Arc::new(Shared { around, fetches, questions, troubles }) }
+        let (fetches, failures) = (Fetches::default(), Failures::default());
+        let (questions, troubles) = (Questions::default(), Troubles::default());
+        Self { store, blobs, client, shared: Arc::new(Shared { around, fetches, failures, questions, troubles }) }
     }
 
     /// Checks a tag's source once, imports what changed, and records how it went with the time of the next check.

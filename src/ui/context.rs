@@ -17,6 +17,7 @@ use super::error::UiError;
 use super::form::FormState;
 use crate::model::{Actor, Project, Role};
 use crate::server::auth::{Auth, Denied, Principal, Right};
+use crate::server::packages::Views;
 use crate::server::state::{AppState, Settings};
 use crate::server::store::Store;
 
@@ -147,6 +148,11 @@ impl Cx {
     /// The store.
     pub fn store(&self) -> &Store {
         &self.0.state.app.store
+    }
+
+    /// What images hold and how they differ.
+    pub fn views(&self) -> &Views {
+        &self.0.state.app.views
     }
 
     /// What was configured.

@@ -12,7 +12,7 @@ use crate::server::openshift::Door;
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::IMAGE_STREAM_IMAGES;
 use crate::server::openshift::status::Status;
-use crate::server::packages::{Compared, PackageChange, SettingPart, Unpaired, compare, image_packages, load_pair};
+use crate::server::packages::{Compared, PackageChange, SettingPart, Unpaired};
 
 /// Which packages of an image: those that fit `q`, from the `after`th on.
 #[derive(Debug, Deserialize)]
@@ -36,7 +36,7 @@ pub async fn list(
     let limit = usize::try_from(limit_in_range(query.limit)?).unwrap_or(usize::MAX);
     let stream = door.store.stream(&project, &stream).await?;
     let digest = digest_of(&door, &stream, &image).await?;
-    let packages = image_packages(&door.store.list_layer_readings(&stream.id, &digest).await?);
+    let packages = door.views.packages(&door.store, &stream.id, &digest).await?;
     let found: Vec<&ImagePackage> = packages.search(&query.q).collect();
     let items: Vec<Value> = found.iter().skip(query.after).take(limit).map(|package| show(package)).collect();
     let next = query.after.saturating_add(items.len());
@@ -85,18 +85,17 @@ pub async fn compare_images(
     let limit = usize::try_from(limit_in_range(query.limit)?).unwrap_or(usize::MAX);
     let stream = door.store.stream(&project, &stream).await?;
     let (from, to) = (digest_of(&door, &stream, &query.from).await?, digest_of(&door, &stream, &query.to).await?);
-    let pair = load_pair(&door.store, &stream.id, (&from, &to), query.platform.as_deref()).await;
-    let pair = pair.map_err(|problem| match problem {
+    let both = door.views.compare(&door.store, &stream.id, (&from, &to), query.platform.as_deref()).await;
+    let (pair, compared) = both.map_err(|problem| match problem {
         Unpaired::Store(error) => error.into(),
         problem => Status::conflict(problem.to_string()),
     })?;
-    let compared = compare(&pair.from, &pair.to);
     let page: Vec<Value> = compared.packages.iter().skip(query.after).take(limit).map(show_change).collect();
     let next = query.after.saturating_add(page.len());
     let mut shown = show_compared(&compared);
     shown["from"] = from.into();
     shown["to"] = to.into();
-    shown["platform"] = pair.platform.into();
+    shown["platform"] = pair.platform.clone().into();
     shown["packages"]["items"] = page.into();
     shown["packages"]["next"] = (next < compared.packages.len()).then_some(next).into();
     Ok(Json(shown))

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::limit_in_range;
-use crate::model::SearchQuery;
+use crate::model::{SHORT_DIGEST, SearchQuery};
 use crate::server::openshift::Door;
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::IMAGE_STREAMS;
@@ -53,6 +53,9 @@ async fn answer(door: &Door, scope: Scope<'_>, question: &Question) -> Result<Js
     let limit = limit_in_range(question.limit)?;
     let query = SearchQuery::parse(&question.q)
         .ok_or_else(|| Status::invalid(vec![Cause::required("q", "write what to search for")]))?;
+    if query.is_short_digest {
+        return Err(Status::invalid(vec![Cause::invalid_value("q", &question.q, SHORT_DIGEST)]));
+    }
     let after = match &question.after {
         None => None,
         Some(text) => Some(SearchCursor::parse(text).ok_or_else(|| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::{Controller, Runner};
@@ -15,8 +16,10 @@ use crate::server::wake;
 
 /// Images completed side by side.
 const AT_ONCE: usize = 4;
-/// After this time another worker may take an image on; what is being downloaded goes on.
-const LEASE: Duration = Duration::from_secs(30 * 60);
+/// So long after a worker was last heard of another may take its image on; what is being downloaded goes on.
+const LEASE: Duration = Duration::from_secs(2 * 60);
+/// How often a worker is heard of.
+const RENEW_EVERY: Duration = Duration::from_secs(30);
 /// How long to wait at most before looking whether something is due.
 const RESYNC: Duration = Duration::from_secs(30);
 /// The bounds of the time between two tries.
@@ -53,16 +56,21 @@ impl Controller for Completions {
             // Whoever ends wakes this.
             return Ok(Some(RESYNC));
         }
-        for image in self.store.claim_incomplete(milliseconds(LEASE), room).await? {
+        for mut image in self.store.claim_incomplete(milliseconds(LEASE), room).await? {
             let place = Arc::clone(&self.places).acquire_owned().await?;
             let (store, importer) = (self.store.clone(), self.importer.clone());
             let (stop, wake) = (self.runner.stop.clone(), self.runner.wake.clone());
             self.runner.tracker.spawn(async move {
+                let begun = image.clone();
                 let completed = tokio::select! {
-                    completed = importer.complete(&image) => completed,
-                    () = stop.cancelled() => Err(ImportError::Stopping),
+                    completed = importer.complete(&begun) => Some(completed),
+                    () = stop.cancelled() => Some(Err(ImportError::Stopping)),
+                    () = keep(&store, &mut image, RENEW_EVERY) => None,
                 };
-                record(&store, &image, completed).await;
+                match completed {
+                    Some(completed) => record(&store, &image, completed).await,
+                    None => info!(image.digest = %image.digest, "Another worker brings {}", name(&image)),
+                }
                 drop(place);
                 wake.of(wake::Controller::Completions).notify_one();
             });
@@ -73,8 +81,29 @@ impl Controller for Completions {
     }
 }
 
+/// Renews the claim of an image for as long as it is ours.
+async fn keep(store: &Store, image: &mut IncompleteImage, every: Duration) {
+    loop {
+        sleep(every).await;
+        match store.renew_completion(image, now().saturating_add(milliseconds(LEASE))).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(problem) if now() >= image.complete_at => {
+                warn!(image.digest = %image.digest, "The claim of {} ended: {problem}", name(image));
+                return;
+            }
+            // It holds for a while yet.
+            Err(_) => {}
+        }
+    }
+}
+
+fn name(image: &IncompleteImage) -> String {
+    format!("{}/{}@{}", image.project, image.stream, image.digest)
+}
+
 async fn record(store: &Store, image: &IncompleteImage, completed: Result<(), ImportError>) {
-    let name = format!("{}/{}@{}", image.project, image.stream, image.digest);
+    let name = name(image);
     let postponed = match completed {
         Ok(()) => {
             info!(image.digest = %image.digest, "{name} is here whole");
@@ -106,13 +135,37 @@ fn milliseconds(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Actor, NewImage};
     use crate::server::oci::Error as OciError;
+    use crate::server::store::testing::{each_store, project};
+
+    #[tokio::test]
+    async fn a_claim_is_kept_while_the_work_goes_on_and_work_ends_with_it() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            let actor = Actor::system("test");
+            let stream = store.ensure_stream("demo", &"base".parse().unwrap(), &actor).await.unwrap();
+            let image = NewImage { digest: "sha256:i".to_owned(), manifest: "{}".to_owned(), ..NewImage::default() };
+            store.put_incomplete(&stream, &image, "quay.io/org/base", None, &actor).await.unwrap();
+            let mut image = store.claim_incomplete(300, 1).await.unwrap().remove(0);
+            let first = image.complete_at;
+            let every = Duration::from_millis(50);
+            let kept = tokio::time::timeout(Duration::from_millis(600), keep(&store, &mut image, every)).await;
+            assert!(kept.is_err() && image.complete_at > first + 1000, "it is renewed beyond its first end");
+            assert_eq!(store.claim_incomplete(300, 1).await.unwrap(), []);
+            // Somebody else got hold of it.
+            assert!(store.postpone_completion(&image, 0).await.unwrap());
+            assert_eq!(store.claim_incomplete(60_000, 1).await.unwrap().len(), 1);
+            tokio::time::timeout(Duration::from_secs(10), keep(&store, &mut image, every)).await.expect("an end");
+        }
+    }
 
     #[test]
     fn tries_come_less_often_with_time() {
         let text = String::new;
+        let (at, complete_at) = (1_000_000, 0);
         let image =
-            IncompleteImage { stream_id: text(), project: text(), stream: text(), digest: text(), at: 1_000_000 };
+            IncompleteImage { stream_id: text(), project: text(), stream: text(), digest: text(), at, complete_at };
         let away = ImportError::from(OciError::Upstream { registry: text(), status: 500 });
         let waits = [0, 60_000, 7_200_000, 700_000_000].map(|later| wait(&image, &away, 1_000_000 + later));
         assert_eq!(waits, [5_000, 30_000, 3_600_000, 3_600_000]);

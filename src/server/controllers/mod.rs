@@ -13,6 +13,7 @@ mod inspect;
 mod packages;
 mod proof;
 mod rollouts;
+mod search;
 mod traffic;
 mod triggers;
 
@@ -37,6 +38,7 @@ pub use inspect::Inspect;
 pub use packages::Packages;
 pub use proof::Proof;
 pub use rollouts::Rollouts;
+pub use search::SearchFill;
 pub use traffic::Traffic;
 pub use triggers::Triggers;
 

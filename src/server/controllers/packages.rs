@@ -10,14 +10,18 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::{Controller, Runner};
-use crate::model::now;
+use crate::model::{LayerContents, now};
 use crate::server::blobs::Blobs;
 use crate::server::packages::{Limits, read_blob};
-use crate::server::store::{Store, WantedLayer};
+use crate::server::store::{self, Store, WantedLayer};
 use crate::server::wake;
 
 /// How long a server that died keeps others from reading its layer.
 const LEASE_MS: i64 = 60_000;
+/// How often the lease is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(15);
+/// How often it is tried to write down what was read.
+const RECORD_EVERY: Duration = Duration::from_secs(2);
 /// How long a layer may wait when its signal was lost, or was sent in another process.
 const RESYNC: Duration = Duration::from_secs(30);
 /// How often the readings of layers that are gone are forgotten.
@@ -77,16 +81,13 @@ impl Controller for Packages {
         };
         let (stop, wake) = (self.runner.stop.clone(), self.runner.wake.clone());
         self.runner.tracker.spawn(async move {
-            let recorded = tokio::select! {
-                recorded = busy.0.read(&layer) => recorded,
+            tokio::select! {
+                () = busy.0.read(&layer) => {}
                 () = stop.cancelled() => return,
-            };
-            drop(busy);
-            match recorded {
-                // The next one.
-                Ok(()) => wake.of(wake::Controller::Packages).notify_one(),
-                Err(problem) => warn!("What was read of layer {} cannot be recorded: {problem}", layer.digest),
             }
+            drop(busy);
+            // The next one.
+            wake.of(wake::Controller::Packages).notify_one();
         });
         Ok(Some(RESYNC))
     }
@@ -108,42 +109,143 @@ impl Drop for Busy {
     }
 }
 
+/// What is to be written of a layer.
+enum End {
+    Read(LayerContents),
+    /// It cannot be read, ever.
+    Refused(String),
+    /// It cannot be read now.
+    PutOff(String),
+}
+
 impl Work {
-    async fn read(&self, layer: &WantedLayer) -> anyhow::Result<()> {
+    async fn read(&self, layer: &WantedLayer) {
         let digest = layer.digest.as_str();
-        if layer.attempts >= ATTEMPTS {
-            let problem = format!("{ATTEMPTS} times the server ended while it read it");
-            return Ok(self.store.record_layer(digest, Err(&problem)).await?);
+        let end = if layer.attempts >= ATTEMPTS {
+            Some(End::Refused(format!("{ATTEMPTS} times the server ended while it read it")))
+        } else {
+            self.read_claimed(digest).await
+        };
+        match end {
+            Some(end) => self.record(layer, &end).await,
+            None => info!(layer.digest = %digest, "Another server reads layer {digest}"),
         }
-        let Ok(parsed) = digest.parse() else {
-            return Ok(self.store.record_layer(digest, Err("its digest is none")).await?);
-        };
-        let reading = read_blob(&self.blobs, &parsed, Limits::default());
-        tokio::pin!(reading);
-        let read = loop {
-            tokio::select! {
-                read = &mut reading => break read,
-                () = sleep(Duration::from_millis(LEASE_MS.unsigned_abs() / 4)) => {
-                    self.store.renew_layer(digest, LEASE_MS).await?;
-                }
+    }
+
+    /// Reads a layer for as long as it is ours; `None` once it is not.
+    async fn read_claimed(&self, digest: &str) -> Option<End> {
+        let Ok(parsed) = digest.parse() else { return Some(End::Refused("its digest is none".to_owned())) };
+        tokio::select! {
+            read = read_blob(&self.blobs, &parsed, Limits::default()) => Some(match read {
+                Ok(Ok(contents)) => End::Read(contents),
+                Ok(Err(problem)) => End::Refused(problem),
+                Err(cause) => End::PutOff(format!("{cause:#}")),
+            }),
+            () = self.keep(digest, RENEW_EVERY) => None,
+        }
+    }
+
+    /// Renews the lease of a layer until somebody else has it. That the database does not answer is no reason to end: the lease is still
+    /// ours when it is back, unless somebody took the layer meanwhile.
+    async fn keep(&self, digest: &str, every: Duration) {
+        loop {
+            sleep(every).await;
+            match self.store.renew_layer(digest, LEASE_MS).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(problem) => warn!("The lease of layer {digest} was not renewed: {problem}"),
             }
-        };
-        match read {
-            Ok(Ok(contents)) => {
-                self.store.record_layer(digest, Ok(&contents)).await?;
+        }
+    }
+
+    /// Writes down how it went, as soon as the database takes it: a layer of which nothing is heard counts as one that ended the server.
+    async fn record(&self, layer: &WantedLayer, end: &End) {
+        let digest = layer.digest.as_str();
+        loop {
+            match self.try_to_record(layer, end).await {
+                Ok(true) => break,
+                Ok(false) => return info!(layer.digest = %digest, "Another server reads layer {digest}"),
+                Err(problem) => warn!("What was read of layer {digest} is not recorded yet: {problem}"),
+            }
+            sleep(RECORD_EVERY).await;
+        }
+        match end {
+            End::Read(contents) => {
                 let packages: usize = contents.databases.iter().map(|database| database.packages.len()).sum();
                 info!(layer.digest = %digest, "Read layer {digest}: it lists {packages} packages");
             }
-            Ok(Err(problem)) => {
-                self.store.record_layer(digest, Err(&problem)).await?;
-                info!(layer.digest = %digest, "Layer {digest} was not read: {problem}");
-            }
-            Err(cause) => {
+            End::Refused(problem) => info!(layer.digest = %digest, "Layer {digest} was not read: {problem}"),
+            End::PutOff(_) => {}
+        }
+    }
+
+    async fn try_to_record(&self, layer: &WantedLayer, end: &End) -> store::Result<bool> {
+        let digest = layer.digest.as_str();
+        match end {
+            End::Read(contents) => self.store.record_layer(digest, Ok(contents)).await,
+            End::Refused(problem) => self.store.record_layer(digest, Err(problem)).await,
+            End::PutOff(problem) => {
                 let wait = (now() - layer.wanted_at) / 2;
                 let next_at = now() + wait.clamp(RETRY_MS.0, RETRY_MS.1);
-                self.store.put_off_layer(digest, &format!("{cause:#}"), next_at).await?;
+                self.store.put_off_layer(digest, problem, next_at).await
             }
         }
-        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Actor, ImageLayer, NewImage};
+    use crate::server::blobs::Filesystem;
+    use crate::server::store::testing::{each_store, project, run};
+
+    const EVERY: Duration = Duration::from_millis(20);
+
+    /// An image whose layer is claimed.
+    async fn claimed(store: &Store) -> WantedLayer {
+        project(store, "demo").await;
+        let actor = Actor::person("ada");
+        let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+        let media_type = "application/vnd.oci.image.layer.v1.tar".to_owned();
+        let layer = ImageLayer { layer_digest: "sha256:l".to_owned(), size: 1, media_type };
+        store.link_blob(&stream.id, "sha256:l", 1, None).await.unwrap();
+        let (digest, manifest) = ("sha256:i".to_owned(), "{}".to_owned());
+        let image = NewImage { digest, manifest, layers: vec![layer], ..NewImage::default() };
+        store.put_manifest(&stream, &image, None, &actor).await.unwrap();
+        store.claim_layer(LEASE_MS).await.unwrap().expect("the layer")
+    }
+
+    async fn work(store: &Store, directory: &std::path::Path) -> Work {
+        let blobs: Arc<dyn Blobs> = Arc::new(Filesystem::open(directory.to_owned()).await.unwrap());
+        Work { store: store.clone(), blobs, busy: AtomicBool::new(false) }
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_away_is_no_attempt_and_a_lost_lease_ends_the_work() {
+        let directory = tempfile::tempdir().unwrap();
+        for store in each_store().await {
+            let layer = claimed(&store).await;
+            let work = work(&store, directory.path()).await;
+            // As good as away: whatever is asked of the table fails.
+            run(&store, "alter table layer_readings rename to layer_readings_away").await;
+            let kept = tokio::time::timeout(Duration::from_millis(200), work.keep(&layer.digest, EVERY)).await;
+            assert!(kept.is_err(), "it goes on without the database");
+            let end = End::PutOff("later".to_owned());
+            let back = async {
+                sleep(Duration::from_millis(200)).await;
+                run(&store, "alter table layer_readings_away rename to layer_readings").await;
+            };
+            tokio::join!(work.record(&layer, &end), back);
+            run(&store, "update layer_readings set next_at = 0").await;
+            let again = store.claim_layer(LEASE_MS).await.unwrap().expect("the layer");
+            assert_eq!(again.attempts, 0, "it was heard of");
+
+            run(&store, "update layer_readings set lease_owner = 'another'").await;
+            tokio::time::timeout(Duration::from_secs(10), work.keep(&layer.digest, EVERY)).await.expect("an end");
+            work.record(&layer, &end).await;
+            run(&store, "update layer_readings set lease_until = 0").await;
+            assert_eq!(store.claim_layer(LEASE_MS).await.unwrap().expect("it waits").attempts, 1, "it stays as it was");
+        }
     }
 }

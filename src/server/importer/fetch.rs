@@ -18,6 +18,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::watch;
 
 use super::ImportError;
+use super::places::Projects;
 use crate::model::Digest;
 use crate::server::blobs::{Blobs, Outgoing, UploadId};
 
@@ -45,6 +46,8 @@ pub struct Fetch {
     recent: Mutex<Recent>,
     /// The repositories that will have the blob.
     pub(super) streams: Mutex<BTreeSet<String>>,
+    /// Their projects.
+    pub(super) projects: Projects,
 }
 
 /// How a fetch ended, for everybody who waited.
@@ -85,6 +88,7 @@ impl Fetch {
             state,
             recent: Mutex::default(),
             streams: Mutex::default(),
+            projects: Projects::default(),
         };
         (Arc::new(fetch), Progress(progress))
     }
@@ -106,6 +110,11 @@ impl Fetch {
 
     pub(super) fn received(&self) -> u64 {
         self.state.borrow().received
+    }
+
+    /// Whether the other registry has begun to answer.
+    pub(super) fn is_answered(&self) -> bool {
+        self.state.borrow().answered
     }
 
     /// Waits until the other registry has answered that the blob comes, or why it does not.

@@ -12,31 +12,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::fetch::{Fetch, Progress, Wanted};
+use super::places::{Place, Places};
 use super::{ImportError, Importer, Source};
 use crate::model::Digest;
 use crate::server::blobs::{self, Incoming};
 use crate::server::oci::{BlobDownload, Error as OciError};
 use crate::server::store::Claim;
 
-/// Downloads at a time; each holds 1 MiB for those who read along. Others wait their turn.
-const AT_ONCE: usize = 32;
-
 /// Which downloads are one: the repository of the other registry, and the blob.
 type Key = (String, Digest);
 
+#[derive(Default)]
 pub(super) struct Fetches {
     under_way: Mutex<HashMap<Key, Arc<Fetch>>>,
-    places: Semaphore,
+    places: Places,
 }
 
-impl Default for Fetches {
-    fn default() -> Self {
-        Self { under_way: Mutex::default(), places: Semaphore::new(AT_ONCE) }
-    }
+/// A repository that wants a blob.
+pub(super) struct Wanting<'a> {
+    pub(super) stream_id: &'a str,
+    /// Whose share of the places the download takes.
+    pub(super) project_id: &'a str,
 }
 
 impl Fetches {
@@ -45,7 +44,7 @@ impl Fetches {
     }
 
     /// The fetch of this blob, and its other end when it has just begun. What it brings will be this repository's, too.
-    fn join_or_begin(&self, stream_id: &str, blob: &Wanted<'_>) -> (Arc<Fetch>, Option<Progress>) {
+    fn join_or_begin(&self, wanting: &Wanting<'_>, blob: &Wanted<'_>) -> (Arc<Fetch>, Option<Progress>) {
         let mut under_way = self.lock();
         let mut begun = None;
         let fetch = under_way.entry((blob.repository.to_owned(), blob.digest.clone())).or_insert_with(|| {
@@ -53,8 +52,21 @@ impl Fetches {
             begun = Some(progress);
             fetch
         });
-        fetch.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(stream_id.to_owned());
-        (Arc::clone(fetch), begun)
+        fetch.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(wanting.stream_id.to_owned());
+        let is_new =
+            fetch.projects.lock().unwrap_or_else(PoisonError::into_inner).insert(wanting.project_id.to_owned());
+        let fetch = Arc::clone(fetch);
+        drop(under_way);
+        if is_new && begun.is_none() {
+            // It may have waited for a share that was used up.
+            self.places.hand_out();
+        }
+        (fetch, begun)
+    }
+
+    /// Whether this blob is on its way.
+    pub(super) fn is_under_way(&self, blob: &Wanted<'_>) -> bool {
+        self.lock().contains_key(&(blob.repository.to_owned(), blob.digest.clone()))
     }
 
     /// The repositories that want what has arrived, since this was asked last. When there are none any more nobody joins it after that.
@@ -97,7 +109,8 @@ impl Importer {
         let part = [(blob.digest.as_str(), size)];
         let check_room = || self.store.check_room(stream_id, &part);
         check_room().await?;
-        self.fetch(stream_id, blob, sources).stored().await?;
+        let project_id = self.store.project_of_stream(stream_id).await?;
+        self.fetch(&Wanting { stream_id, project_id: &project_id }, blob, sources).stored().await?;
         if self.store.find_blob(stream_id, blob.digest.as_str()).await?.is_none() {
             check_room().await?;
             return Err(ImportError::Late);
@@ -131,10 +144,10 @@ impl Importer {
     }
 
     /// The fetch of a blob: the one under way, or a new one.
-    pub(super) fn fetch(&self, stream_id: &str, blob: &Wanted<'_>, sources: &[Source]) -> Arc<Fetch> {
-        let (fetch, begun) = self.shared.fetches.join_or_begin(stream_id, blob);
+    pub(super) fn fetch(&self, wanting: &Wanting<'_>, blob: &Wanted<'_>, sources: &[Source]) -> Arc<Fetch> {
+        let (fetch, begun) = self.shared.fetches.join_or_begin(wanting, blob);
         if let Some(progress) = begun {
-            let (importer, fetch, stream_id) = (self.clone(), Arc::clone(&fetch), stream_id.to_owned());
+            let (importer, fetch, stream_id) = (self.clone(), Arc::clone(&fetch), wanting.stream_id.to_owned());
             let sources = sources.to_vec();
             let work = async move { importer.carry_out(&stream_id, &fetch, progress, &sources).await };
             self.shared.around.tracker.spawn(work);
@@ -149,6 +162,8 @@ impl Importer {
             return Ok(false);
         }
         let (fetch, progress) = Fetch::new(&Wanted { digest, size, repository: "" });
+        // This server itself wants it, with a share like any project's.
+        fetch.projects.lock().unwrap_or_else(PoisonError::into_inner).insert(String::new());
         let received = self.receive(&fetch, &Arc::new(progress), &sources).await;
         if received.is_err() {
             self.blobs.abort(&fetch.upload).await?;
@@ -165,7 +180,10 @@ impl Importer {
         };
         match &received {
             Ok(claim) => self.share_out(fetch, claim).await,
-            Err(_) => {
+            Err(cause) => {
+                for stream_id in &*fetch.streams.lock().unwrap_or_else(PoisonError::into_inner) {
+                    self.shared.failures.note(stream_id, &fetch.digest, Err(cause), fetch.is_answered());
+                }
                 if let Err(problem) = self.blobs.abort(&fetch.upload).await {
                     warn!("A broken download stays behind as upload {}: {problem}", fetch.upload);
                 }
@@ -185,6 +203,7 @@ impl Importer {
                 return;
             }
             for stream_id in streams {
+                self.shared.failures.note(&stream_id, &fetch.digest, Ok(()), true);
                 if let Err(problem) = self.link(claim, &stream_id, fetch.size).await {
                     warn!(blob.digest = %fetch.digest, "Blob {} arrived but could not be linked: {problem}", fetch.digest);
                 }
@@ -200,7 +219,6 @@ impl Importer {
         progress: &Arc<Progress>,
         sources: &[Source],
     ) -> Result<Claim, ImportError> {
-        let _place = self.shared.fetches.places.acquire().await.map_err(|_| ImportError::Stopping)?;
         match self.stored(stream_id, &fetch.wanted()).await? {
             Some(claim) => Ok(claim),
             None => self.receive(fetch, progress, sources).await,
@@ -214,7 +232,7 @@ impl Importer {
         progress: &Arc<Progress>,
         sources: &[Source],
     ) -> Result<Claim, ImportError> {
-        let download = self.open(fetch, sources).await?;
+        let (download, _place) = self.open(fetch, sources).await?;
         self.blobs.begin(&fetch.upload).await?;
         progress.answered();
         let body = tee(fetch, progress, download);
@@ -225,13 +243,16 @@ impl Importer {
         Ok(claim)
     }
 
-    /// The first source that has the blob.
-    async fn open(&self, fetch: &Fetch, sources: &[Source]) -> Result<BlobDownload, ImportError> {
+    /// The first source that has the blob, and the download's place there.
+    async fn open(&self, fetch: &Fetch, sources: &[Source]) -> Result<(BlobDownload, Place), ImportError> {
         let mut first = None;
         for source in sources {
+            let host = source.reference.docker_client_defaults().registry;
+            let place = self.shared.fetches.places.enter(&host, &fetch.projects).await;
+            let place = place.ok_or(ImportError::Stopping)?;
             debug!("Fetching blob {} of {}", fetch.digest, source.reference.exact());
             match self.client.get_blob(&source.reference, &fetch.digest, &source.access).await {
-                Ok(download) if download.size.is_none_or(|size| size == fetch.size) => return Ok(download),
+                Ok(download) if download.size.is_none_or(|size| size == fetch.size) => return Ok((download, place)),
                 Ok(download) => _ = first.get_or_insert(wrong_size(fetch, download.size.unwrap_or_default())),
                 Err(cause) => _ = first.get_or_insert(cause),
             }

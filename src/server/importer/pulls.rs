@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 
 use super::fetch::Wanted;
+use super::fetches::Wanting;
 use super::questions::PATIENCE;
 use super::{Fetch, ImportError, Importer, Source, choose_child};
 use crate::model::{
@@ -42,11 +43,16 @@ impl Importer {
         if self.link_stored(&stream.id, &wanted).await? {
             return Ok(Some(PulledBlob::Stored(size)));
         }
+        if !self.shared.fetches.is_under_way(&wanted)
+            && let Some(resting) = self.shared.failures.recall(&stream.id, digest)
+        {
+            return Err(Arc::new(resting));
+        }
         let sources = self.sources(&stream.id, &image).await?;
         if sources.is_empty() {
             return Ok(None);
         }
-        let fetch = self.fetch(&stream.id, &wanted, &sources);
+        let fetch = self.fetch(&Wanting { stream_id: &stream.id, project_id: &stream.project_id }, &wanted, &sources);
         tokio::time::timeout(PATIENCE, fetch.answered()).await.map_err(|_| ImportError::Late)??;
         Ok(Some(PulledBlob::UnderWay(size, fetch)))
     }
@@ -85,13 +91,21 @@ impl Importer {
     pub async fn pull_manifest(&self, stream: &Stream, digest: &Digest) -> Result<bool, Arc<ImportError>> {
         let index = self.store.find_index_of(&stream.id, digest.as_str()).await.map_err(ImportError::from)?;
         let Some(index) = index else { return Ok(false) };
+        if let Some(resting) = self.shared.failures.recall(&stream.id, digest) {
+            return Err(Arc::new(resting));
+        }
         let sources = self.sources(&stream.id, &index).await?;
         if sources.is_empty() {
             return Ok(false);
         }
         let name = format!("manifest {} {digest}", stream.id);
         let (stream, digest) = (stream.clone(), digest.clone());
-        self.once(&name, async move |importer: Self| importer.take_manifest(&stream, &digest, &sources).await).await?;
+        let take = async move |importer: Self| {
+            let taken = importer.take_manifest(&stream, &digest, &sources).await;
+            importer.shared.failures.note(&stream.id, &digest, taken.as_ref().map(|()| ()), false);
+            taken
+        };
+        self.once(&name, take).await?;
         Ok(true)
     }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::auth::Credentials;
 use super::manifest::{self, Manifest};
 use super::transport::{Question, Transport, read_up_to};
-use super::{Error, RateLimit};
+use super::{Error, Pace, RateLimit};
 use crate::model::{Digest, ImageReference};
 use crate::server::hash::digest_like;
 
@@ -25,6 +25,8 @@ pub struct Options {
     pub question_timeout: Duration,
     /// For the next bytes of anything.
     pub idle_timeout: Duration,
+    /// For a blob on its way.
+    pub pace: Pace,
     /// What this server calls itself in [`VIA`], so that it knows its own questions when they come back to it.
     pub via: Option<String>,
 }
@@ -35,7 +37,8 @@ pub const VIA: &str = "weir-via";
 impl Default for Options {
     fn default() -> Self {
         let (connect_timeout, idle_timeout) = (Duration::from_secs(10), Duration::from_secs(60));
-        Self { connect_timeout, question_timeout: Duration::from_secs(60), idle_timeout, via: None }
+        let question_timeout = Duration::from_secs(60);
+        Self { connect_timeout, question_timeout, idle_timeout, pace: Pace::default(), via: None }
     }
 }
 
@@ -157,7 +160,7 @@ impl Client {
         .await
     }
 
-    /// Starts fetching a blob of the reference's repository. Only the start has a deadline, then each next piece.
+    /// Starts fetching a blob of the reference's repository. Only the start has a deadline, then each next piece; and a [`Pace`] is kept.
     pub async fn get_blob(
         &self,
         repository: &ImageReference,
@@ -168,7 +171,8 @@ impl Client {
         let question = asked.question(Method::GET, format!("blobs/{digest}"), access);
         let response = self.in_time(&asked, self.transport.ask(&question)).await?;
         let size = response.content_length();
-        let stream = response.bytes_stream().map_err(asked.interrupted()).boxed();
+        let pieces = response.bytes_stream().map_err(asked.interrupted()).boxed();
+        let stream = self.options.pace.keep(asked.target.registry.clone(), pieces).boxed();
         Ok(BlobDownload { size, stream })
     }
 

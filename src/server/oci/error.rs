@@ -20,6 +20,12 @@ pub enum Error {
     RateLimited { registry: String, retry_after: Option<Duration>, abuse: bool },
     #[error("registry {registry} did not answer in time")]
     Timeout { registry: String },
+    /// `least`: bytes a second that would have been enough.
+    #[error(
+        "registry {registry} sent less than {least} bytes a second for {}, so the transfer was ended; it begins anew when it is asked for again",
+        minutes(*window)
+    )]
+    TooSlow { registry: String, window: Duration, least: u64 },
     #[error(
         "the certificate of registry {registry} was not accepted: {detail}; install its CA certificate on this machine, or set the insecure flag"
     )]
@@ -47,6 +53,7 @@ impl Error {
             Self::RateLimited { abuse: false, .. } => "rate-limit",
             Self::RateLimited { abuse: true, .. } => "abuse-limit",
             Self::Timeout { .. } => "timeout",
+            Self::TooSlow { .. } => "too-slow",
             Self::Tls { .. } => "tls",
             Self::Blocked { .. } => "blocked",
             Self::Integrity { .. } => "integrity",
@@ -60,7 +67,11 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::RateLimited { .. } | Self::Timeout { .. } | Self::Unreachable { .. } | Self::Upstream { .. }
+            Self::RateLimited { .. }
+                | Self::Timeout { .. }
+                | Self::TooSlow { .. }
+                | Self::Unreachable { .. }
+                | Self::Upstream { .. }
         )
     }
 

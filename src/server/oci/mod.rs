@@ -6,6 +6,7 @@ mod error;
 mod image;
 mod limits;
 pub mod manifest;
+mod pace;
 mod transport;
 
 pub use auth::Credentials;
@@ -13,3 +14,4 @@ pub use client::{Access, BlobDownload, Client, HeadManifest, Options, RemoteMani
 pub use error::Error;
 pub use limits::RateLimit;
 pub use manifest::{Descriptor, Kind, Manifest, ManifestError, Platform};
+pub use pace::Pace;

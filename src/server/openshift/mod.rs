@@ -38,6 +38,7 @@ use self::kind::Kind;
 use self::status::Status;
 use super::auth::Auth;
 use super::importer::Importer;
+use super::packages::Views;
 use super::state::AppState;
 use super::store::Store;
 use crate::model::{Tag, pulled_from};
@@ -55,6 +56,8 @@ pub struct Door {
     pub own_hosts: Arc<[String]>,
     /// Asks other registries what a reference means now. What is kept, the import controller fetches.
     pub importer: Importer,
+    /// What images hold and how they differ, as it is shown.
+    pub views: Views,
     /// How long what nothing needs rests before it goes, in milliseconds.
     pub gc_grace_ms: i64,
     /// Cancelled when the server stops.
@@ -76,8 +79,9 @@ impl Door {
             gc_grace_ms: i64::try_from(state.settings.gc_grace.as_millis()).unwrap_or(i64::MAX),
             auth: state.auth.clone(),
             registry_host: host.into(),
-            own_hosts: vec![host.to_owned()].into(),
+            own_hosts: state.settings.own_hosts().into(),
             importer: state.importer.clone(),
+            views: state.views.clone(),
             stop: state.stop.clone(),
         }
     }

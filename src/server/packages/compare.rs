@@ -2,10 +2,12 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::settings::{SettingChange, setting_changes};
 use super::verdict::verdict;
 use super::versions::compare_versions;
+use super::views::ImageKey;
 use crate::model::{Direction, Image, ImageConfig, ImageLayer, ImagePackages, PackageKind};
 
 /// One of the images.
@@ -14,7 +16,8 @@ pub struct Side {
     pub image: Image,
     pub config: ImageConfig,
     pub layers: Vec<ImageLayer>,
-    pub packages: ImagePackages,
+    pub packages: Arc<ImagePackages>,
+    pub(super) key: ImageKey,
 }
 
 /// A package that differs.

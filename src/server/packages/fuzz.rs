@@ -21,7 +21,8 @@ const ONE: &[u8] = b"Package: one\nVersion: 1\nStatus: install ok installed\n";
 
 /// Small enough that a thousand of them are quick.
 fn tight() -> Limits {
-    Limits { unpacked: 1 << 22, entries: 1000, packages: 100, text: 1 << 16, time: Duration::from_secs(5) }
+    let time = Duration::from_secs(5);
+    Limits { unpacked: 1 << 22, entries: 1000, packages: 100, text: 1 << 16, time, ..Limits::default() }
 }
 
 /// So many eighths of all random cases, each with a source of its own.

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::time::Instant;
 
 use super::members::{MemberKind, Members};
 use super::paths::{Format, Meaning, hides_when_no_directory, meaning};
-use super::{Limits, Refusal, Trouble, in_words, lists, refusal, rpm, unpack};
+use super::{Limits, Refusal, Trouble, find_cause, in_words, lists, refusal, rpm, unpack};
 use crate::model::{LayerContents, Package, PackageDatabase};
 
-/// The most characters of why a list was not read: the words may quote the list.
-const LONGEST_PROBLEM: usize = 200;
 /// What a list costs of the budget, beside its texts.
 const LIST: usize = 64;
 
@@ -25,14 +22,14 @@ pub enum Unread {
 
 /// Reads a layer. A list in it that is broken by itself is no error: the list says so.
 pub fn read_layer(packed: impl Read, limits: &Limits) -> Result<LayerContents, Unread> {
-    read(packed, limits).map_err(|error| match error.get_ref().is_some_and(|cause| cause.is::<Trouble>()) {
-        true => Unread::Failed(error),
-        false => Unread::Refused(in_words(&error)),
+    read(packed, limits).map_err(|error| match find_cause(&error, |cause| cause.downcast_ref::<Trouble>()) {
+        Some(_) => Unread::Failed(error),
+        None => Unread::Refused(in_words(&error)),
     })
 }
 
 fn read(packed: impl Read, limits: &Limits) -> io::Result<LayerContents> {
-    let unpacked = unpack::unpacked(packed, limits, Instant::now() + limits.time)?;
+    let unpacked = unpack::unpacked(packed, limits)?;
     let mut members = Members::new(unpacked, limits.entries);
     let mut layer = Layer::new(limits);
     while let Some(member) = members.next()? {
@@ -136,7 +133,7 @@ impl Layer {
             Ok(packages) => (packages, None),
             // The stream broke off, or this layer has had its share.
             Err(error) if self.budget.spent || !is_refusal(&error) => return Err(error),
-            Err(error) => (Vec::new(), Some(in_words(&error).chars().take(LONGEST_PROBLEM).collect::<String>())),
+            Err(error) => (Vec::new(), Some(in_words(&error))),
         };
         // Many a manifest is of no package but says how modules load, or is there for somebody's tests.
         if packages.is_empty() && matches!(format, Format::Python | Format::Npm) {
@@ -180,4 +177,47 @@ impl Layer {
 
 fn is_refusal(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|cause| cause.is::<Refusal>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    use super::*;
+    use crate::server::packages::testing::Tar;
+
+    /// Gives a few bytes at a time, and takes its time for each.
+    struct Slow(io::Cursor<Vec<u8>>);
+
+    impl Read for Slow {
+        #[expect(clippy::disallowed_methods, reason = "readers of layers have threads of their own")]
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            std::thread::sleep(Duration::from_millis(5));
+            let few = buffer.len().min(64);
+            self.0.read(&mut buffer[..few])
+        }
+    }
+
+    #[test]
+    fn bytes_that_come_slowly_are_not_the_layers_fault() {
+        let text: Vec<u8> = (0..8_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let plain = Tar::new().file("a", &text).bytes();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        io::Write::write_all(&mut gzip, &plain).unwrap();
+        let zstd = compress_to_vec(&*plain, CompressionLevel::Fastest);
+        for packed in [plain, gzip.finish().unwrap(), zstd] {
+            let slow = || Slow(io::Cursor::new(packed.clone()));
+            let limits = Limits { waiting: Duration::from_millis(50), ..Limits::default() };
+            let read = read_layer(slow(), &limits);
+            assert!(
+                matches!(&read, Err(Unread::Failed(cause)) if cause.to_string().contains("too slowly")),
+                "{read:?}"
+            );
+            // Waiting is no work.
+            let limits = Limits { time: Duration::from_millis(300), ..Limits::default() };
+            assert!(read_layer(slow(), &limits).is_ok());
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod stack;
 mod unpack;
 mod verdict;
 mod versions;
+mod views;
 
 #[cfg(test)]
 mod fuzz;
@@ -28,13 +29,13 @@ mod testing;
 use std::io;
 use std::time::Duration;
 
-pub use self::compare::{Compared, ComparedLayer, PackageChange, Side, compare};
+pub use self::compare::{Compared, ComparedLayer, PackageChange, Side};
 pub use self::feed::read_blob;
 pub use self::layer::{Unread, read_layer};
-pub use self::pair::{Pair, Unpaired, load_pair};
+pub use self::pair::{Pair, Unpaired};
 pub use self::settings::{SettingChange, SettingPart, setting_changes, sounds_secret};
-pub use self::stack::image_packages;
 pub use self::versions::compare_versions;
+pub use self::views::Views;
 
 /// How much of a layer is read.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +47,10 @@ pub struct Limits {
     pub packages: usize,
     /// Bytes of what is kept: names, versions, paths.
     pub text: usize,
+    /// Work on it: who made it is to blame for that.
     pub time: Duration,
+    /// Waiting for its bytes, which others wait behind. It is tried again later.
+    pub waiting: Duration,
 }
 
 impl Default for Limits {
@@ -57,6 +61,7 @@ impl Default for Limits {
             packages: 50_000,
             text: 8 * 1024 * 1024,
             time: Duration::from_secs(10 * 60),
+            waiting: Duration::from_secs(60 * 60),
         }
     }
 }
@@ -79,8 +84,15 @@ fn trouble(cause: io::Error) -> io::Error {
     io::Error::other(Trouble(cause))
 }
 
+/// The most characters of why something was not read: the words may quote what it is.
+const LONGEST_PROBLEM: usize = 200;
+
 /// What is said of an error that came up while a layer was read.
 fn in_words(error: &io::Error) -> String {
+    words_of(error).chars().take(LONGEST_PROBLEM).collect()
+}
+
+fn words_of(error: &io::Error) -> String {
     if let Some(refusal) = find_cause(error, |cause| cause.downcast_ref::<Refusal>()) {
         return refusal.to_string();
     }
@@ -108,4 +120,17 @@ fn find_cause<'a, T>(
         };
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_in_few_words() {
+        let quoted = refusal(format!("it does not read: {}", "x".repeat(100_000)));
+        assert_eq!(in_words(&quoted).chars().count(), LONGEST_PROBLEM);
+        assert_eq!(in_words(&io::Error::other("ö".repeat(100_000))).chars().count(), LONGEST_PROBLEM);
+        assert_eq!(in_words(&refusal("short")), "short");
+    }
 }

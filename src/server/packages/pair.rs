@@ -1,7 +1,7 @@
 //! Two images of a stream as they are to be compared: of indexes, the manifests for one platform.
 
 use super::compare::Side;
-use super::stack::image_packages;
+use super::views::Views;
 use crate::model::{Image, ImageChild, ImageConfig, ImageLayer};
 use crate::server::store::{self, Store};
 
@@ -40,7 +40,8 @@ struct Offer {
 }
 
 /// Reads two images of a stream for a comparison, by their digests. Of what is for several platforms, `platform` is taken if both have it.
-pub async fn load_pair(
+pub(super) async fn load_pair(
+    views: &Views,
     store: &Store,
     stream_id: &str,
     (from, to): (&str, &str),
@@ -67,8 +68,8 @@ pub async fn load_pair(
     Ok(Pair {
         only_from: only(&of_from, &of_to),
         only_to: only(&of_to, &of_from),
-        from: side(store, stream_id, from, chosen.as_deref()).await?,
-        to: side(store, stream_id, to, chosen.as_deref()).await?,
+        from: side(views, store, stream_id, from, chosen.as_deref()).await?,
+        to: side(views, store, stream_id, to, chosen.as_deref()).await?,
         platform: chosen,
         platforms,
     })
@@ -81,7 +82,13 @@ async fn offer(store: &Store, digest: &str) -> Result<Offer, Unpaired> {
     Ok(Offer { image, platforms: platforms.collect() })
 }
 
-async fn side(store: &Store, stream_id: &str, offer: Offer, platform: Option<&str>) -> Result<Side, Unpaired> {
+async fn side(
+    views: &Views,
+    store: &Store,
+    stream_id: &str,
+    offer: Offer,
+    platform: Option<&str>,
+) -> Result<Side, Unpaired> {
     let child = offer.platforms.into_iter().find(|(name, _)| Some(name.as_str()) == platform);
     let image = match child {
         Some((_, digest)) => {
@@ -95,8 +102,8 @@ async fn side(store: &Store, stream_id: &str, offer: Offer, platform: Option<&st
     let config: ImageConfig =
         image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let layers: Vec<ImageLayer> = store.list_layers(&image.digest).await?;
-    let packages = image_packages(&store.list_layer_readings(stream_id, &image.digest).await?);
-    Ok(Side { image, config, layers, packages })
+    let (key, packages) = views.packages_by_key(store, stream_id, &image.digest).await?;
+    Ok(Side { image, config, layers, packages, key })
 }
 
 /// `os/architecture[/variant]`. Attestations are listed for the platform `unknown`: they are no images.

@@ -148,3 +148,42 @@ fn package(header: &[u8]) -> io::Result<Option<Package>> {
         text(SOURCE).and_then(|file| Some(file.rsplitn(3, '-').nth(2)?.to_owned())).filter(|source| *source != name);
     Ok(Some(Package { name, version, architecture: text(ARCHITECTURE), source }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_not_read_many_times_over() {
+        const PAGE: usize = 65536;
+        let mut file = vec![0; 2 * PAGE];
+        // The header of a hash of Berkeley DB.
+        file[12..16].copy_from_slice(&0x0006_1561_u32.to_le_bytes());
+        file[20..24].copy_from_slice(&(PAGE as u32).to_le_bytes());
+        file[25] = 8;
+        // A page of 2000 pairs which all have the same 5000 bytes for their value.
+        let page = &mut file[PAGE..];
+        page[20..22].copy_from_slice(&4000_u16.to_le_bytes());
+        page[25] = 2;
+        for pair in page[26..26 + 8000].chunks_exact_mut(4) {
+            pair[..2].copy_from_slice(&65_000_u16.to_le_bytes());
+            pair[2..].copy_from_slice(&60_000_u16.to_le_bytes());
+        }
+        page[60_000] = 1;
+        let mut taken = 0;
+        let read = berkeley::read(put_aside(&*file).unwrap(), |_| {
+            taken += 1;
+            Ok(())
+        });
+        assert_eq!(read.unwrap_err().to_string(), "it is damaged: parts of it stand for each other");
+        // Four times its size and 1 MiB, at 5000 bytes each.
+        assert!((200..400).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn pages_are_read_a_few_times_at_most() {
+        let mut pages = put_aside(&[7; 10_000][..]).unwrap();
+        let reads = std::iter::from_fn(|| pages.bytes_at(0, 10_000).ok()).take(1000).count();
+        assert_eq!(reads, (4 * 10_000 + 1024 * 1024) / 10_000);
+    }
+}

@@ -14,7 +14,7 @@ struct Listed {
 
 /// Puts the readings of an image's layers, lowest first, on top of each other.
 pub fn image_packages(layers: &[LayerReading]) -> ImagePackages {
-    let mut image = ImagePackages::default();
+    let mut image = ImagePackages { layers: layers.len(), ..ImagePackages::default() };
     let mut lists: BTreeMap<String, Listed> = BTreeMap::new();
     for (at, layer) in layers.iter().enumerate() {
         let number = layer.position + 1;

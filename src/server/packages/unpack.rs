@@ -1,14 +1,16 @@
 //! A layer's bytes unpacked while they come: gzip, zstd or neither, told by their first bytes rather than by a media type. How much may
 //! come out, how long it may take and how much memory it takes are bounded.
 
+use std::cell::Cell;
 use std::io::{self, BufRead as _, BufReader, Chain, Cursor, Read};
-use std::time::Instant;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::{Limits, refusal};
+use super::{Limits, refusal, trouble};
 
 /// The most a zstd frame may want remembered. Everything but `--ultra` and `--long` stays below 8 MiB.
 const MAX_ZSTD_WINDOW: u64 = 32 * 1024 * 1024;
@@ -16,9 +18,46 @@ const MAX_ZSTD_WINDOW: u64 = 32 * 1024 * 1024;
 /// What was looked at before it was known how to read it, then the rest.
 type Packed<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
 
-/// The unpacked bytes of `packed`. Errors made by [`refusal`] say what is wrong with the layer.
-pub fn unpacked<'a, R: Read + 'a>(packed: R, limits: &Limits, until: Instant) -> io::Result<Box<dyn Read + 'a>> {
-    let mut packed = Metered { source: packed, read: 0, most: u64::MAX, until };
+/// The time a layer takes: the work on it, and beside that what is waited for its bytes, which is not the layer's doing.
+struct Clock {
+    began: Instant,
+    waited: Cell<Duration>,
+    limits: Limits,
+}
+
+impl Clock {
+    fn check(&self) -> io::Result<()> {
+        let waited = self.waited.get();
+        if self.began.elapsed().saturating_sub(waited) >= self.limits.time {
+            return Err(refusal("reading it took too long"));
+        }
+        if waited >= self.limits.waiting {
+            return Err(trouble(io::Error::other("its bytes come too slowly from where they are stored")));
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a layer as they are stored.
+struct Stored<R> {
+    source: R,
+    clock: Rc<Clock>,
+}
+
+impl<R: Read> Read for Stored<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.clock.check()?;
+        let began = Instant::now();
+        let read = self.source.read(buffer);
+        self.clock.waited.set(self.clock.waited.get() + began.elapsed());
+        read
+    }
+}
+
+/// The unpacked bytes of `packed`. Errors made by [`refusal`] say what is wrong with the layer, those made by [`trouble`] what is not.
+pub fn unpacked<'a, R: Read + 'a>(packed: R, limits: &Limits) -> io::Result<Box<dyn Read + 'a>> {
+    let clock = Rc::new(Clock { began: Instant::now(), waited: Cell::default(), limits: *limits });
+    let mut packed = Stored { source: packed, clock: Rc::clone(&clock) };
     let mut start = Vec::new();
     packed.by_ref().take(6).read_to_end(&mut start)?;
     let kind = Packing::of(&start);
@@ -29,7 +68,7 @@ pub fn unpacked<'a, R: Read + 'a>(packed: R, limits: &Limits, until: Instant) ->
         Packing::Zstd => Box::new(Zstd::new(packed)),
         Packing::Unknown(name) => return Err(refusal(format!("it is packed by {name}, which is not read"))),
     };
-    Ok(Box::new(Metered { source: unpacked, read: 0, most: limits.unpacked, until }))
+    Ok(Box::new(Metered { source: unpacked, read: 0, clock }))
 }
 
 enum Packing {
@@ -52,23 +91,24 @@ impl Packing {
     }
 }
 
-/// Counts what is read and looks at the clock.
+/// Counts what comes out and looks at the clock.
 struct Metered<R> {
     source: R,
     read: u64,
-    most: u64,
-    until: Instant,
+    clock: Rc<Clock>,
 }
 
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if Instant::now() >= self.until {
-            return Err(refusal("reading it took too long"));
-        }
+        self.clock.check()?;
         let read = self.source.read(buffer)?;
         // Once it is beyond, it stays so: whoever takes the first error for one of theirs meets it again.
         self.read = self.read.saturating_add(read as u64);
-        if self.read > self.most { Err(refusal("it is too large when it is unpacked")) } else { Ok(read) }
+        if self.read > self.clock.limits.unpacked {
+            Err(refusal("it is too large when it is unpacked"))
+        } else {
+            Ok(read)
+        }
     }
 }
 
@@ -124,7 +164,6 @@ impl<R: Read> Read for Zstd<R> {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::time::Duration;
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
@@ -134,9 +173,8 @@ mod tests {
     use crate::server::packages::in_words;
 
     fn unpack(packed: &[u8], limits: &Limits) -> Result<Vec<u8>, String> {
-        let until = Instant::now() + limits.time;
         let mut bytes = Vec::new();
-        let read = unpacked(packed, limits, until).and_then(|mut unpacked| unpacked.read_to_end(&mut bytes));
+        let read = unpacked(packed, limits).and_then(|mut unpacked| unpacked.read_to_end(&mut bytes));
         read.map(|_| bytes).map_err(|error| in_words(&error))
     }
 

@@ -131,7 +131,8 @@ mod tests {
         });
         let packages = ImagePackages { packages: packages.collect(), databases: 1, ..ImagePackages::default() };
         let config: ImageConfig = serde_json::from_str(config).unwrap();
-        Side { image, config, layers: layers.iter().map(layer).collect(), packages }
+        let layers = layers.iter().map(layer).collect();
+        Side { image, config, layers, packages: packages.into(), key: Default::default() }
     }
 
     #[test]
@@ -156,8 +157,9 @@ mod tests {
             "Same layers, same packages, entrypoint and command changed. Look: user 1001 → root."
         );
         let mut other = side("sha256:d", 10_000_000, &["9"], &[], run);
-        other.packages.problems.push("layer 1 was not read: it ends in the middle".to_owned());
-        other.packages.databases = 0;
+        let packages = std::sync::Arc::make_mut(&mut other.packages);
+        packages.problems.push("layer 1 was not read: it ends in the middle".to_owned());
+        packages.databases = 0;
         assert_eq!(
             verdict(&old, &other),
             "No layer in common, packages only known in part, entrypoint and command unchanged."

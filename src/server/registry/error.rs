@@ -236,18 +236,17 @@ impl From<Arc<ImportError>> for Error {
 /// What another registry, or the way to it, did to a pull.
 impl From<&ImportError> for Error {
     fn from(cause: &ImportError) -> Self {
-        let reason = match cause {
+        match cause {
             ImportError::Shared(cause) => return Self::from(&**cause),
             ImportError::Blobs(blobs::Error::NoSpace) => return blobs::Error::NoSpace.into(),
             ImportError::Store(cause) => return cause.into(),
-            ImportError::Resting { reason, .. } => reason.as_str(),
-            other => other.reason(),
-        };
-        let (status, code) = match reason {
+            _ => {}
+        }
+        let (status, code) = match &*cause.cause() {
             "not-found" => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
             "quota" => (StatusCode::FORBIDDEN, "DENIED"),
             "rate-limit" | "abuse-limit" => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
-            "timeout" => (StatusCode::GATEWAY_TIMEOUT, "UNKNOWN"),
+            "timeout" | "too-slow" => (StatusCode::GATEWAY_TIMEOUT, "UNKNOWN"),
             "stopping" => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
             "storage" => return Self::internal(cause),
             _ => (StatusCode::BAD_GATEWAY, "UNKNOWN"),

@@ -21,7 +21,7 @@ pub(super) async fn blob(
     headers: &HeaderMap,
 ) -> Result<Response> {
     refuse_own_question(registry, headers)?;
-    let pulled = registry.importer.pull_blob(stream, digest).await.map_err(|cause| match cause.reason() {
+    let pulled = registry.importer.pull_blob(stream, digest).await.map_err(|cause| match &*cause.cause() {
         // A blob is missing there, not a manifest.
         "not-found" => Error::blob_unknown(digest.as_str()),
         _ => cause.into(),

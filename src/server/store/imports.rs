@@ -39,6 +39,18 @@ pub enum CheckEnd<'a> {
     },
 }
 
+/// The most characters of why a check failed: the words may quote what another registry said.
+const LONGEST_MESSAGE: usize = 500;
+
+fn shortened(message: &str) -> String {
+    let mut short: String = message.chars().take(LONGEST_MESSAGE).collect();
+    if short.len() < message.len() {
+        short.pop();
+        short.push('…');
+    }
+    short
+}
+
 /// A tag whose last check failed: what was wrong, and how old what it has is.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct ImportTrouble {
@@ -132,6 +144,8 @@ impl Store {
             CheckEnd::Fetched { digest } => ("ok", Some(*digest), None, None),
             CheckEnd::Failed { reason, message } => ("failed", None, Some(*reason), Some(*message)),
         };
+        let message = message.map(shortened);
+        let message = message.as_deref();
         let failed = outcome == "failed";
         let mut tx = self.write_tx().await?;
         let tried = now();

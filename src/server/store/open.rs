@@ -33,8 +33,6 @@ pub enum OpenError {
         "cannot bring the database up to date: {0}. It may have been made by a newer Weir; use that version, or restore a backup"
     )]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    #[error("cannot make what is in the database searchable: {0}. Nothing is lost: start again once the cause is gone")]
-    Search(super::Error),
     #[error("cannot read or make the key file {path}: {cause}")]
     Key { path: String, cause: std::io::Error },
     #[error("the key file {0} does not hold 32 bytes; restore it from your backup, or stored secrets are lost")]
@@ -97,7 +95,6 @@ impl Store {
         if backend == Backend::Postgres {
             store.compare_by_bytes().await.map_err(refused)?;
         }
-        store.index_what_was_there().await.map_err(OpenError::Search)?;
         Ok(store)
     }
 

@@ -1,8 +1,10 @@
 //! What was read of layers: which are to be read, by whom, and what was found in them.
 
+use super::media_types::file_system_layer_types;
 use super::memory::Leaves;
 use super::{Result, Store, WriteTx};
 use crate::model::{LayerContents, LayerReading, now};
+use crate::server::hash::sha256;
 use crate::server::wake::Controller;
 
 /// The version of what reads layers. One more makes all layers be read again.
@@ -21,6 +23,18 @@ pub struct WantedLayer {
     pub wanted_at: i64,
 }
 
+/// Takes the first layer in the order of the index that nobody reads, for `$1` until `$2`; `$3` is now.
+const CLAIM: &str = "update layer_readings set lease_owner = $1, lease_until = $2, attempts = attempts + 1 where digest = (\
+       select digest from layer_readings where read_at is null and next_at <= $3 \
+       and (lease_until is null or lease_until <= $3) order by next_at, digest limit 1) \
+     and (lease_until is null or lease_until <= $3) returning digest, attempts - 1 as attempts, wanted_at";
+/// When the first layer that nobody reads is due. Those that somebody reads are passed over, as many as there are servers.
+const NEXT_FREE: &str =
+    "select next_at from layer_readings where read_at is null and lease_until is null order by next_at, digest limit 1";
+/// When the first lease ends.
+const NEXT_LEASED: &str =
+    "select min(lease_until) from layer_readings where read_at is null and lease_until is not null";
+
 impl Store {
     /// Takes the layer that has waited longest, or `None`.
     pub async fn claim_layer(&self, lease_ms: i64) -> Result<Option<WantedLayer>> {
@@ -28,39 +42,31 @@ impl Store {
             return Ok(None);
         }
         let _turn = self.turn().await;
-        let layer = sqlx::query_as(
-            "update layer_readings set lease_owner = $1, lease_until = $2, attempts = attempts + 1 where digest = (\
-               select digest from layer_readings where read_at is null and next_at <= $3 \
-               and (lease_until is null or lease_until <= $3) order by next_at, digest limit 1) \
-             and (lease_until is null or lease_until <= $3) returning digest, attempts - 1 as attempts, wanted_at",
-        )
-        .bind(self.owner())
-        .bind(now().saturating_add(lease_ms))
-        .bind(now())
-        .fetch_optional(self.pool())
-        .await?;
+        let layer = sqlx::query_as(CLAIM)
+            .bind(self.owner())
+            .bind(now().saturating_add(lease_ms))
+            .bind(now())
+            .fetch_optional(self.pool())
+            .await?;
         Ok(layer)
     }
 
     /// When the next layer may be read, in milliseconds since the epoch; `None` when all are.
     pub async fn next_layer_at(&self) -> Result<Option<i64>> {
-        let (next,): (Option<i64>,) = sqlx::query_as(
-            "select min(case when lease_until is not null and lease_until > next_at then lease_until else next_at end) \
-             from layer_readings where read_at is null",
-        )
-        .fetch_one(self.pool())
-        .await?;
-        Ok(next)
+        let free: Option<(i64,)> = sqlx::query_as(NEXT_FREE).fetch_optional(self.pool()).await?;
+        let (leased,): (Option<i64>,) = sqlx::query_as(NEXT_LEASED).fetch_one(self.pool()).await?;
+        Ok(free.map(|(at,)| at).into_iter().chain(leased).min())
     }
 
-    /// Records what was found in a layer, or why it cannot be read. Pages of the projects that have it look again.
-    pub async fn record_layer(&self, digest: &str, read: std::result::Result<&LayerContents, &str>) -> Result<()> {
+    /// Records what was found in a claimed layer, or why it cannot be read. Pages of the projects that have it look again. Without effect,
+    /// and false, when the claim was lost.
+    pub async fn record_layer(&self, digest: &str, read: std::result::Result<&LayerContents, &str>) -> Result<bool> {
         let contents = read.ok().map(serde_json::to_string).transpose()?;
         let mut tx = self.write_tx().await?;
         tx.leaves(Leaves::Found);
-        sqlx::query(
+        let recorded = sqlx::query(
             "update layer_readings set read_at = $2, reader = $3, problem = $4, contents = $5, size = $6, lease_owner = null, \
-             lease_until = null where digest = $1",
+             lease_until = null where digest = $1 and lease_owner = $7 and read_at is null",
         )
         .bind(digest)
         .bind(now())
@@ -68,8 +74,12 @@ impl Store {
         .bind(read.err())
         .bind(contents.as_deref())
         .bind(i64::try_from(contents.as_ref().map_or(0, String::len)).unwrap_or(i64::MAX))
+        .bind(self.owner())
         .execute(&mut *tx)
         .await?;
+        if recorded.rows_affected() == 0 {
+            return Ok(false);
+        }
         let projects: Vec<(String,)> = sqlx::query_as(
             "select distinct p.name from repository_blobs r join projects p on p.id = r.project_id where r.digest = $1",
         )
@@ -79,28 +89,30 @@ impl Store {
         for (project,) in projects {
             tx.touch(&project);
         }
-        tx.commit_soon().await
+        tx.commit_soon().await?;
+        Ok(true)
     }
 
-    /// Says why a layer could not be read now, and when to try again.
-    pub async fn put_off_layer(&self, digest: &str, problem: &str, next_at: i64) -> Result<()> {
+    /// Says why a claimed layer could not be read now, and when to try again. Without effect, and false, when the claim was lost.
+    pub async fn put_off_layer(&self, digest: &str, problem: &str, next_at: i64) -> Result<bool> {
         let _turn = self.turn().await;
-        sqlx::query(
+        let put_off = sqlx::query(
             "update layer_readings set problem = $2, next_at = $3, attempts = 0, lease_owner = null, lease_until = null \
-             where digest = $1 and read_at is null",
+             where digest = $1 and lease_owner = $4 and read_at is null",
         )
         .bind(digest)
         .bind(problem)
         .bind(next_at)
+        .bind(self.owner())
         .execute(self.pool())
         .await?;
-        Ok(())
+        Ok(put_off.rows_affected() > 0)
     }
 
-    /// Keeps a claimed layer for so much longer.
-    pub async fn renew_layer(&self, digest: &str, lease_ms: i64) -> Result<()> {
+    /// Keeps a claimed layer for so much longer; false when the claim was lost.
+    pub async fn renew_layer(&self, digest: &str, lease_ms: i64) -> Result<bool> {
         let _turn = self.turn().await;
-        sqlx::query(
+        let renewed = sqlx::query(
             "update layer_readings set lease_until = $3 where digest = $1 and lease_owner = $2 and read_at is null",
         )
         .bind(digest)
@@ -108,7 +120,22 @@ impl Store {
         .bind(now().saturating_add(lease_ms))
         .execute(self.pool())
         .await?;
-        Ok(())
+        Ok(renewed.rows_affected() > 0)
+    }
+
+    /// A text that is another one as soon as [`Store::list_layer_readings`] would give something else.
+    pub async fn state_of_layer_readings(&self, stream_id: &str, digest: &str) -> Result<String> {
+        let layers: Vec<(i64, String, i64, i64, String)> = sqlx::query_as(
+            "select l.position, l.layer_digest, coalesce(r.read_at, 0), r.size, \
+               case when b.digest is null then 'elsewhere' else coalesce(r.problem, '') end from image_layers l \
+             join layer_readings r on r.digest = l.layer_digest \
+             left join repository_blobs b on b.stream_id = $2 and b.digest = l.layer_digest where l.digest = $1 order by l.position",
+        )
+        .bind(digest)
+        .bind(stream_id)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(sha256(&serde_json::to_vec(&layers)?).to_string())
     }
 
     /// What was read of an image's layers, lowest first, as far as the repository has them: that an image names a layer does not show
@@ -156,16 +183,13 @@ impl Store {
 impl WriteTx {
     /// Lets the layers of a new image be read, those that were not yet.
     pub(super) async fn want_layers_read(&mut self, digest: &str) -> Result<()> {
-        let wanted = sqlx::query(
-            "insert into layer_readings (digest, wanted_at, next_at) select distinct l.layer_digest, cast($2 as bigint), cast($2 as bigint) from image_layers l \
-             where l.digest = $1 and l.media_type in (\
-               'application/vnd.oci.image.layer.v1.tar', 'application/vnd.oci.image.layer.v1.tar+gzip', \
-               'application/vnd.oci.image.layer.v1.tar+zstd', 'application/vnd.oci.image.layer.nondistributable.v1.tar', \
-               'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip', \
-               'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd', 'application/vnd.docker.image.rootfs.diff.tar', \
-               'application/vnd.docker.image.rootfs.diff.tar.gzip', 'application/vnd.docker.image.rootfs.diff.tar.zstd', \
-               'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip') on conflict (digest) do nothing",
-        )
+        let wanted = sqlx::query(concat!(
+            "insert into layer_readings (digest, wanted_at, next_at) \
+             select distinct l.layer_digest, cast($2 as bigint), cast($2 as bigint) from image_layers l \
+             where l.digest = $1 and l.media_type in (",
+            file_system_layer_types!(),
+            ") on conflict (digest) do nothing"
+        ))
         .bind(digest)
         .bind(now())
         .execute(&mut **self)
@@ -182,6 +206,7 @@ impl WriteTx {
 mod tests {
     use super::*;
     use crate::model::{Actor, ImageLayer, NewImage, Package, PackageDatabase, PackageKind};
+    use crate::server::store::Backend;
     use crate::server::store::testing::{each_store, project};
 
     const TAR: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -264,7 +289,8 @@ mod tests {
             );
             let reading = store.list_layer_readings(&app, "sha256:i").await.unwrap().remove(0);
             assert_eq!((reading.read_at, reading.problem.as_deref()), (None, Some("its bytes are not stored here")));
-            store.put_off_layer("sha256:a", "still not", 0).await.unwrap();
+            assert!(!store.put_off_layer("sha256:a", "not theirs to say", 0).await.unwrap(), "nobody has it");
+            sqlx::query("update layer_readings set next_at = 0").execute(store.pool()).await.unwrap();
             // Leases that ran out count as attempts, one that was given back does not.
             for attempts in 0..3 {
                 assert_eq!(store.claim_layer(0).await.unwrap().map(|layer| layer.attempts), Some(attempts));
@@ -275,12 +301,73 @@ mod tests {
         }
     }
 
+    /// However many layers wait, the next one is found by an index, in its order.
+    #[tokio::test]
+    async fn the_next_layer_is_looked_up() {
+        for store in each_store().await {
+            if store.backend() != Backend::Sqlite {
+                continue;
+            }
+            for statement in [CLAIM, NEXT_FREE, NEXT_LEASED] {
+                let explain = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
+                let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(store.pool()).await.unwrap();
+                let plan: Vec<String> = plan.into_iter().map(|(_, _, _, step)| step).collect();
+                assert!(plan.iter().any(|step| step.contains("INDEX layer_readings_")), "{plan:#?}");
+                assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "nothing is sorted: {plan:#?}");
+                // Walking along an index to its first row is no scan.
+                let is_scan =
+                    |step: &&String| step.starts_with("SCAN") && !step.contains("INDEX layer_readings_waiting");
+                assert_eq!(plan.iter().find(is_scan), None, "{plan:#?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_next_moment_is_that_of_the_first_free_layer_or_lease() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            put(&store, "sha256:i", &[("sha256:a", TAR), ("sha256:b", TAR)]).await;
+            let mut tx = store.write_tx().await.unwrap();
+            sqlx::query(
+                "update layer_readings set next_at = case digest when 'sha256:a' then 10 else 4000000000000 end",
+            )
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(store.next_layer_at().await.unwrap(), Some(10));
+            assert_eq!(store.claim_layer(MINUTE).await.unwrap().unwrap().digest, "sha256:a");
+            let lease = store.next_layer_at().await.unwrap().unwrap();
+            assert!((now()..=now() + MINUTE).contains(&lease), "when the lease ends, before the other is due: {lease}");
+            assert!(store.record_layer("sha256:a", Err("broken")).await.unwrap());
+            assert_eq!(store.next_layer_at().await.unwrap(), Some(4_000_000_000_000));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_lost_a_layer_writes_nothing() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            let app = put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
+            store.claim_layer(MINUTE).await.unwrap().unwrap();
+            assert!(store.renew_layer("sha256:a", MINUTE).await.unwrap());
+            sqlx::query("update layer_readings set lease_owner = 'another'").execute(store.pool()).await.unwrap();
+            assert!(!store.renew_layer("sha256:a", MINUTE).await.unwrap());
+            assert!(!store.record_layer("sha256:a", Ok(&contents("a"))).await.unwrap());
+            assert!(!store.record_layer("sha256:a", Err("broken")).await.unwrap());
+            assert!(!store.put_off_layer("sha256:a", "not now", 0).await.unwrap());
+            let reading = store.list_layer_readings(&app, "sha256:i").await.unwrap().remove(0);
+            assert_eq!((reading.read_at, reading.problem, reading.contents), (None, None, None));
+        }
+    }
+
     #[tokio::test]
     async fn what_no_image_has_is_forgotten_and_what_is_old_read_again() {
         for store in each_store().await {
             project(&store, "demo").await;
             put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
-            store.record_layer("sha256:a", Ok(&contents("a"))).await.unwrap();
+            store.claim_layer(MINUTE).await.unwrap().unwrap();
+            assert!(store.record_layer("sha256:a", Ok(&contents("a"))).await.unwrap());
             store.tidy_layer_readings().await.unwrap();
             assert_eq!(store.next_layer_at().await.unwrap(), None, "it stays read");
             for statement in [
@@ -301,6 +388,7 @@ mod tests {
             project(&store, "demo").await;
             let app = put(&store, "sha256:i", &[("sha256:a", TAR)]).await;
             let other = store.ensure_stream("demo", &"other".parse().unwrap(), &Actor::person("ada")).await.unwrap();
+            store.claim_layer(MINUTE).await.unwrap().unwrap();
             store.record_layer("sha256:a", Ok(&contents("a"))).await.unwrap();
             let reading = store.list_layer_readings(&other.id, "sha256:i").await.unwrap().remove(0);
             assert_eq!(

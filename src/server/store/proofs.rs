@@ -132,3 +132,34 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{Actor, ImageLayer, NewImage};
+    use crate::server::store::testing::{each_store, project};
+
+    #[tokio::test]
+    async fn what_is_whole_anywhere_is_proved_and_nothing_else() {
+        for store in each_store().await {
+            let actor = Actor::system("test");
+            for name in ["demo", "other"] {
+                project(&store, name).await;
+            }
+            let demo = store.ensure_stream("demo", &"base".parse().unwrap(), &actor).await.unwrap();
+            let other = store.ensure_stream("other", &"base".parse().unwrap(), &actor).await.unwrap();
+            let media_type = "application/vnd.oci.image.layer.v1.tar".to_owned();
+            let layer = ImageLayer { layer_digest: "sha256:l".to_owned(), size: 1, media_type };
+            let (digest, manifest) = ("sha256:i".to_owned(), "{}".to_owned());
+            let image = NewImage { digest, manifest, layers: vec![layer], ..NewImage::default() };
+            store.put_incomplete(&demo, &image, "quay.io/org/base", None, &actor).await.unwrap();
+            assert_eq!(store.list_image_parts("sha256:i").await.unwrap(), [], "its layer may be only there");
+            store.link_blob(&other.id, "sha256:l", 1, None).await.unwrap();
+            store.put_manifest(&other, &image, None, &actor).await.unwrap();
+            let parts = store.list_image_parts("sha256:i").await.unwrap();
+            assert_eq!(parts.len(), 1, "another repository has it whole, and needs it");
+            assert!(store.delete_manifest(&other, "sha256:i", &actor).await.unwrap());
+            assert!(store.delete_manifest(&demo, "sha256:i", &actor).await.unwrap());
+            assert_eq!(store.list_image_parts("sha256:i").await.unwrap(), [], "nobody serves it");
+        }
+    }
+}

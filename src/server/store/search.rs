@@ -59,6 +59,11 @@ impl SearchCursor {
         let (field, term) = (parts.next()?.to_owned(), urlencoding::decode(parts.next()?).ok()?.into_owned());
         Some(Self { project, term, field, entry_id: entry })
     }
+
+    /// Whether it stands at what was found by its digest, which is no entry.
+    fn is_digest(&self) -> bool {
+        self.entry_id == 0
+    }
 }
 
 /// One word's range, from the text to before the other one; of an absent word that is all.
@@ -111,8 +116,16 @@ const BY_DIGEST: &str = "select 'image' as kind, p.name as project, s.name, r.di
      and ($7 = '' or exists (select 1 from role_bindings b where b.project_id = p.id and b.user_id = $7)) and ($8 = '' or p.name = $8) \
      and (r.digest, p.name, s.name) > ($9, $10, $11) order by r.digest, p.name, s.name limit $12";
 
+/// How many terms of kind `$2` project `$1` has from `$3` to before `$4`, counted up to `$5`.
+const COUNT: &str = "select count(*) from (select 1 from search_terms m where m.project_id = $1 and m.kind = $2 \
+     and m.term >= $3 and m.term < $4 order by m.term limit $5) x";
+
+/// How far terms are counted. Of words that are all more frequent than this any will do.
+const COUNTED: i64 = 2000;
+
 impl Store {
-    /// Things of one kind that a search finds, behind `after`, at most `limit`.
+    /// Things of one kind that a search finds, behind `after`, at most `limit`. Images are found by their digests first, then by their
+    /// terms: what looks like a digest may be a word.
     pub async fn search(
         &self,
         scope: Scope<'_>,
@@ -121,30 +134,46 @@ impl Store {
         after: Option<&SearchCursor>,
         limit: i64,
     ) -> Result<Vec<Found>> {
-        if kind == "image"
-            && query.kind.is_none_or(|only| only == kind)
-            && let Some(digest) = &query.digest
+        let digest = query.digest.as_ref().filter(|_| kind == "image" && query.kind.is_none_or(|only| only == kind));
+        let (mut found, mut after) = (Vec::new(), after);
+        if let Some(digest) = digest
+            && after.is_none_or(SearchCursor::is_digest)
         {
-            return self.search_digests(scope, digest.ranges(), after, limit).await;
+            found = self.search_digests(scope, digest.ranges(), after, limit).await?;
+            after = None;
         }
-        let Some(wanted) = Wanted::of(query, kind) else { return Ok(Vec::new()) };
+        let room = limit - i64::try_from(found.len()).unwrap_or(limit);
+        if room > 0
+            && let Some(wanted) = Wanted::of(query, kind)
+        {
+            found.extend(self.search_terms(scope, &wanted, after, room).await?);
+        }
+        Ok(found)
+    }
+
+    async fn search_terms(
+        &self,
+        scope: Scope<'_>,
+        wanted: &Wanted,
+        after: Option<&SearchCursor>,
+        limit: i64,
+    ) -> Result<Vec<Found>> {
         // What is left of the project the page before ended in, then those behind it. No name can lie between a name and the same with
         // a dash behind it.
-        let (mut found, next) = match after {
+        let (mut found, mut next) = match after {
             None => (Vec::new(), String::new()),
             Some(after) => {
-                let left = self.projects_with(scope, (&after.project, &after.project), &wanted, 1).await?;
+                let left = self.projects_with(scope, (&after.project, &after.project), wanted, 1).await?;
                 let mut found = Vec::new();
                 for project in &left {
-                    found = self.search_project(project, &wanted, Some(after), limit).await?;
+                    found = self.search_project(project, wanted, Some(after), limit).await?;
                 }
                 (found, format!("{}-", after.project))
             }
         };
-        let mut next = next;
         loop {
             // Those that have something for the first word may have nothing for the others: the next ones may.
-            let projects = self.projects_with(scope, (&next, LAST_PROJECT), &wanted, limit).await?;
+            let projects = self.projects_with(scope, (&next, LAST_PROJECT), wanted, limit).await?;
             let Some((_, last)) = projects.last() else { return Ok(found) };
             next = format!("{last}-");
             for project in &projects {
@@ -152,7 +181,7 @@ impl Store {
                 if room <= 0 {
                     return Ok(found);
                 }
-                found.extend(self.search_project(project, &wanted, None, room).await?);
+                found.extend(self.search_project(project, wanted, None, room).await?);
             }
         }
     }
@@ -174,8 +203,8 @@ impl Store {
             .bind(last)
             .bind(scope.user_id.unwrap_or_default())
             .bind(wanted.kind)
-            .bind(&wanted.range.0)
-            .bind(&wanted.range.1)
+            .bind(&wanted.ranges[0].0)
+            .bind(&wanted.ranges[0].1)
             .bind(limit)
             .fetch_all(self.pool())
             .await?;
@@ -189,9 +218,14 @@ impl Store {
         after: Option<&SearchCursor>,
         limit: i64,
     ) -> Result<Vec<Found>> {
+        let Some(first) = self.rarest(id, wanted, after).await? else { return Ok(Vec::new()) };
+        let range = &wanted.ranges[first];
+        let mut others =
+            wanted.ranges.iter().enumerate().filter(|(at, _)| *at != first).map(|(_, range)| range.clone());
+        let others: [Range; 2] = std::array::from_fn(|_| others.next().unwrap_or_default());
         let (term, field, entry) = match after {
             Some(after) => (after.term.as_str(), after.field.as_str(), after.entry_id),
-            None => (wanted.range.0.as_str(), "", 0),
+            None => (range.0.as_str(), "", 0),
         };
         let mut found: Vec<Found> = sqlx::query_as(IN_PROJECT)
             .bind(id)
@@ -199,13 +233,13 @@ impl Store {
             .bind(term)
             .bind(field)
             .bind(entry)
-            .bind(&wanted.range.0)
-            .bind(&wanted.range.1)
+            .bind(&range.0)
+            .bind(&range.1)
             .bind(wanted.field)
-            .bind(&wanted.others[0].0)
-            .bind(&wanted.others[0].1)
-            .bind(&wanted.others[1].0)
-            .bind(&wanted.others[1].1)
+            .bind(&others[0].0)
+            .bind(&others[0].1)
+            .bind(&others[1].0)
+            .bind(&others[1].1)
             .bind(name)
             .bind(limit)
             .fetch_all(self.pool())
@@ -213,6 +247,37 @@ impl Store {
         // In the index's order, which a join need not keep.
         found.sort_by(|a, b| (&a.term, &a.field, a.entry_id).cmp(&(&b.term, &b.field, b.entry_id)));
         Ok(found)
+    }
+
+    /// The word that the fewest terms of the project begin with: those are read, and of each is asked whether it has the other words.
+    /// Pages go on with the word of the first, whatever has become of the others. `None` when a word is nowhere.
+    async fn rarest(&self, project_id: &str, wanted: &Wanted, after: Option<&SearchCursor>) -> Result<Option<usize>> {
+        if wanted.ranges.len() == 1 {
+            return Ok(Some(0));
+        }
+        // Of two that have the term the longer one was taken, which is rarer: it stands first.
+        let has = |term: &str, (from, to): &Range| from.as_str() <= term && term < to.as_str();
+        if let Some(at) = after.and_then(|after| wanted.ranges.iter().position(|range| has(&after.term, range))) {
+            return Ok(Some(at));
+        }
+        let mut rarest = (i64::MAX, None);
+        for (at, range) in wanted.ranges.iter().enumerate() {
+            let (terms,): (i64,) = sqlx::query_as(COUNT)
+                .bind(project_id)
+                .bind(wanted.kind)
+                .bind(&range.0)
+                .bind(&range.1)
+                .bind(COUNTED)
+                .fetch_one(self.pool())
+                .await?;
+            if terms == 0 {
+                return Ok(None);
+            }
+            if terms < rarest.0 {
+                rarest = (terms, Some(at));
+            }
+        }
+        Ok(rarest.1)
     }
 
     async fn search_digests(
@@ -244,9 +309,8 @@ impl Store {
 struct Wanted {
     kind: &'static str,
     field: &'static str,
-    /// Of the longest word, which the fewest terms begin with.
-    range: Range,
-    others: [Range; 2],
+    /// Of each word, at least one, the longest first.
+    ranges: Vec<Range>,
 }
 
 impl Wanted {
@@ -260,7 +324,7 @@ impl Wanted {
             && query.kind != Some("tag")
             && let Some(title) = &query.title
         {
-            return Some(Self { kind: "title", field: "", range: beginning_with(title), others: Default::default() });
+            return Some(Self { kind: "title", field: "", ranges: vec![beginning_with(title)] });
         }
         let field = query.field.map_or("", |field| field.as_str());
         // A colon that is no field's parts a stream from its tag.
@@ -271,14 +335,11 @@ impl Wanted {
         };
         let mut words: Vec<&String> = query.words.iter().filter(|_| meant).collect();
         words.sort_by_key(|word| std::cmp::Reverse(word.len()));
-        let mut ranges = words.into_iter().map(|word| beginning_with(word));
-        let range = match ranges.next() {
-            Some(range) => range,
-            None if meant => beginning_with(""),
-            None => return None,
-        };
-        let others = [ranges.next().unwrap_or_default(), ranges.next().unwrap_or_default()];
-        Some(Self { kind, field, range, others })
+        let mut ranges: Vec<Range> = words.into_iter().map(|word| beginning_with(word)).collect();
+        if ranges.is_empty() {
+            ranges.extend(meant.then(|| beginning_with("")));
+        }
+        (!ranges.is_empty()).then_some(Self { kind, field, ranges })
     }
 }
 

@@ -1,13 +1,9 @@
-//! Keeps what a search finds by: entries and their terms, written with the thing they are for.
-//!
-//! What was there before an upgrade stands in `search_pending` and is read when the database is opened.
+//! Keeps what a search finds by: entries and their terms, written with the thing they are for. `search_fill.rs` writes those of what was
+//! there before, and of what somebody else wrote.
 
-use super::{Result, Store, WriteTx};
+use super::{Result, WriteTx};
 use crate::model::{ImageConfig, SearchTerms, title_term};
 use crate::server::hash::chain_ids;
-
-/// Things of an upgrade that are read in one transaction.
-const BATCH: i64 = 500;
 
 /// The same `insert` with room for so many terms.
 macro_rules! insert_terms {
@@ -165,90 +161,10 @@ impl WriteTx {
         }
         Ok(())
     }
-
-    async fn index_pending(&mut self, kind: &str, id: &str, digest: &str) -> Result<()> {
-        match kind {
-            "stream" => self.index_stream(id).await,
-            "tag" => self.index_tag(id).await,
-            "build" => self.index_workload("build", id).await,
-            "app" => self.index_workload("app", id).await,
-            "chain" => self.set_chain(id).await,
-            _ => {
-                let project: Option<(String,)> =
-                    sqlx::query_as("select project_id from repository_images where stream_id = $1 and digest = $2")
-                        .bind(id)
-                        .bind(digest)
-                        .fetch_optional(&mut **self)
-                        .await?;
-                match project {
-                    Some((project_id,)) => self.index_image(id, &project_id, digest).await,
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-
-    async fn set_chain(&mut self, digest: &str) -> Result<()> {
-        let config: Option<(Option<String>,)> = sqlx::query_as("select config from images where digest = $1")
-            .bind(digest)
-            .fetch_optional(&mut **self)
-            .await?;
-        let chain = config.and_then(|(config,)| chain_of(config.as_deref()));
-        sqlx::query("update images set chain_id = $2 where digest = $1")
-            .bind(digest)
-            .bind(chain)
-            .execute(&mut **self)
-            .await?;
-        Ok(())
-    }
 }
 
 /// The name of all of an image's layers; none when its configuration does not list them.
 pub(super) fn chain_of(config: Option<&str>) -> Option<String> {
     let config: ImageConfig = serde_json::from_str(config?).ok()?;
     chain_ids(&config.rootfs.diff_ids).pop()
-}
-
-impl Store {
-    /// Reads what was there before there was a search: the layers' names first, since bases are found by them. May be cut short and goes
-    /// on where it was.
-    pub(super) async fn index_what_was_there(&self) -> Result<()> {
-        if sqlx::query("select 1 from search_pending limit 1").fetch_optional(self.pool()).await?.is_none() {
-            return Ok(());
-        }
-        for kind in ["chain", "stream", "tag", "build", "app", "image"] {
-            let mut read = 0;
-            loop {
-                let some = self.index_some(kind).await?;
-                if some == 0 {
-                    break;
-                }
-                read += some;
-                tracing::info!("Read {read} of kind {kind} for the search");
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a batch of one kind; tells how many there were.
-    async fn index_some(&self, kind: &str) -> Result<usize> {
-        let mut tx = self.write_tx().await?;
-        let pending: Vec<(String, String)> =
-            sqlx::query_as("select id, digest from search_pending where kind = $1 order by id, digest limit $2")
-                .bind(kind)
-                .bind(BATCH)
-                .fetch_all(&mut *tx)
-                .await?;
-        for (id, digest) in &pending {
-            tx.index_pending(kind, id, digest).await?;
-            sqlx::query("delete from search_pending where kind = $1 and id = $2 and digest = $3")
-                .bind(kind)
-                .bind(id)
-                .bind(digest)
-                .execute(&mut *tx)
-                .await?;
-        }
-        tx.commit().await?;
-        Ok(pending.len())
-    }
 }

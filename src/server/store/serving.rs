@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::garbage::ROLLBACK_VERSIONS;
 use super::links::{Content, Room};
+use super::media_types::manifest_types;
 use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{Actor, Stream, Tag, now};
@@ -31,9 +32,9 @@ macro_rules! with_own_tree {
              pushed (digest) as (select cast($1 as text) from me where exists (select 1 from tag_events e \
                  join tags t on t.id = e.tag_id join streams s on s.id = t.stream_id \
                  where e.digest = $1 and e.kind in ('push', 'build') and s.project_id = me.project_id) \
-               union select c.child_digest from image_children c join pushed u on c.digest = u.digest where c.media_type in (\
-                 'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.index.v1+json', \
-                 'application/vnd.docker.distribution.manifest.v2+json', 'application/vnd.docker.distribution.manifest.list.v2+json')) ",
+               union select c.child_digest from image_children c join pushed u on c.digest = u.digest where c.media_type in (",
+            manifest_types!(),
+            ")) ",
             $rest
         )
     };
@@ -79,21 +80,19 @@ impl WriteTx {
     /// What a stored manifest names and its repository does not have: blobs, but for layers that are fetched from elsewhere, and the
     /// manifests of an index. What an index lists under any other media type is a blob (build caches are made so).
     pub(super) async fn missing_parts(&mut self, stream_id: &str, digest: &str) -> Result<Vec<String>> {
-        let missing: Vec<(String,)> = sqlx::query_as(
+        let missing: Vec<(String,)> = sqlx::query_as(concat!(
             "select b.digest from (\
                select config_digest as digest from images where digest = $2 and config_digest is not null \
                union select layer_digest from image_layers where digest = $2 \
                  and media_type not like 'application/vnd.oci.image.layer.nondistributable.%' \
                  and media_type not like 'application/vnd.docker.image.rootfs.foreign.diff.tar%' \
-               union select child_digest from image_children where digest = $2 and media_type not in (\
-                 'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.index.v1+json', \
-                 'application/vnd.docker.distribution.manifest.v2+json', 'application/vnd.docker.distribution.manifest.list.v2+json')) b \
-             where not exists (select 1 from repository_blobs r where r.stream_id = $1 and r.digest = b.digest) \
-             union select c.child_digest from image_children c where c.digest = $2 and c.media_type in (\
-                 'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.index.v1+json', \
-                 'application/vnd.docker.distribution.manifest.v2+json', 'application/vnd.docker.distribution.manifest.list.v2+json') \
-               and not exists (select 1 from repository_images r where r.stream_id = $1 and r.digest = c.child_digest) order by 1",
-        )
+               union select child_digest from image_children where digest = $2 and media_type not in (",
+            manifest_types!(),
+            ")) b where not exists (select 1 from repository_blobs r where r.stream_id = $1 and r.digest = b.digest) \
+             union select c.child_digest from image_children c where c.digest = $2 and c.media_type in (",
+            manifest_types!(),
+            ") and not exists (select 1 from repository_images r where r.stream_id = $1 and r.digest = c.child_digest) order by 1"
+        ))
         .bind(stream_id)
         .bind(digest)
         .fetch_all(&mut **self)
@@ -294,3 +293,6 @@ impl WriteTx {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

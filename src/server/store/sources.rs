@@ -3,7 +3,7 @@
 
 use super::manifests::TagMove;
 use super::moves::Moved;
-use super::{Entry, Result, Store, WriteTx};
+use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{Actor, NewImage, StoredManifest, Stream, Tag, now};
 use crate::server::wake::Controller;
 
@@ -32,20 +32,29 @@ pub struct IncompleteImage {
     pub digest: String,
     /// Since when the repository serves it.
     pub at: i64,
+    /// When the claim of it ends, by which its worker is known: no later claim ends at the same time.
+    pub complete_at: i64,
 }
 
+/// In how many manifests a missing blob is looked for while a client waits. Each is read and asked where it came from; one that was
+/// pushed with the blob came from nowhere, so those that were imported stand first.
+const MOST_MANIFESTS: i64 = 16;
+
 impl Store {
-    /// Manifests of the repository that name the blob, incomplete ones first.
+    /// Manifests of the repository that name the blob: incomplete ones first, then those that were imported by themselves.
     pub async fn list_manifests_of_blob(&self, stream_id: &str, blob: &str) -> Result<Vec<StoredManifest>> {
         let manifests = sqlx::query_as(
             "select i.digest, i.media_type, i.manifest from (select digest from image_layers where layer_digest = $2 \
                union select digest from images where config_digest = $2 \
                union select digest from image_children where child_digest = $2) x \
              join repository_images r on r.digest = x.digest and r.stream_id = $1 join images i on i.digest = x.digest \
-             order by case when r.source is null then 1 else 0 end, i.digest limit 8",
+             order by case when r.source is null then 1 else 0 end, \
+               case when exists (select 1 from tag_events e where e.digest = i.digest and e.kind = 'import') then 0 else 1 end, \
+               i.digest limit $3",
         )
         .bind(stream_id)
         .bind(blob)
+        .bind(MOST_MANIFESTS)
         .fetch_all(self.pool())
         .await?;
         Ok(manifests)
@@ -85,6 +94,16 @@ impl Store {
         .fetch_all(self.pool())
         .await?;
         Ok(places)
+    }
+
+    /// The id of a stream's project.
+    pub async fn project_of_stream(&self, stream_id: &str) -> Result<String> {
+        let project: Option<(String,)> = sqlx::query_as("select project_id from streams where id = $1")
+            .bind(stream_id)
+            .fetch_optional(self.pool())
+            .await?;
+        let (project,) = project.ok_or_else(|| Error::not_found("imagestreams", stream_id))?;
+        Ok(project)
     }
 
     /// Whether a repository may have a blob that is stored here although nobody pushed or fetched it for this one: its project has it, or
@@ -164,27 +183,39 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut tx = self.write_tx().await?;
-        let due: Vec<IncompleteImage> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "select r.stream_id, p.name as project, s.name as stream, r.digest, r.at from repository_images r \
-             join streams s on s.id = r.stream_id join projects p on p.id = s.project_id \
+        let mut due: Vec<IncompleteImage> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "select r.stream_id, p.name as project, s.name as stream, r.digest, r.at, coalesce(r.complete_at, 0) as complete_at \
+             from repository_images r join streams s on s.id = r.stream_id join projects p on p.id = s.project_id \
              where {DUE} order by r.at, r.digest limit $2"
         )))
         .bind(now())
         .bind(limit)
         .fetch_all(&mut *tx)
         .await?;
-        for image in &due {
-            tx.set_complete_at(image, now() + lease_ms).await?;
+        for image in &mut due {
+            let until = now() + lease_ms;
+            tx.set_complete_at(image, until).await?;
+            image.complete_at = until;
         }
         tx.commit().await?;
         Ok(due)
     }
 
-    /// The image's missing parts are to be brought at another time.
-    pub async fn postpone_completion(&self, image: &IncompleteImage, until: i64) -> Result<()> {
+    /// Keeps a claimed image until then; false when the claim has ended, because another worker has it or nothing of it is missing.
+    pub async fn renew_completion(&self, image: &mut IncompleteImage, until: i64) -> Result<bool> {
+        let is_kept = self.postpone_completion(image, until).await?;
+        if is_kept {
+            image.complete_at = until;
+        }
+        Ok(is_kept)
+    }
+
+    /// The image's missing parts are to be brought at another time. Without effect, and false, once another worker has it.
+    pub async fn postpone_completion(&self, image: &IncompleteImage, until: i64) -> Result<bool> {
         let mut tx = self.write_tx().await?;
-        tx.set_complete_at(image, until).await?;
-        tx.commit().await
+        let is_ours = tx.set_complete_at(image, until).await?;
+        tx.commit().await?;
+        Ok(is_ours)
     }
 
     /// When missing parts are to be brought next, in milliseconds since the epoch.
@@ -209,16 +240,18 @@ impl Store {
 }
 
 impl WriteTx {
-    async fn set_complete_at(&mut self, image: &IncompleteImage, at: i64) -> Result<()> {
-        sqlx::query(
-            "update repository_images set complete_at = $3 where stream_id = $1 and digest = $2 and source is not null",
+    async fn set_complete_at(&mut self, image: &IncompleteImage, at: i64) -> Result<bool> {
+        let set = sqlx::query(
+            "update repository_images set complete_at = $3 where stream_id = $1 and digest = $2 and source is not null \
+             and coalesce(complete_at, 0) = $4",
         )
         .bind(&image.stream_id)
         .bind(&image.digest)
         .bind(at)
+        .bind(image.complete_at)
         .execute(&mut **self)
         .await?;
-        Ok(())
+        Ok(set.rows_affected() > 0)
     }
 }
 
@@ -273,11 +306,16 @@ mod tests {
             assert_eq!(store.list_needed_blobs("", "t").await.unwrap(), [], "it may be elsewhere");
 
             assert_eq!(store.next_completion_at().await.unwrap(), Some(0));
-            let claimed = store.claim_incomplete(60_000, 10).await.unwrap();
+            let mut claimed = store.claim_incomplete(60_000, 10).await.unwrap();
             assert_eq!(claimed.len(), 2);
             assert_eq!(store.claim_incomplete(60_000, 10).await.unwrap(), [], "a worker is at it");
-            store.postpone_completion(&claimed[0], 1).await.unwrap();
-            assert_eq!(store.claim_incomplete(60_000, 10).await.unwrap(), [claimed[0].clone()]);
+            assert!(store.renew_completion(&mut claimed[0], now() + 90_000).await.unwrap());
+            assert!(store.postpone_completion(&claimed[0], 1).await.unwrap());
+            let again = store.claim_incomplete(60_000, 10).await.unwrap();
+            assert_eq!((again.len(), &again[0].digest), (1, &claimed[0].digest));
+            assert!(!store.renew_completion(&mut claimed[0], now() + 90_000).await.unwrap(), "another worker has it");
+            assert!(!store.postpone_completion(&claimed[0], 1).await.unwrap());
+            assert_eq!(store.claim_incomplete(60_000, 10).await.unwrap(), [], "who lost it changes nothing");
             store.end_all_leases().await.unwrap();
             for image in store.claim_incomplete(60_000, 10).await.unwrap() {
                 for blob in ["sha256:c", "sha256:l"] {
@@ -364,6 +402,55 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_imported_image_is_found_among_many_that_were_pushed() {
+        for store in each_store().await {
+            let (actor, latest) = (Actor::system("test"), "latest".parse().unwrap());
+            project(&store, "demo").await;
+            let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+            store.link_blob(&stream.id, "sha256:l", 1, None).await.unwrap();
+            for number in 0..2 * MOST_MANIFESTS {
+                let image = manifest_of(&format!("sha256:a{number}"), "sha256:l");
+                store.put_manifest(&stream, &image, None, &actor).await.unwrap();
+            }
+            let reference = Some("quay.io/org/base@sha256:z");
+            let to = TagMove { tag: &latest, kind: EventKind::Import, reference, cause: None, build_id: None };
+            store.put_manifest(&stream, &manifest_of("sha256:z", "sha256:l"), Some(to), &actor).await.unwrap();
+            let found = store.list_manifests_of_blob(&stream.id, "sha256:l").await.unwrap();
+            assert_eq!((found.len(), found[0].digest.as_str()), (MOST_MANIFESTS as usize, "sha256:z"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_first_pull_leaves_a_tag_alone_that_moved_meanwhile() {
+        for store in each_store().await {
+            let (actor, latest) = (Actor::system("test"), "latest".parse().unwrap());
+            project(&store, "demo").await;
+            let stream = store.ensure_stream("demo", &"base".parse().unwrap(), &actor).await.unwrap();
+            let set = async |reference: &str| {
+                let spec = TagSpec::import(reference);
+                store.set_tag("demo", &"base".parse().unwrap(), &latest, &spec, None, &actor).await.unwrap().tag
+            };
+            let pull = async |seen: &Tag| {
+                let kind = EventKind::Import;
+                let to = TagMove { tag: &latest, kind, reference: Some("x@sha256:i"), cause: None, build_id: None };
+                store.put_incomplete(&stream, &image(), "x", Some((to, seen)), &actor).await.unwrap()
+            };
+            let seen = set("quay.io/org/base:1").await;
+            let other = set("quay.io/org/other:1").await;
+            assert!(pull(&seen).await.is_none(), "it follows something else");
+            store.link_blob(&stream.id, "sha256:l", 1, None).await.unwrap();
+            let to = TagMove { tag: &latest, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+            store.put_manifest(&stream, &manifest_of("sha256:pushed", "sha256:l"), Some(to), &actor).await.unwrap();
+            assert!(pull(&other).await.is_none(), "it has an image");
+            let tag = store.tag("demo", "base", "latest").await.unwrap();
+            assert_eq!(tag.digest.as_deref(), Some("sha256:pushed"));
+            store.delete_tag("demo", "base", "latest", &actor).await.unwrap();
+            assert!(pull(&other).await.is_none(), "it was deleted");
+            assert!(store.find_manifest_by_digest(&stream.id, "sha256:i").await.unwrap().is_none());
+        }
+    }
+
+    #[tokio::test]
     async fn a_foreign_layers_type_opens_nothing() {
         let [image, layer] = ["image", "layer"].map(|text| sha256(text.as_bytes()).to_string());
         for store in each_store().await {
@@ -433,6 +520,11 @@ mod tests {
             let trouble = ImportTrouble { message: Some("too slow".to_owned()), last_ok_at: None };
             assert_eq!(store.find_import_trouble(&tag.stream_id, "latest").await.unwrap(), Some(trouble));
             assert_eq!(store.find_import_trouble(&tag.stream_id, "other").await.unwrap(), None);
+            let long = "ü".repeat(100_000);
+            let end = CheckEnd::Failed { reason: "other", message: &long };
+            store.record_check(&due, &end, None).await.unwrap();
+            let message = store.find_import(&tag.id).await.unwrap().unwrap().message.unwrap();
+            assert!(message.chars().count() == 500 && message.ends_with("ü…"), "{message}");
         }
     }
 }

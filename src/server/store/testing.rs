@@ -51,6 +51,13 @@ async fn fresh_postgres() -> Option<String> {
     Some(format!("{base}/{name}"))
 }
 
+/// Runs a statement behind the store's back, in a transaction that others wait for.
+pub async fn run(store: &Store, statement: &'static str) {
+    let mut tx = store.write_tx().await.expect("a transaction");
+    sqlx::query(statement).execute(&mut *tx).await.expect("it runs");
+    tx.commit().await.expect("it is committed");
+}
+
 /// A project with nothing in it; gives its id.
 pub async fn project(store: &Store, name: &str) -> String {
     let id = new_id();

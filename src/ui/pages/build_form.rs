@@ -241,7 +241,7 @@ async fn read(cx: &Cx, fields: &Fields, project: &str, before: Option<&BuildConf
 
 /// What its definition takes in, which must be images that whoever defines it may pull.
 async fn inputs(cx: &Cx, spec: &BuildConfigSpec, project: &str) -> Result<KnownInputs, UiError> {
-    let own_hosts = [cx.settings().registry_host().to_owned()];
+    let own_hosts = cx.settings().own_hosts();
     let known = dockerfile::known_inputs(spec, project, &own_hosts)
         .map_err(|error| UiError::field("dockerfile", error.to_string()))?;
     for input in known.as_slice() {

@@ -8,7 +8,7 @@ use super::compare_parts::{layer_card, package_card, setting_card};
 use super::stream;
 use crate::model::{DigestPrefix, Outcome, Stream, TagEvent};
 use crate::server::auth::Right;
-use crate::server::packages::{Compared, Pair, Unpaired, compare, load_pair};
+use crate::server::packages::{Compared, Pair, Unpaired};
 use crate::ui::app::PageResult;
 use crate::ui::components::{DigestText, Empty, SelectField, short_digest, size_words};
 use crate::ui::context::{Cx, InProject, address};
@@ -26,15 +26,16 @@ pub async fn page(cx: Cx) -> PageResult {
     let choice = choice(&cx, &history, from.as_deref(), to.as_deref());
     let path = format!("/p/{}/streams/{}", project.name, stream.name);
     let (body, actions) = match (&from, &to) {
-        (Some(from), Some(to)) => match load_pair(cx.store(), &stream.id, (from, to), Some(cx.query("platform"))).await
-        {
-            Ok(pair) => {
-                let compared = compare(&pair.from, &pair.to);
-                (both(&cx, &path, (from, to), &pair, &compared), actions(&cx, &project, &path, &history, from, to))
+        (Some(from), Some(to)) => {
+            let platform = Some(cx.query("platform"));
+            match cx.views().compare(cx.store(), &stream.id, (from, to), platform).await {
+                Ok((pair, compared)) => {
+                    (both(&cx, &path, (from, to), &pair, &compared), actions(&cx, &project, &path, &history, from, to))
+                }
+                Err(Unpaired::Store(error)) => return Err(error.into()),
+                Err(problem) => (not_comparable(&problem), ().into_any()),
             }
-            Err(Unpaired::Store(error)) => return Err(error.into()),
-            Err(problem) => (not_comparable(&problem), ().into_any()),
-        },
+        }
         _ => (none_chosen(), ().into_any()),
     };
     let heading = match (&from, &to) {

@@ -6,7 +6,7 @@ use super::image_parts::{base_card, history, instruction};
 use super::{packages, stream};
 use crate::model::{DigestPrefix, Image, ImageChild, ImageConfig, ImageLayer, Stream};
 use crate::server::auth::Right;
-use crate::server::packages::{image_packages, sounds_secret};
+use crate::server::packages::sounds_secret;
 use crate::server::store::{ImageTag, Scope};
 use crate::ui::app::PageResult;
 use crate::ui::components::{Ago, Badge, Col, CopyText, DataTable, DigestText, Tone, short_digest, size_words};
@@ -89,14 +89,13 @@ pub async fn page(cx: Cx) -> PageResult {
         Some(image) => {
             let layers = store.list_layers(digest).await?;
             let children = store.list_children(digest).await?;
-            let readings = store.list_layer_readings(&stream.id, digest).await?;
-            let packages = image_packages(&readings);
+            let packages = cx.views().packages(store, &stream.id, digest).await?;
             count = Some(packages.packages.len());
             let config: ImageConfig = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
             let runs = image.config.is_some().then(|| runs(&config));
             let viewer = cx.viewer()?;
             let scope = Scope { user_id: viewer.list_for(), project: viewer.project_limit() };
-            let own_hosts = [cx.settings().registry_host().to_owned()];
+            let own_hosts = cx.settings().own_hosts();
             let base = store.find_base(scope, &own_hosts, stream, image).await?;
             let history = history(&config, &layers);
             view! {
@@ -107,7 +106,7 @@ pub async fn page(cx: Cx) -> PageResult {
                 {runs}
                 {(!layers.is_empty()).then(|| layer_table(&config, layers))}
                 {history}
-                {(!readings.is_empty()).then(|| packages::section(path, &packages))}
+                {(packages.layers > 0).then(|| packages::section(path, &packages))}
                 {annotations(image, &config)}
             }
             .into_any()

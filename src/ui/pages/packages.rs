@@ -4,7 +4,6 @@ use leptos::prelude::*;
 
 use super::image;
 use crate::model::{ImagePackage, ImagePackages, PackageKind};
-use crate::server::packages::image_packages;
 use crate::ui::app::PageResult;
 use crate::ui::components::{Col, DataTable, DigestText, Empty, PageSize, Pager};
 use crate::ui::context::Cx;
@@ -15,7 +14,7 @@ const FIRST: usize = 10;
 /// `/p/:project/streams/:stream/images/:digest/packages?q=`
 pub async fn page(cx: Cx) -> PageResult {
     let open = image::open(&cx).await?;
-    let packages = image_packages(&cx.store().list_layer_readings(&open.stream.id, &open.digest).await?);
+    let packages = cx.views().packages(cx.store(), &open.stream.id, &open.digest).await?;
     let children = cx.store().list_children(&open.digest).await?;
     let total = packages.packages.len();
     let found: Vec<&ImagePackage> = packages.search(cx.query("q")).collect();

@@ -2,8 +2,8 @@
 
 use leptos::prelude::*;
 
-use crate::model::SearchQuery;
-use crate::server::store::{Found, Scope, SearchCursor};
+use crate::model::{SHORT_DIGEST, SearchQuery};
+use crate::server::store::{Found, SEARCH_FILLING, Scope, SearchCursor};
 use crate::ui::app::{PageResult, redirect};
 use crate::ui::components::{DigestText, Empty, PageSize, Pager};
 use crate::ui::context::Cx;
@@ -18,12 +18,16 @@ const EACH: usize = 20;
 pub async fn page(cx: Cx) -> PageResult {
     let viewer = cx.viewer()?;
     let text = cx.query("q").trim().to_owned();
-    let Some(query) = SearchQuery::parse(&text) else { return Ok(nothing("Search for what?".to_owned())) };
+    let Some(query) = SearchQuery::parse(&text) else { return Ok(nothing("Search for what?".to_owned(), None)) };
+    if query.is_short_digest {
+        return Ok(nothing(format!("To find “{text}”, {SHORT_DIGEST}"), None));
+    }
+    let filling = cx.store().is_search_filling().await?.then(filling);
     let scope = Scope { user_id: viewer.list_for(), project: viewer.project_limit() };
     let title = format!("Found for “{text}”");
     if let Some((kind, heading)) = GROUPS.into_iter().find(|(kind, _)| *kind == cx.query("kind")) {
         let body = one_kind(&cx, scope, &query, kind, heading).await?;
-        return Ok(Page::new(title, body).kind("search"));
+        return Ok(Page::new(title, view! { {filling} {body} }).kind("search"));
     }
     let mut groups = Vec::new();
     for (kind, heading) in GROUPS {
@@ -34,16 +38,17 @@ pub async fn page(cx: Cx) -> PageResult {
         groups.push((heading, found, more));
     }
     groups.retain(|(_, found, _)| !found.is_empty());
-    if let [(_, found, _)] = groups.as_slice()
+    if filling.is_none()
+        && let [(_, found, _)] = groups.as_slice()
         && let [only] = found.as_slice()
     {
         redirect(&address_of(only));
     }
     if groups.is_empty() {
-        return Ok(nothing(format!("Nothing found for “{text}”")));
+        return Ok(nothing(format!("Nothing found for “{text}”"), filling));
     }
     let groups: Vec<_> = groups.into_iter().map(|(heading, found, more)| group(heading, &found, more)).collect();
-    Ok(Page::new(title, view! { {groups} }).kind("search"))
+    Ok(Page::new(title, view! { {filling} {groups} }).kind("search"))
 }
 
 /// A page of what is found of one kind.
@@ -70,8 +75,18 @@ async fn one_kind(
     Ok(body.into_any())
 }
 
-fn nothing(heading: String) -> Page {
+fn filling() -> AnyView {
+    view! {
+        <div class="banner banner-warn">
+            <p>{SEARCH_FILLING}</p>
+        </div>
+    }
+    .into_any()
+}
+
+fn nothing(heading: String, filling: Option<AnyView>) -> Page {
     let body = view! {
+        {filling}
         <Empty heading>
             <p>
                 "Found is what begins so: words of the names of streams, tags, builds and apps, of descriptions and of upstream references, “stream:tag”, digests from 7 digits on."

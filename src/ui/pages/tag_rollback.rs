@@ -9,7 +9,7 @@ use super::compare_parts::in_short;
 use super::tag::{Open, check_reason, open, path_of};
 use crate::model::{Action, EventKind, Image, Outcome, Plan, RollbackMode, TagEvent};
 use crate::server::auth::Right;
-use crate::server::packages::{Unpaired, compare, load_pair};
+use crate::server::packages::Unpaired;
 use crate::server::store::{self, TagRollback};
 use crate::ui::app::PageResult;
 use crate::ui::components::{
@@ -190,8 +190,8 @@ fn side(heading: &'static str, event: Option<&TagEvent>, image: Option<&Image>) 
 async fn differences(cx: &Cx, open: &Open, now: &str, then: &str) -> Result<Option<AnyView>, UiError> {
     let path = format!("/p/{}/streams/{}/compare", open.project.name, open.stream.name);
     let full = address(&path, [("from", now), ("to", then), ("tag", open.tag.name.as_str())].into_iter());
-    match load_pair(cx.store(), &open.stream.id, (now, then), None).await {
-        Ok(pair) => Ok(Some(in_short(&pair, &compare(&pair.from, &pair.to), full))),
+    match cx.views().compare(cx.store(), &open.stream.id, (now, then), None).await {
+        Ok((pair, compared)) => Ok(Some(in_short(&pair, &compared, full))),
         Err(Unpaired::Store(error)) => Err(error.into()),
         // What is gone is said beside the button, and images for other platforms differ in all.
         Err(_) => Ok(None),

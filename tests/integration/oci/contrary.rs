@@ -18,7 +18,9 @@ use crate::upstreams::programmable::answer;
 
 fn impatient() -> Client {
     let short = Duration::from_millis(300);
-    Client::new(Options { connect_timeout: short, question_timeout: short, idle_timeout: short, via: None })
+    let options =
+        Options { connect_timeout: short, question_timeout: short, idle_timeout: short, ..Options::default() };
+    Client::new(options)
 }
 
 async fn error_of(answer_with: impl Fn() -> Response + Send + Sync + 'static) -> (Error, Upstream) {

@@ -1,8 +1,10 @@
 //! Pulls of what is still in another registry.
 
+mod dripping;
 mod first_pulls;
 mod refusals;
 mod restart;
+mod rests;
 mod streaming;
 mod trouble;
 

@@ -127,3 +127,34 @@ async fn what_was_imported_from_the_same_place_is_not_fetched_twice() {
     assert_eq!(tap.downloads_of(&tap.image.layer), 1);
     story.weir.stop().await;
 }
+
+#[tokio::test]
+async fn what_does_not_fit_is_not_fetched_behind_a_first_pull() {
+    let tap = Tap::shut(&TestImage::large("quota", 100_000)).await;
+    tap.open_wide();
+    let story = Story::following(&tap.reference()).await;
+    story.pulls("manifests/latest", &tap.image.manifest).await;
+    story.weir.store().set_quota("demo", Some(10_000), &tester()).await.expect("a quota");
+    story.weir.settle().await;
+    assert_eq!(tap.downloads_of(&tap.image.layer), 0, "it would not fit");
+    let waits = story.weir.store().next_completion_at().await.expect("asked");
+    assert!(waits.is_some(), "the image is not taken for whole");
+
+    story.weir.store().set_quota("demo", None, &tester()).await.expect("no quota");
+    story.pulls_image("latest", &tap.image).await;
+    story.weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_held_tag_is_asked_for_once() {
+    let tap = Tap::shut(&TestImage::new("held")).await;
+    let story = Story::following(&tap.reference()).await;
+    story.weir.store().hold_tag("demo", "base", "latest", None, &tester()).await.expect("held");
+    for _ in 0..3 {
+        assert_eq!(story.get("manifests/latest").await.status(), 404);
+        assert_eq!(story.head("manifests/latest").await.status(), 404);
+    }
+    let manifests = tap.upstream.seen().iter().filter(|seen| seen.path().contains("/manifests/")).count();
+    assert_eq!(manifests, 1, "its image waits here, and stays there");
+    story.weir.stop().await;
+}

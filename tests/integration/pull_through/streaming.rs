@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use futures_util::StreamExt as _;
 use reqwest::{Method, Response};
 use weir::server::hash::sha256;
 
@@ -149,14 +148,11 @@ async fn wrong_bytes_never_arrive_whole() {
     let tap = Tap::serving(&image, wrong.into()).await;
     let story = story(&tap).await;
     tap.open_wide();
-    let answers: Vec<_> = futures_util::stream::iter(0..3)
-        .then(|_| story.get_blob(&image.layer))
-        .map(|answer| answer.bytes())
-        .buffered(3)
-        .collect()
-        .await;
-    for body in answers {
-        assert!(body.is_err(), "wrong bytes were passed on as right ones");
+    for _ in 0..3 {
+        let answer = story.get_blob(&image.layer).await;
+        // Once it has failed twice the other registry is left alone for a while.
+        let is_refused = answer.status() == 502;
+        assert!(answer.bytes().await.is_err() || is_refused, "wrong bytes were passed on as right ones");
     }
     assert!(!story.has(&image.layer).await);
     assert_eq!(story.uploads().await, 0);

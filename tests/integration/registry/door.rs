@@ -17,6 +17,7 @@ use weir::server::blobs::Filesystem;
 use weir::server::hash::sha256;
 use weir::server::importer::{Importer, Surroundings};
 use weir::server::oci;
+use weir::server::packages::Views;
 use weir::server::pulls::Pulls;
 use weir::server::registry;
 use weir::server::state::{AppState, Settings};
@@ -64,6 +65,7 @@ impl Door {
         let stop = CancellationToken::new();
         let settings = Settings {
             public_url: format!("http://{address}"),
+            listen: address.parse().expect("an address"),
             import_interval: Duration::from_secs(900),
             upload_silence: Duration::from_secs(60),
             build_concurrency: 1,
@@ -79,6 +81,7 @@ impl Door {
             builder: None,
             rollout: None,
             settings: Arc::new(settings),
+            views: Views::default(),
             pulls: Pulls::default(),
             stop: stop.clone(),
         };

@@ -10,7 +10,7 @@ async fn health_is_open_to_everyone_and_says_what_it_stands_on() {
     assert_eq!(weir.anon().get("/healthz").await.status(), StatusCode::OK);
     let ready = weir.anon().get_json("/readyz").await;
     assert_eq!(ready["ready"], true);
-    for part in ["database", "blobs", "builder", "rollout"] {
+    for part in ["database", "blobs", "builder", "rollout", "search"] {
         assert_eq!(ready[part]["state"], "ok", "{ready}");
     }
     weir.stop().await;
@@ -24,6 +24,24 @@ async fn an_engine_that_is_away_is_said_but_harms_nothing() {
     assert_eq!(ready["ready"], true);
     assert_eq!(ready["rollout"]["state"], "failed");
     assert!(ready["rollout"]["message"].as_str().unwrap().contains("docker swarm init"), "{ready}");
+}
+
+#[tokio::test]
+async fn a_search_that_is_being_filled_says_so_while_doors_are_open() {
+    let weir = TestWeir::start().await;
+    weir.run_sql("insert into search_pending (kind, id) values ('stream', 'of before')").await;
+    let ready = weir.anon().get_json("/readyz").await;
+    assert_eq!((&ready["ready"], &ready["search"]["state"]), (&true.into(), &"filling".into()));
+    let admin = weir.admin().await;
+    let page = admin.get("/search?q=base").await.text().await.unwrap();
+    assert!(page.contains("The search is being filled after an upgrade"), "{page}");
+    weir.settle().await;
+    assert!(!weir.store().is_search_filling().await.unwrap());
+    let page = admin.get("/search?q=base").await.text().await.unwrap();
+    assert!(!page.contains("being filled"), "{page}");
+    let short = admin.get("/search?q=sha256:3c8").await.text().await.unwrap();
+    assert!(short.contains("at least 7 digits"), "{short}");
+    weir.stop().await;
 }
 
 #[tokio::test]

@@ -95,6 +95,13 @@ impl TestWeir {
         &self.state.store
     }
 
+    /// Runs a statement behind the server's back.
+    pub async fn run_sql(&self, statement: &'static str) {
+        let pool = sqlx::AnyPool::connect(&self.database_url).await.expect("the database");
+        pool.execute(sqlx::query(statement)).await.expect("it runs");
+        pool.close().await;
+    }
+
     /// A temporary directory. Builds may read `file://` sources below it.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Method;
@@ -21,8 +22,12 @@ pub enum Flow {
     UpTo(usize),
     /// The connection breaks off where it is.
     Cut,
+    /// A byte of the layer at a time, 20 a second.
+    Drip,
     /// Everything is refused for so many seconds.
     Limited(u64),
+    /// Everything is answered by this status.
+    Failing(u16),
 }
 
 /// The registry.
@@ -47,6 +52,9 @@ impl Tap {
         let upstream = Upstream::start(move |asked| {
             let (served, flow) = (Arc::clone(&served), seen.clone());
             Box::pin(async move {
+                if let Flow::Failing(status) = *flow.borrow() {
+                    return answer(status, &[], "");
+                }
                 if let Flow::Limited(seconds) = *flow.borrow() {
                     let body =
                         r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
@@ -122,12 +130,16 @@ fn flowing(layer: Bytes, flow: watch::Receiver<Flow>) -> impl stream::Stream<Ite
         if at == layer.len() {
             return None;
         }
-        let now = flow.wait_for(|flow| !matches!(flow, Flow::UpTo(bytes) if *bytes <= at)).await;
-        let end = match now.as_deref() {
-            Ok(Flow::UpTo(bytes)) => Some(layer.len().min(*bytes).min(at + PIECE)),
+        let is_open = |flow: &Flow| !matches!(flow, Flow::UpTo(bytes) if *bytes <= at);
+        let now = flow.wait_for(is_open).await.map(|flow| flow.clone());
+        let end = match now {
+            Ok(Flow::UpTo(bytes)) => Some(layer.len().min(bytes).min(at + PIECE)),
+            Ok(Flow::Drip) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Some(at + 1)
+            }
             _ => None,
         };
-        drop(now);
         let Some(end) = end else { return Some((Err(io::Error::other("cut")), (Bytes::new(), 0, flow))) };
         Some((Ok(layer.slice(at..end)), (layer, end, flow)))
     })

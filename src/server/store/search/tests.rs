@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::model::{Actor, EventKind, NewImage, Stream};
 use crate::server::store::testing::{TestStore, each_store, project};
-use crate::server::store::{Backend, StreamFields, TagMove, TagSpec};
+use crate::server::store::{Backend, FillPlace, StreamFields, TagMove, TagSpec};
 
 fn everywhere() -> Scope<'static> {
     Scope::default()
@@ -95,6 +95,91 @@ async fn things_are_found_by_the_beginnings_of_their_words() {
         ] {
             assert_eq!(all(&store, everywhere(), text).await, expected, "{text}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_looks_like_a_digest_is_found_as_a_word_too() {
+    for store in each_store().await {
+        project(&store, "demo").await;
+        let app = stream(&store, "demo", "app", "deadbeef inside", "{}").await;
+        push(&store, &app, "latest", 1, "{}", r#"{"revision": "deadbeef"}"#).await;
+        push(&store, &app, "next", 0xdead_beef, "{}", "{}").await;
+        let found = all(&store, everywhere(), "deadbeef").await;
+        assert_eq!(found, ["stream demo/app", "image demo/app", "image demo/app"]);
+        let query = SearchQuery::parse("deadbeef").unwrap();
+        let first = store.search(everywhere(), &query, "image", None, 1).await.unwrap().remove(0);
+        assert_eq!(first.about.as_deref(), Some(&*digest(0xdead_beef)), "digests come first");
+        let after = SearchCursor::parse(&first.cursor());
+        let second = store.search(everywhere(), &query, "image", after.as_ref(), 1).await.unwrap().remove(0);
+        assert_eq!((second.about.as_deref(), second.field.as_str()), (Some(&*digest(1)), "label"));
+        let after = SearchCursor::parse(&second.cursor());
+        assert_eq!(store.search(everywhere(), &query, "image", after.as_ref(), 1).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn several_words_are_looked_for_from_the_rarest_on() {
+    for store in each_store().await {
+        let id = project(&store, "demo").await;
+        for number in 0..20 {
+            let rare = if number % 8 == 3 { "zoo" } else { "" };
+            stream(&store, "demo", &format!("s{number}"), &format!("customers {rare}"), "{}").await;
+        }
+        let rarest = async |text: &str| {
+            let wanted = Wanted::of(&SearchQuery::parse(text).unwrap(), "stream").unwrap();
+            let at = store.rarest(&id, &wanted, None).await.unwrap();
+            at.map(|at| wanted.ranges[at].0.clone())
+        };
+        assert_eq!(rarest("customers zoo").await.as_deref(), Some("zoo"), "although it is shorter");
+        assert_eq!(rarest("zoo cust customers").await.as_deref(), Some("zoo"));
+        assert_eq!(rarest("customers nowhere").await, None, "nothing has to be read at all");
+        let query = SearchQuery::parse("customers zoo").unwrap();
+        let whole = store.search(everywhere(), &query, "stream", None, 10).await.unwrap();
+        assert_eq!(whole.len(), 3);
+        let mut pages = Vec::new();
+        while pages.len() < 10 {
+            let after = pages.last().and_then(|found: &Found| SearchCursor::parse(&found.cursor()));
+            let page = store.search(everywhere(), &query, "stream", after.as_ref(), 1).await.unwrap();
+            let Some(found) = page.into_iter().next() else { break };
+            pages.push(found);
+            // Another word is the rarest from now on: pages go on where they are.
+            let mut tx = store.write_tx().await.unwrap();
+            sqlx::query(
+                "delete from search_terms where term = 'customers' and entry_id not in (\
+                select entry_id from search_terms where term = 'zoo')",
+            )
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+            tx.commit().await.unwrap();
+        }
+        assert_eq!(pages, whole);
+    }
+}
+
+#[tokio::test]
+async fn projects_that_have_one_word_only_do_not_hide_those_that_have_both() {
+    for store in each_store().await {
+        let user = store.create_user("eve", "", None, false, &actor()).await.unwrap();
+        for number in 0..12 {
+            let name = format!("p{number:02}");
+            project(&store, &name).await;
+            let rare = if [5, 9, 11].contains(&number) { "rare" } else { "" };
+            stream(&store, &name, "app", &format!("frequent {rare}"), "{}").await;
+            if [3, 4, 9, 10, 11].contains(&number) {
+                store.grant_role(&name, "eve", crate::model::Role::Viewer, &actor()).await.unwrap();
+            }
+        }
+        let eve = Scope { user_id: Some(&user.id), ..everywhere() };
+        let query = SearchQuery::parse("frequent rare").unwrap();
+        let mut projects = Vec::new();
+        let mut after = None;
+        while let Some(found) = store.search(eve, &query, "stream", after.as_ref(), 1).await.unwrap().pop() {
+            after = SearchCursor::parse(&found.cursor());
+            projects.push(found.project);
+        }
+        assert_eq!(projects, ["p09", "p11"]);
     }
 }
 
@@ -202,7 +287,7 @@ async fn a_search_reads_its_index_and_nothing_else() {
         if store.backend() != Backend::Sqlite {
             continue;
         }
-        for statement in [PROJECTS, IN_PROJECT, BY_DIGEST] {
+        for statement in [PROJECTS, IN_PROJECT, BY_DIGEST, COUNT] {
             let explain = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
             let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(store.pool()).await.unwrap();
             let plan: Vec<String> = plan.into_iter().map(|(_, _, _, step)| step).collect();
@@ -255,10 +340,54 @@ async fn an_upgrade_makes_what_was_there_searchable() {
             sqlx::query(sqlx::AssertSqlSafe(fill.to_owned())).execute(&mut *tx).await.unwrap();
         }
         tx.commit().await.unwrap();
-        store.index_what_was_there().await.unwrap();
+        assert!(store.is_search_filling().await.unwrap());
+        // What is pushed meanwhile is indexed at once, and again by nobody.
+        let base_again = store.stream("demo", "base").await.unwrap();
+        store.update_stream("demo", "base", &StreamFields::default(), None, &actor()).await.unwrap();
+        push(&store, &base_again, "latest", 1, &layers(2), "{}").await;
+        let mut read = 0;
+        while let some @ 1.. = store.index_some_pending(2).await.unwrap() {
+            assert!(some <= 2);
+            read += some;
+        }
+        assert!(read >= 7, "a stream, two tags, two images and their layers: {read}");
+        assert!(!store.is_search_filling().await.unwrap());
         for (text, before) in texts.iter().zip(&before) {
             assert_eq!(&all(&store, everywhere(), text).await, before, "{text}");
         }
-        store.index_what_was_there().await.unwrap();
+        assert_eq!(entries(&store).await, 5, "each once");
+    }
+}
+
+async fn entries(store: &TestStore) -> i64 {
+    let (count,): (i64,) = sqlx::query_as("select count(*) from search_entries").fetch_one(store.pool()).await.unwrap();
+    count
+}
+
+#[tokio::test]
+async fn what_an_older_server_wrote_is_found_and_indexed() {
+    for store in each_store().await {
+        project(&store, "demo").await;
+        for number in 0..5 {
+            let app = stream(&store, "demo", &format!("app-{number}"), "", "{}").await;
+            push(&store, &app, "latest", number, CONFIG, "{}").await;
+        }
+        store.delete_tag("demo", "app-4", "latest", &actor()).await.unwrap();
+        let before = (all(&store, everywhere(), "app").await, all(&store, everywhere(), "env:java").await);
+        let count = entries(&store).await;
+        // As an older server leaves what it writes beside this one.
+        let mut tx = store.write_tx().await.unwrap();
+        sqlx::query("delete from search_entries where id > 2").execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut place = FillPlace::default();
+        let mut indexed = 0;
+        for _ in 0..100 {
+            let (some, next) = store.index_missing(&place, 2).await.unwrap();
+            indexed += some;
+            let Some(next) = next else { break };
+            place = next;
+        }
+        assert_eq!((indexed as i64, entries(&store).await), (count - 2, count));
+        assert_eq!((all(&store, everywhere(), "app").await, all(&store, everywhere(), "env:java").await), before);
     }
 }
