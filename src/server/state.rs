@@ -10,6 +10,7 @@ use super::auth::Auth;
 use super::blobs::Blobs;
 use super::builder::Builder;
 use super::importer::Importer;
+use super::notices::Reach;
 use super::pulls::Pulls;
 use super::rollout::Rollout;
 use super::store::Store;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub build_concurrency: usize,
     /// How long what nothing needs rests before it goes.
     pub gc_grace: Duration,
+    /// Which addresses notices may go to.
+    pub notice_reach: Reach,
 }
 
 impl Settings {

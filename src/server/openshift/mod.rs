@@ -38,6 +38,7 @@ use self::kind::Kind;
 use self::status::Status;
 use super::auth::Auth;
 use super::importer::Importer;
+use super::notices::Reach;
 use super::state::AppState;
 use super::store::Store;
 use crate::model::{Tag, pulled_from};
@@ -57,6 +58,8 @@ pub struct Door {
     pub importer: Importer,
     /// How long what nothing needs rests before it goes, in milliseconds.
     pub gc_grace_ms: i64,
+    /// Which addresses notices may go to.
+    pub notice_reach: Reach,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
 }
@@ -74,6 +77,7 @@ impl Door {
         Self {
             store: state.store.clone(),
             gc_grace_ms: i64::try_from(state.settings.gc_grace.as_millis()).unwrap_or(i64::MAX),
+            notice_reach: state.settings.notice_reach,
             auth: state.auth.clone(),
             registry_host: host.into(),
             own_hosts: vec![host.to_owned()].into(),
