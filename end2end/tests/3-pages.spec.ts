@@ -53,6 +53,11 @@ async function routes(): Promise<Record<string, string>> {
     imports: '/p/demo/imports',
     activity: '/p/demo/activity',
     settings: '/p/demo/settings',
+    notices: '/p/demo/notices',
+    'notices-new': '/p/demo/notices/new',
+    notice: '/p/demo/notices/chat',
+    'notice-edit': '/p/demo/notices/chat/edit',
+    'notice-delivery': `/p/demo/notices/chat/deliveries/${await delivery()}`,
     tokens: '/tokens',
     search: '/search?q=httpd',
   };
@@ -86,6 +91,22 @@ async function faults(page: Page, name: string, route: string, status = 200): Pr
     }
   }
   return failures;
+}
+
+/** A target of notices at an address where nobody answers, and a notice that was tried to be delivered there. */
+async function delivery(): Promise<string> {
+  const notices = '/weir/v1/projects/demo/notices';
+  const targets = await api('GET', notices);
+  if (targets.items.length === 0) {
+    await api('POST', notices, { name: 'chat', url: 'http://localhost:9/hooks/weir', kinds: targets.kinds });
+    await api('POST', `${notices}/chat/test`, {});
+  }
+  for (let tries = 0; ; tries += 1) {
+    const [newest] = (await api('GET', `${notices}/chat/deliveries`)).items;
+    if (newest?.attempts > 0) return newest.id;
+    if (tries === 100) throw new Error('nothing was tried to be delivered');
+    await new Promise((next) => setTimeout(next, 100));
+  }
 }
 
 test('the import of the demo has brought its image', async () => {

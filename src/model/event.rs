@@ -175,3 +175,76 @@ pub struct LedgerRow {
     pub previous_hash: String,
     pub hash: String,
 }
+
+impl LedgerRow {
+    /// Where, within its project, what the row is about is to be seen; `None` for what has no page, and for what was just deleted.
+    pub fn place(&self) -> Option<String> {
+        let object = self.object.as_str();
+        let (noun, verb) = self.action.split_once('.')?;
+        if verb == "delete" {
+            return None;
+        }
+        match noun {
+            "tag" | "import" | "hold" => {
+                object.split_once(':').map(|(stream, tag)| format!("streams/{stream}/tags/{tag}"))
+            }
+            "stream" if !object.contains(':') => Some(format!("streams/{object}")),
+            "config" => Some(format!("builds/{object}")),
+            "build" => object.rsplit_once('-').map(|(config, number)| format!("builds/{config}/runs/{number}")),
+            "app" => Some(format!("apps/{object}")),
+            "rollout" => object.split_once(" rollout ").map(|(app, _)| format!("apps/{app}")),
+            "cascade" => object.strip_prefix("cascade ").map(|number| format!("cascades/{number}")),
+            "notice" => Some(format!("notices/{object}")),
+            "project" => Some("settings".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl LedgerRow {
+    /// A row that says only this, of project `demo`.
+    pub(crate) fn sample(action: &str, object: &str) -> Self {
+        Self {
+            sequence: 7,
+            at: 1_795_230_660_000,
+            actor_kind: ActorKind::Build,
+            actor: "base-3".to_owned(),
+            action: action.to_owned(),
+            project: Some("demo".to_owned()),
+            object: object.to_owned(),
+            from_value: None,
+            to_value: None,
+            reason: None,
+            cause: None,
+            cascade_id: None,
+            previous_hash: String::new(),
+            hash: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_lead_to_what_they_are_about() {
+        for (action, object, place) in [
+            ("tag.push", "base:latest", Some("streams/base/tags/latest")),
+            ("hold.explain", "base:latest", Some("streams/base/tags/latest")),
+            ("stream.create", "base", Some("streams/base")),
+            ("stream.delete", "base", None),
+            ("config.update", "app-a", Some("builds/app-a")),
+            ("build.finish", "app-a-12", Some("builds/app-a/runs/12")),
+            ("rollout.finish", "app-a rollout 10", Some("apps/app-a")),
+            ("cascade.undo", "cascade 12", Some("cascades/12")),
+            ("notice.create", "chat", Some("notices/chat")),
+            ("project.quota", "demo", Some("settings")),
+            ("member.grant", "ada", None),
+        ] {
+            let row = LedgerRow::sample(action, object);
+            assert_eq!(row.place().as_deref(), place, "{action} {object}");
+        }
+    }
+}

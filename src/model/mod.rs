@@ -11,6 +11,7 @@ mod garbage;
 mod image;
 mod image_config;
 mod name;
+mod notice;
 mod package;
 mod past;
 mod plan;
@@ -40,6 +41,7 @@ pub use garbage::{Garbage, GarbageKind, RetentionRule};
 pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest, is_artifact};
 pub use image_config::{ContainerConfig, HistoryStep, ImageConfig, RootFs};
 pub use name::{AppName, NameError, ProjectName, StreamName, TagName, label_value};
+pub use notice::{News, Notice, NoticeAttempt, NoticeKind, NoticeState, NoticeTarget};
 pub use package::{
     Direction, ImagePackage, ImagePackages, LayerContents, LayerReading, Package, PackageDatabase, PackageKind,
 };

@@ -29,10 +29,11 @@ use super::builder::buildah::{Buildah, BuildahConfig};
 use super::collector::Collector;
 use super::config::{BlobStore, BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
-    BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Packages, Proof,
-    Rollouts, Runner, SearchFill, Traffic, Triggers,
+    BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Notices, Packages,
+    Proof, Rollouts, Runner, SearchFill, Traffic, Triggers,
 };
 use super::importer::{Importer, Surroundings};
+use super::notices;
 use super::packages::Views;
 use super::pulls::Pulls;
 use super::rollout::Rollout;
@@ -148,6 +149,7 @@ impl Weir {
             upload_silence: config.upload_silence,
             build_concurrency: config.build_concurrency.into(),
             gc_grace: config.gc_grace,
+            notice_reach: if config.notices_to_private { notices::Reach::Private } else { notices::Reach::Public },
         };
         let around = Surroundings {
             own_hosts: settings.own_hosts(),
@@ -167,7 +169,7 @@ impl Weir {
             pulls: Pulls::default(),
             stop: runner.stop.clone(),
         };
-        let controllers = controllers(&state, &runner, config.gc_interval);
+        let controllers = controllers(&state, &runner, config.gc_interval)?;
         Ok(Self { state, controllers, runner, _lock: lock })
     }
 
@@ -230,7 +232,7 @@ impl Weir {
 }
 
 /// The automations, in the order in which changes flow through them. Without a back end there is nothing for its controller to do.
-fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> Vec<Arc<dyn Controller>> {
+fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> anyhow::Result<Vec<Arc<dyn Controller>>> {
     let store = || state.store.clone();
     let registry = state.settings.registry_host().to_owned();
     let mut controllers: Vec<Arc<dyn Controller>> = vec![
@@ -262,7 +264,9 @@ fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> Vec<
     // With rollouts switched off, apps still say why they do not run.
     let engine = state.rollout.clone().unwrap_or_else(|| Arc::new(NoEngine));
     controllers.push(Arc::new(Rollouts::new(store(), engine, registry)));
-    controllers
+    let sender = notices::Sender::new(state.settings.notice_reach).context("preparing to send notices")?;
+    controllers.push(Arc::new(Notices::new(store(), sender, state.settings.public_url.clone(), runner.clone())));
+    Ok(controllers)
 }
 
 /// What console and REST have in common, and the registry has not: sessions, small bodies, compressed answers.

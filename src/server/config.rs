@@ -102,6 +102,9 @@ pub struct Config {
     /// How long what nothing needs rests before it goes
     #[arg(long, env = "WEIR_GC_GRACE", default_value = "24h", value_name = "DURATION", value_parser = parse_duration)]
     pub gc_grace: Duration,
+    /// Let notices go to private addresses and to this machine, too
+    #[arg(long, env = "WEIR_NOTICES_TO_PRIVATE")]
+    pub notices_to_private: bool,
     /// What runs builds
     #[arg(long, env = "WEIR_BUILDER", value_enum, default_value = "buildah")]
     pub builder: BuilderChoice,

@@ -15,6 +15,7 @@ pub mod hash;
 mod health;
 pub mod importer;
 mod listen;
+pub mod notices;
 pub mod oci;
 pub mod openshift;
 pub mod packages;

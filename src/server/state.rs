@@ -11,6 +11,7 @@ use super::auth::Auth;
 use super::blobs::Blobs;
 use super::builder::Builder;
 use super::importer::Importer;
+use super::notices::Reach;
 use super::packages::Views;
 use super::pulls::Pulls;
 use super::rollout::Rollout;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub build_concurrency: usize,
     /// How long what nothing needs rests before it goes.
     pub gc_grace: Duration,
+    /// Which addresses notices may go to.
+    pub notice_reach: Reach,
 }
 
 impl Settings {
@@ -112,6 +115,7 @@ mod tests {
             upload_silence: second,
             build_concurrency: 1,
             gc_grace: second,
+            notice_reach: Reach::Public,
         };
         settings.own_hosts()
     }

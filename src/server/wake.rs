@@ -16,6 +16,7 @@ pub enum Controller {
     Builds,
     Rollouts,
     Packages,
+    Notices,
 }
 
 /// Something in a project changed; open pages of that project look again.
@@ -34,6 +35,7 @@ pub struct Wake {
     builds: Arc<Notify>,
     rollouts: Arc<Notify>,
     packages: Arc<Notify>,
+    notices: Arc<Notify>,
     logs: broadcast::Sender<String>,
     changes: broadcast::Sender<Changed>,
 }
@@ -48,6 +50,7 @@ impl Default for Wake {
             builds: Arc::default(),
             rollouts: Arc::default(),
             packages: Arc::default(),
+            notices: Arc::default(),
             logs: broadcast::channel(1024).0,
             changes: broadcast::channel(1024).0,
         }
@@ -65,6 +68,7 @@ impl Wake {
             Controller::Builds => &self.builds,
             Controller::Rollouts => &self.rollouts,
             Controller::Packages => &self.packages,
+            Controller::Notices => &self.notices,
         }
     }
 

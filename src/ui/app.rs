@@ -77,6 +77,11 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/p/:project/imports") view=|| page(pages::imports::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/activity") view=|| page(pages::activity::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/settings") view=|| page(pages::settings::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/notices") view=|| page(pages::notices::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/notices/new") view=|| page(pages::notices::new_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/notices/:target") view=|| page(pages::notice::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/notices/:target/edit") view=|| page(pages::notices::edit_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/notices/:target/deliveries/:notice") view=|| page(pages::notice::delivery_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/builds") view=|| page(pages::builds::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/builds/new") view=|| page(pages::build_form::new_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/builds/:build") view=|| page(pages::build::page) ssr=SsrMode::Async />

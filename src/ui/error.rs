@@ -148,6 +148,8 @@ fn noun(kind: &str) -> &str {
         "rollouts" => "Rollout",
         "cascades" => "Cascade",
         "secrets" => "Secret",
+        "notices" => "Target",
+        "notice deliveries" => "Notice",
         "users" => "User",
         "tokens" => "Token",
         other => other,

@@ -29,6 +29,8 @@ pub fn router(app: AppState) -> Router {
         .merge(pages::build_form::router())
         .merge(pages::cascades::router())
         .merge(pages::look::router())
+        .merge(pages::notice::router())
+        .merge(pages::notices::router())
         .merge(pages::projects::router())
         .merge(pages::run::router())
         .merge(pages::settings::router())

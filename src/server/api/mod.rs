@@ -8,6 +8,7 @@ mod activity;
 mod apps;
 mod cascades;
 mod images;
+mod notices;
 mod packages;
 mod plans;
 mod resolution;
@@ -75,6 +76,13 @@ fn router(door: Door) -> Router {
         .route("/search", get(search::in_project))
         .route("/secrets", get(secrets::list).post(secrets::create))
         .route("/secrets/{name}", delete(secrets::delete))
+        .route("/notices", get(notices::list).post(notices::create))
+        .route("/notices/{name}", get(notices::get).put(notices::put).delete(notices::delete))
+        .route("/notices/{name}/secret", post(notices::replace_secret))
+        .route("/notices/{name}/test", post(notices::test))
+        .route("/notices/{name}/deliveries", get(notices::deliveries))
+        .route("/notices/{name}/deliveries/{id}", get(notices::delivery))
+        .route("/notices/{name}/deliveries/{id}/resend", post(notices::resend))
         .route("/activity", get(activity::list))
         .route("/usage", get(usage::get))
         .route("/quota", put(usage::set_quota).delete(usage::remove_quota))

@@ -35,7 +35,7 @@ fn number_and_window(headers: &HeaderMap, name: &str) -> (Option<u64>, Option<u6
 
 /// How long `Retry-After` asks to wait; it may be seconds or a date. Capped at a day: a registry's slip must not
 /// silence its imports for good.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -12,6 +12,7 @@ mod transport;
 pub use auth::Credentials;
 pub use client::{Access, BlobDownload, Client, HeadManifest, Options, RemoteManifest, TagPage, VIA};
 pub use error::Error;
-pub use limits::RateLimit;
+pub use limits::{RateLimit, retry_after};
 pub use manifest::{Descriptor, Kind, Manifest, ManifestError, Platform};
 pub use pace::Pace;
+pub use transport::{read_up_to, root_cause};

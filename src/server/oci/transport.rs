@@ -306,7 +306,7 @@ async fn says_plain_http(response: Response) -> bool {
 }
 
 /// The body, cut at `limit`.
-pub(super) async fn read_up_to(response: Response, limit: usize) -> Result<Vec<u8>, reqwest::Error> {
+pub async fn read_up_to(response: Response, limit: usize) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     let mut stream = response.bytes_stream();
     while let Some(bytes) = stream.next().await {
@@ -345,7 +345,8 @@ fn find_tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls:
     None
 }
 
-fn root_cause(error: &(dyn StdError + 'static)) -> String {
+/// What an error comes from, without what it led to.
+pub fn root_cause(error: &(dyn StdError + 'static)) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;

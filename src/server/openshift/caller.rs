@@ -74,7 +74,7 @@ impl Caller {
 /// What a verb on a kind takes.
 fn right(verb: &str, kind: &Kind) -> Right {
     match (verb, kind.plural) {
-        (_, "secrets") | ("update", "tagrules") => Right::Admin,
+        (_, "secrets" | "notices") | ("update", "tagrules") => Right::Admin,
         ("get" | "list" | "watch", _) => Right::View,
         (_, "projects" | "retentionrules") => Right::Admin,
         _ => Right::Edit,

@@ -40,6 +40,7 @@ pub const ROLLOUTS: Kind = kind("", "rollouts", "rollout", "Rollout");
 pub const TAG_RULES: Kind = kind("", "tagrules", "tagrules", "TagRules");
 pub const RETENTION_RULES: Kind = kind("", "retentionrules", "retentionrule", "RetentionRule");
 pub const ACTIVITY: Kind = kind("", "activity", "activity", "Activity");
+pub const NOTICES: Kind = kind("", "notices", "notice", "Notice");
 pub const USAGE: Kind = kind("", "usage", "usage", "Usage");
 pub const QUOTAS: Kind = kind("", "quotas", "quota", "Quota");
 
@@ -57,6 +58,7 @@ const ALL: &[&Kind] = &[
     &SECRETS,
     &CASCADES,
     &ROLLOUTS,
+    &NOTICES,
 ];
 
 impl Kind {

@@ -38,6 +38,7 @@ use self::kind::Kind;
 use self::status::Status;
 use super::auth::Auth;
 use super::importer::Importer;
+use super::notices::Reach;
 use super::packages::Views;
 use super::state::AppState;
 use super::store::Store;
@@ -60,6 +61,8 @@ pub struct Door {
     pub views: Views,
     /// How long what nothing needs rests before it goes, in milliseconds.
     pub gc_grace_ms: i64,
+    /// Which addresses notices may go to.
+    pub notice_reach: Reach,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
 }
@@ -77,6 +80,7 @@ impl Door {
         Self {
             store: state.store.clone(),
             gc_grace_ms: i64::try_from(state.settings.gc_grace.as_millis()).unwrap_or(i64::MAX),
+            notice_reach: state.settings.notice_reach,
             auth: state.auth.clone(),
             registry_host: host.into(),
             own_hosts: state.settings.own_hosts().into(),

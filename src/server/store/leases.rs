@@ -11,6 +11,7 @@ impl Store {
             "update apps set lease_owner = null, lease_until = null where lease_owner = $1",
             "update tag_imports set lease_owner = null, lease_until = null where lease_owner = $1",
             "update layer_readings set attempts = 0, lease_owner = null, lease_until = null where lease_owner = $1",
+            "update notice_targets set lease_owner = null, lease_until = null where lease_owner = $1",
             "update duties set lease_owner = null, lease_until = null where lease_owner = $1",
         ] {
             sqlx::query(statement).bind(self.owner()).execute(&mut *tx).await?;

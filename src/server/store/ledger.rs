@@ -3,7 +3,19 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{Result, Store, WriteTx};
-use crate::model::{Actor, LedgerRow, now};
+use crate::model::{Actor, LedgerRow, NoticeKind, now};
+use crate::server::wake::Controller;
+
+macro_rules! select_ledger {
+    ($rest:literal) => {
+        concat!(
+            "select sequence, at, actor_kind, actor, action, project, object, from_value, to_value, reason, cause, cascade_id, \
+             previous_hash, hash from ledger ",
+            $rest
+        )
+    };
+}
+pub(super) use select_ledger;
 
 /// What a ledger row says, besides who and when.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,6 +86,9 @@ impl WriteTx {
         .await?;
         if let Some(project) = entry.project {
             self.touch(project);
+            if NoticeKind::concerns(entry.action) {
+                self.wake(Controller::Notices);
+            }
         }
         Ok(row.sequence)
     }
@@ -82,10 +97,9 @@ impl WriteTx {
 impl Store {
     /// A page of the ledger, newest first, older than `before`; of one project, or of everything.
     pub async fn list_ledger(&self, project: Option<&str>, before: Option<i64>, limit: i64) -> Result<Vec<LedgerRow>> {
-        let rows = sqlx::query_as(
-            "select sequence, at, actor_kind, actor, action, project, object, from_value, to_value, reason, cause, cascade_id, \
-             previous_hash, hash from ledger where ($1 = '' or project = $1) and sequence < $2 order by sequence desc limit $3",
-        )
+        let rows = sqlx::query_as(select_ledger!(
+            "where ($1 = '' or project = $1) and sequence < $2 order by sequence desc limit $3"
+        ))
         .bind(project.unwrap_or_default())
         .bind(before.unwrap_or(i64::MAX))
         .bind(limit)
@@ -99,13 +113,11 @@ impl Store {
         let mut faults = Vec::new();
         let (mut sequence, mut hash) = (0, String::new());
         loop {
-            let page: Vec<LedgerRow> = sqlx::query_as(
-                "select sequence, at, actor_kind, actor, action, project, object, from_value, to_value, reason, cause, cascade_id, \
-                 previous_hash, hash from ledger where sequence > $1 order by sequence limit 1000",
-            )
-            .bind(sequence)
-            .fetch_all(self.pool())
-            .await?;
+            let page: Vec<LedgerRow> =
+                sqlx::query_as(select_ledger!("where sequence > $1 order by sequence limit 1000"))
+                    .bind(sequence)
+                    .fetch_all(self.pool())
+                    .await?;
             if page.is_empty() {
                 return Ok((sequence, faults));
             }

@@ -1,6 +1,7 @@
 //! Questions the console asks across nouns: who uses a stream, which tags pointed to an image, what the ledger says.
 
 use super::catalog::contains;
+use super::ledger::select_ledger;
 use super::tags::select_tag;
 use super::{DueImport, Result, Store};
 use crate::model::{LedgerRow, Stream, Tag};
@@ -115,12 +116,11 @@ impl Store {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<LedgerRow>> {
-        let rows = sqlx::query_as(
-            "select sequence, at, actor_kind, actor, action, project, object, from_value, to_value, reason, cause, cascade_id, \
-             previous_hash, hash from ledger where project = $1 and sequence < $2 \
+        let rows = sqlx::query_as(select_ledger!(
+            "where project = $1 and sequence < $2 \
              and ($3 = '' or action = $3 or action like $4 escape '!') and ($5 = '' or actor = $5) \
-             and ($6 = '%%' or lower(object) like $6 escape '!') order by sequence desc limit $7",
-        )
+             and ($6 = '%%' or lower(object) like $6 escape '!') order by sequence desc limit $7"
+        ))
         .bind(project)
         .bind(before.unwrap_or(i64::MAX))
         .bind(filter.action)

@@ -16,6 +16,9 @@ macro_rules! select_stream_usage {
     };
 }
 
+/// A project is short of room from so many tenths of its quota on, and has enough again below so many.
+const SHORT: (i64, i64) = (9, 8);
+
 /// The last day that is not counted any more.
 pub(super) fn traffic_before() -> i64 {
     day_of(now()) - TRAFFIC_DAYS
@@ -169,6 +172,38 @@ impl Store {
         }
         if more > 0 && bytes.saturating_add(more) > quota {
             return Err(Error::Quota { project, quota, holds: bytes });
+        }
+        Ok(())
+    }
+
+    /// Writes down for which projects room has become short, and for which it has not been any more.
+    pub async fn record_shortages(&self) -> Result<()> {
+        let changed: Vec<(String, Option<i64>)> = sqlx::query_as(
+            "select name, quota_short_at from projects where (quota_short_at is null and bytes >= quota_bytes / 10 * $1) \
+             or (quota_short_at is not null and (quota_bytes is null or bytes < quota_bytes / 10 * $2)) order by id limit 100",
+        )
+        .bind(SHORT.0)
+        .bind(SHORT.1)
+        .fetch_all(self.pool())
+        .await?;
+        for (project, was_short) in changed {
+            let mut tx = self.write_tx().await?;
+            let is_short = was_short.is_none();
+            let still = sqlx::query(
+                "update projects set quota_short_at = $2 where name = $1 and (quota_short_at is null) = ($3 = 1)",
+            )
+            .bind(&project)
+            .bind(is_short.then(now))
+            .bind(i64::from(is_short))
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if still == 1 {
+                let action = if is_short { "project.quota-short" } else { "project.quota-enough" };
+                let entry = Entry { action, project: Some(&project), object: &project, ..Entry::default() };
+                tx.record(&Actor::system("quota"), entry).await?;
+                tx.commit().await?;
+            }
         }
         Ok(())
     }

@@ -92,7 +92,7 @@ fn row(path: &str, entry: LedgerRow) -> AnyView {
     };
     let full =
         [entry.from_value.as_deref(), entry.to_value.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" → ");
-    let object = match place_of(&entry.action, &entry.object) {
+    let object = match entry.place() {
         Some(place) => view! { <a href=format!("{path}/{place}")>{entry.object.clone()}</a> }.into_any(),
         None => entry.object.clone().into_any(),
     };
@@ -119,24 +119,6 @@ fn row(path: &str, entry: LedgerRow) -> AnyView {
     .into_any()
 }
 
-/// Where, within its project, what an entry is about is to be seen; `None` for what has no page, and for what was just deleted.
-fn place_of(action: &str, object: &str) -> Option<String> {
-    let (noun, verb) = action.split_once('.')?;
-    if verb == "delete" {
-        return None;
-    }
-    match noun {
-        "tag" | "import" | "hold" => object.split_once(':').map(|(stream, tag)| format!("streams/{stream}/tags/{tag}")),
-        "stream" if !object.contains(':') => Some(format!("streams/{object}")),
-        "config" => Some(format!("builds/{object}")),
-        "build" => object.rsplit_once('-').map(|(config, number)| format!("builds/{config}/runs/{number}")),
-        "app" => Some(format!("apps/{object}")),
-        "rollout" => object.split_once(" rollout ").map(|(app, _)| format!("apps/{app}")),
-        "cascade" => object.strip_prefix("cascade ").map(|number| format!("cascades/{number}")),
-        _ => None,
-    }
-}
-
 /// `tag.skip-held` as people say it.
 fn action_words(action: &str) -> String {
     match action {
@@ -149,26 +131,4 @@ fn action_words(action: &str) -> String {
 
 fn brief(value: Option<&str>) -> String {
     value.map_or_else(|| "none".to_owned(), short_digest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entries_lead_to_what_they_are_about() {
-        for (action, object, place) in [
-            ("tag.push", "base:latest", Some("streams/base/tags/latest")),
-            ("hold.explain", "base:latest", Some("streams/base/tags/latest")),
-            ("stream.create", "base", Some("streams/base")),
-            ("stream.delete", "base", None),
-            ("config.update", "app-a", Some("builds/app-a")),
-            ("build.finish", "app-a-12", Some("builds/app-a/runs/12")),
-            ("rollout.finish", "app-a rollout 10", Some("apps/app-a")),
-            ("cascade.undo", "cascade 12", Some("cascades/12")),
-            ("member.grant", "ada", None),
-        ] {
-            assert_eq!(place_of(action, object).as_deref(), place, "{action} {object}");
-        }
-    }
 }

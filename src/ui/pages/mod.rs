@@ -22,6 +22,8 @@ pub mod image;
 mod image_parts;
 pub mod imports;
 pub mod look;
+pub mod notice;
+pub mod notices;
 pub mod overview;
 pub mod packages;
 pub mod projects;

@@ -113,6 +113,13 @@ fn admin_part(path: &str, project: &InProject, secrets: Vec<SecretEntry>) -> Any
     let action = format!("{path}/secrets");
     view! {
         {secrets_card(path, secrets)}
+        <section class="card stack">
+            <h2>"Notices"</h2>
+            <p>
+                "Other programs can be told of changes: "
+                <a href=format!("/p/{}/notices", project.name)>"where notices go, and how delivering them went"</a>
+            </p>
+        </section>
         <div class="grid gap-4 lg:grid-cols-3 items-start">
             <form class="card stack" method="post" action=action.clone()>
                 <h2>"Credentials for a registry"</h2>

@@ -6,6 +6,7 @@ mod database;
 mod disk;
 mod kill;
 mod lies;
+mod notices;
 mod same_blob;
 mod slow;
 

@@ -70,6 +70,7 @@ impl Door {
             upload_silence: Duration::from_secs(60),
             build_concurrency: 1,
             gc_grace: Duration::from_secs(24 * 60 * 60),
+            notice_reach: weir::server::notices::Reach::Public,
         };
         let blobs = Arc::new(Filesystem::open(directory.path().join("blobs")).await.expect("blobs"));
         let around = Surroundings { own_hosts: vec![address.clone()], tracker: TaskTracker::new(), stop: stop.clone() };

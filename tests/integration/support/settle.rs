@@ -23,7 +23,7 @@ impl TestWeir {
     /// the test.
     pub async fn settle(&self) {
         let began = Instant::now();
-        let pool = sqlx::AnyPool::connect(&self.database_url).await.expect("the database");
+        let pool = self.database().await;
         let (mut before, mut quiet) = (None, 0);
         while quiet < QUIET_ROUNDS {
             assert!(began.elapsed() < PATIENCE, "not settled after {} s: {before:?}", PATIENCE.as_secs());
@@ -42,6 +42,19 @@ impl TestWeir {
             }
             before = Some(now);
         }
+        pool.close().await;
+    }
+
+    /// The database itself, for what no verb does: turning back time.
+    pub async fn database(&self) -> sqlx::AnyPool {
+        sqlx::AnyPool::connect(&self.database_url).await.expect("the database")
+    }
+
+    /// Lets notices that wait for their next attempt be due now.
+    pub async fn hurry_notices(&self) {
+        let pool = self.database().await;
+        let hurry = sqlx::query("update notices set next_at = 0 where next_at is not null");
+        hurry.execute(&pool).await.expect("hurried");
         pool.close().await;
     }
 }

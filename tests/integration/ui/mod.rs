@@ -1,10 +1,10 @@
 //! The console as browsers without script see it.
 
-mod form;
+pub mod form;
 mod packages;
 mod pages;
 mod rollback;
-mod sample;
+pub mod sample;
 mod sign_in;
 mod tag_rules;
 mod usage;
