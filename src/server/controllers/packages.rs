@@ -22,6 +22,8 @@ const LEASE_MS: i64 = 60_000;
 const RENEW_EVERY: Duration = Duration::from_secs(15);
 /// How often it is tried to write down what was read.
 const RECORD_EVERY: Duration = Duration::from_secs(2);
+/// How often, when the database refuses it: then it counts as an attempt.
+const RECORD_TRIES: u32 = 5;
 /// How long a layer may wait when its signal was lost, or was sent in another process.
 const RESYNC: Duration = Duration::from_secs(30);
 /// How often the readings of layers that are gone are forgotten.
@@ -161,11 +163,19 @@ impl Work {
     /// Writes down how it went, as soon as the database takes it: a layer of which nothing is heard counts as one that ended the server.
     async fn record(&self, layer: &WantedLayer, end: &End) {
         let digest = layer.digest.as_str();
+        let mut refused = 0;
         loop {
             match self.try_to_record(layer, end).await {
                 Ok(true) => break,
                 Ok(false) => return info!(layer.digest = %digest, "Another server reads layer {digest}"),
-                Err(problem) => warn!("What was read of layer {digest} is not recorded yet: {problem}"),
+                Err(problem) => {
+                    warn!("What was read of layer {digest} is not recorded yet: {problem}");
+                    // A database that is there and does not take it will not: other layers wait.
+                    refused += u32::from(problem.outage().is_none());
+                    if refused == RECORD_TRIES {
+                        return;
+                    }
+                }
             }
             sleep(RECORD_EVERY).await;
         }

@@ -136,11 +136,12 @@ mod tests {
         assert_eq!(other_host.len(), 0, "the project has its share");
         let other_project = take_all(&places, "slow.example", "shop");
         assert_eq!(other_project.len(), 0, "the registry has its share");
-        assert_eq!(take_all(&places, "quay.io", "shop").len(), SHARE);
+        let shop = take_all(&places, "quay.io", "shop");
+        assert_eq!(shop.len(), SHARE);
         let rest = take_all(&places, "ghcr.io", "web");
         assert_eq!(rest.len(), AT_ONCE - 2 * SHARE);
         assert_eq!(take_all(&places, "docker.io", "last").len(), 0);
-        drop((greedy, rest));
+        drop((greedy, shop, rest));
         assert_eq!(places.lock().taken, 0);
         assert!(places.lock().by_host.is_empty() && places.lock().by_project.is_empty());
     }
