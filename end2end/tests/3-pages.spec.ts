@@ -52,6 +52,7 @@ async function routes(): Promise<Record<string, string>> {
     activity: '/p/demo/activity',
     settings: '/p/demo/settings',
     tokens: '/tokens',
+    registries: '/imports/registries',
     search: '/search?q=httpd',
   };
 }

@@ -30,6 +30,7 @@ pub fn router(app: AppState) -> Router {
         .merge(pages::cascades::router())
         .merge(pages::look::router())
         .merge(pages::projects::router())
+        .merge(pages::registry_hook::router())
         .merge(pages::run::router())
         .merge(pages::settings::router())
         .merge(pages::sign_in::router())

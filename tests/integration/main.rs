@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests are told of their machine through the environment")]
 
 mod faults;
+mod imports;
 mod oci;
 mod openshift;
 mod pull_through;

@@ -15,6 +15,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
+use super::asking::Asks;
 use super::fetch::{Fetch, Progress, Wanted};
 use super::{ImportError, Importer, Source};
 use crate::model::Digest;
@@ -230,13 +231,14 @@ impl Importer {
         let mut first = None;
         for source in sources {
             debug!("Fetching blob {} of {}", fetch.digest, source.reference.exact());
-            match self.client.get_blob(&source.reference, &fetch.digest, &source.access).await {
+            let question = self.client.get_blob(&source.reference, &fetch.digest, &source.access);
+            match self.ask(source, Asks::Blob, question).await {
                 Ok(download) if download.size.is_none_or(|size| size == fetch.size) => return Ok(download),
-                Ok(download) => _ = first.get_or_insert(wrong_size(fetch, download.size.unwrap_or_default())),
+                Ok(download) => _ = first.get_or_insert(wrong_size(fetch, download.size.unwrap_or_default()).into()),
                 Err(cause) => _ = first.get_or_insert(cause),
             }
         }
-        Err(first.unwrap_or_else(|| OciError::NotFound { reference: fetch.digest.to_string() }).into())
+        Err(first.unwrap_or_else(|| OciError::NotFound { reference: fetch.digest.to_string() }.into()))
     }
 }
 

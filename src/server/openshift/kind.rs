@@ -41,6 +41,7 @@ pub const TAG_RULES: Kind = kind("", "tagrules", "tagrules", "TagRules");
 pub const RETENTION_RULES: Kind = kind("", "retentionrules", "retentionrule", "RetentionRule");
 pub const ACTIVITY: Kind = kind("", "activity", "activity", "Activity");
 pub const USAGE: Kind = kind("", "usage", "usage", "Usage");
+pub const REGISTRIES: Kind = kind("", "registries", "registry", "Registry");
 pub const QUOTAS: Kind = kind("", "quotas", "quota", "Quota");
 
 const ALL: &[&Kind] = &[

@@ -25,6 +25,8 @@ pub mod look;
 pub mod overview;
 pub mod packages;
 pub mod projects;
+pub mod registries;
+pub mod registry_hook;
 mod resolution;
 mod retention;
 pub mod run;
