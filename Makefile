@@ -42,3 +42,4 @@ bench: ## sizes and speeds, beside their targets
 	tools/setup test
 	tools/build-islands
 	cargo bench --locked --bench pages --bench registry
+	WEIR_SIMULATED_TAGS=10000 WEIR_SIMULATED_HOURS=3 cargo test --locked --release --lib controllers::imports::simulation -- --nocapture

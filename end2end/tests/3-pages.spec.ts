@@ -59,6 +59,7 @@ async function routes(): Promise<Record<string, string>> {
     'notice-edit': '/p/demo/notices/chat/edit',
     'notice-delivery': `/p/demo/notices/chat/deliveries/${await delivery()}`,
     tokens: '/tokens',
+    registries: '/imports/registries',
     search: '/search?q=httpd',
   };
 }

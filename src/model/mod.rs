@@ -3,6 +3,7 @@
 mod app;
 mod app_state;
 mod base;
+mod budget;
 mod build;
 mod build_config;
 mod digest;
@@ -30,6 +31,7 @@ mod user;
 pub use app::{AppPort, AppSpec, AppSpecError, EnvVar, PublishMode};
 pub use app_state::{App, RolloutPhase, RolloutRow};
 pub use base::{Base, BaseKnown};
+pub use budget::{Budget, BudgetState, Forecast, ProjectSpend};
 pub use build::{BuildInput, GitSource, InputKind, Source};
 pub use build_config::{
     Build, BuildConfig, BuildConfigSpec, BuildPhase, BuildStep, ConfigInput, KnownInputs, NewConfigInput,

@@ -147,6 +147,25 @@ pub struct TagImport {
     pub failures: i64,
     pub upstream_digest: Option<String>,
     pub generation: i64,
+    /// From then on it counts as overdue: two intervals have passed without a check.
+    pub overdue_at: Option<i64>,
+    /// The registry wants to be left alone until then.
+    pub rests_until: Option<i64>,
+    /// What the registry allows lets its tags be checked no more often than that, in milliseconds.
+    pub least_interval_ms: i64,
+}
+
+impl TagImport {
+    /// When it is checked next, as far as the registry has to say something about it.
+    pub fn next_check_at(&self) -> Option<i64> {
+        let due = self.requested_at.or(self.next_at)?;
+        Some(self.rests_until.map_or(due, |rest| rest.max(due)))
+    }
+
+    /// Whether it should have been checked long ago.
+    pub fn is_overdue(&self, now: i64) -> bool {
+        self.next_at.is_some() && self.overdue_at.is_some_and(|at| at <= now)
+    }
 }
 
 /// All that one root cause moved, built and rolled out.

@@ -237,7 +237,7 @@ fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> anyh
     let registry = state.settings.registry_host().to_owned();
     let mut controllers: Vec<Arc<dyn Controller>> = vec![
         Arc::new(Proof::new(store(), state.blobs.clone(), state.importer.clone(), runner.stop.clone())),
-        Arc::new(Imports::new(store(), state.importer.clone(), state.settings.import_interval)),
+        Arc::new(Imports::new(store(), state.importer.clone(), state.settings.import_interval, runner.clone())),
         Arc::new(Completions::new(store(), state.importer.clone(), runner.clone())),
         Arc::new(Triggers::new(store())),
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),

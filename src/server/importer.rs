@@ -4,6 +4,8 @@
 //! a tag without any image that somebody pulls ([`Importer::pull_tag`]): its manifest is answered first, and the rest is fetched as it is
 //! asked for, and completed behind it.
 
+mod asking;
+mod checks;
 mod completion;
 mod failures;
 mod fetch;
@@ -17,6 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,7 +29,8 @@ pub use pulls::PulledBlob;
 use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, TagName};
 use crate::server::blobs::{self, Blobs};
 use crate::server::oci::{Access, Client, Credentials, Descriptor, Error as OciError, Manifest, ManifestError};
-use crate::server::store::{self, CheckEnd, DueImport, Moved, Store, TagMove};
+use crate::server::store::{self, BudgetKey, Moved, Store, TagMove};
+use asking::{Allowances, Asks};
 use failures::Failures;
 use fetch::Wanted;
 use fetches::Fetches;
@@ -62,6 +66,7 @@ struct Shared {
     failures: Failures,
     questions: Questions,
     troubles: Troubles,
+    allowances: Allowances,
 }
 
 /// Why an import failed.
@@ -121,6 +126,15 @@ impl ImportError {
         }
     }
 
+    /// Whether the other registry was not even asked, as it wants to be left alone.
+    pub fn is_resting(&self) -> bool {
+        match self {
+            Self::Resting { .. } => true,
+            Self::Shared(cause) => cause.is_resting(),
+            _ => false,
+        }
+    }
+
     /// How long the other registry asked to be left alone.
     pub fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
@@ -137,6 +151,9 @@ impl ImportError {
 struct Source {
     reference: ImageReference,
     access: Access,
+    /// What the registry allows, and the name of the project that asks.
+    budget: BudgetKey,
+    project: String,
 }
 
 /// An image as the other registry has it, before anything is stored.
@@ -167,54 +184,8 @@ impl Importer {
     pub fn new(store: Store, blobs: Arc<dyn Blobs>, client: Arc<Client>, around: Surroundings) -> Self {
         let (fetches, failures) = (Fetches::default(), Failures::default());
         let (questions, troubles) = (Questions::default(), Troubles::default());
-        Self { store, blobs, client, shared: Arc::new(Shared { around, fetches, failures, questions, troubles }) }
-    }
-
-    /// Checks a tag's source once, imports what changed, and records how it went with the time of the next check.
-    pub async fn check(
-        &self,
-        due: &DueImport,
-        next_at: impl FnOnce(Option<&ImportError>) -> Option<i64>,
-    ) -> Result<(), store::Error> {
-        match self.check_source(due).await {
-            Ok((digest, None)) => {
-                let end = CheckEnd::Unchanged { digest: digest.as_str() };
-                self.store.record_check(due, &end, next_at(None)).await
-            }
-            Ok((digest, Some(_))) => {
-                let end = CheckEnd::Fetched { digest: digest.as_str() };
-                self.store.record_check(due, &end, next_at(None)).await
-            }
-            Err(error) => {
-                self.shared.troubles.expect();
-                let message = error.to_string();
-                let end = CheckEnd::Failed { reason: error.reason(), message: &message };
-                self.store.record_check(due, &end, next_at(Some(&error))).await
-            }
-        }
-    }
-
-    /// The digest the source has, and the move that it made when it was not the one seen before.
-    async fn check_source(&self, due: &DueImport) -> Result<(Digest, Option<Moved>), ImportError> {
-        let tag = &due.tag;
-        let source = self.source(&tag.project, tag.source.as_deref().unwrap_or_default(), tag.insecure == 1).await?;
-        // Another source, mode or platform means a new look even at a known digest.
-        let seen = due.import.upstream_digest.as_deref().filter(|_| due.import.generation == tag.generation);
-        if let Some(seen) = seen
-            && let Some(head) = self.client.head_manifest(&source.reference, &source.access).await?
-            && head.digest.as_str() == seen
-        {
-            return Ok((head.digest, None));
-        }
-        let (upstream, fetched) = self.fetch_from(&source, tag.import_mode == "Legacy").await?;
-        let stream = self.store.stream(&tag.project, &tag.stream).await?;
-        let name: TagName = tag.name.parse().map_err(|error| store::Error::invalid("tag", format!("{error}")))?;
-        let actor = match &due.import.requested_by {
-            Some(person) if due.import.requested_at.is_some() => Actor::person(person.clone()),
-            _ => Actor::schedule(),
-        };
-        let moved = self.store_fetched(&source, &stream, &name, &fetched, &actor).await?;
-        Ok((upstream, moved))
+        let shared = Shared { around, fetches, failures, questions, troubles, allowances: Allowances::default() };
+        Self { store, blobs, client, shared: Arc::new(shared) }
     }
 
     /// What a reference means now, without storing anything.
@@ -226,7 +197,8 @@ impl Importer {
         legacy: bool,
     ) -> Result<Fetched, ImportError> {
         let source = self.source(project, reference, insecure).await?;
-        Ok(self.fetch_from(&source, legacy).await?.1)
+        let top = self.top(&source).await?;
+        self.fetch_below(&source, top, legacy).await
     }
 
     /// As [`Importer::source`], for what is asked while a client waits: this server never waits for itself. An import may take from
@@ -245,13 +217,32 @@ impl Importer {
         let hub = parsed.docker_client_defaults();
         let credentials = self.store.registry_credentials(project, &hub.registry, &hub.repository_path()).await?;
         let credentials = credentials.map(|found| Credentials { username: found.username, password: found.password });
-        Ok(Source { reference: parsed, access: Access { credentials, insecure } })
+        let budget = self.budget(&checks::canonical(&parsed).registry, credentials.as_ref());
+        let project = project.to_owned();
+        Ok(Source { reference: parsed, access: Access { credentials, insecure }, budget, project })
     }
 
-    /// The digest the reference has there, and the image to record: the index itself, or one child of it in legacy mode.
-    async fn fetch_from(&self, source: &Source, legacy: bool) -> Result<(Digest, Fetched), ImportError> {
-        let top = self.client.get_manifest(&source.reference, &source.access).await?.manifest;
-        let upstream = top.digest.clone();
+    /// What the registry allows is counted for each account.
+    fn budget(&self, host: &str, credentials: Option<&Credentials>) -> BudgetKey {
+        let (host, account) = (host.to_owned(), credentials.map_or("", |known| &known.username).to_owned());
+        let id = match credentials {
+            None => host.clone(),
+            Some(Credentials { username, password }) => {
+                let text = format!("{username}\0{}", password.expose_secret());
+                format!("{host} {}", self.store.fingerprint("registry account", &text))
+            }
+        };
+        BudgetKey { id, host, account }
+    }
+
+    /// The manifest or index that the reference means.
+    async fn top(&self, source: &Source) -> Result<Manifest, ImportError> {
+        let question = self.client.get_manifest(&source.reference, &source.access);
+        Ok(self.ask(source, Asks::Manifest, question).await?.manifest)
+    }
+
+    /// What is below it, and the image to record: the index itself, or one child of it in legacy mode.
+    async fn fetch_below(&self, source: &Source, top: Manifest, legacy: bool) -> Result<Fetched, ImportError> {
         let top = match choose_child(&top).filter(|_| legacy && top.is_index()) {
             Some(child) => self.manifest(source, &child.digest).await?,
             None => top,
@@ -271,7 +262,7 @@ impl Importer {
         }
         blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
         blobs.dedup_by(|a, b| a.digest == b.digest);
-        Ok((upstream, Fetched { image, children, blobs }))
+        Ok(Fetched { image, children, blobs })
     }
 
     /// A manifest with all that it lists, each once; what is listed comes before what lists it.
@@ -296,12 +287,16 @@ impl Importer {
     }
 
     async fn manifest(&self, source: &Source, digest: &Digest) -> Result<Manifest, ImportError> {
-        Ok(self.client.get_manifest(&source.reference.at_digest(digest), &source.access).await?.manifest)
+        let reference = source.reference.at_digest(digest);
+        Ok(self.ask(source, Asks::Manifest, self.client.get_manifest(&reference, &source.access)).await?.manifest)
     }
 
     async fn describe(&self, source: &Source, manifest: &Manifest) -> Result<NewImage, ImportError> {
         let config = match manifest.blobs().next().filter(|config| config.is_image_config()) {
-            Some(config) => Some(self.client.get_small_blob(&source.reference, &config.digest, &source.access).await?),
+            Some(config) => {
+                let question = self.client.get_small_blob(&source.reference, &config.digest, &source.access);
+                Some(self.ask(source, Asks::Blob, question).await?)
+            }
             None => None,
         };
         Ok(manifest.to_image(config.as_deref())?)

@@ -53,6 +53,8 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/") view=|| page(pages::projects::page) ssr=SsrMode::Async />
                         <Route path=path!("/projects/new") view=|| page(pages::projects::new_page) ssr=SsrMode::Async />
                         <Route path=path!("/tokens") view=|| page(pages::tokens::page) ssr=SsrMode::Async />
+                        <Route path=path!("/imports/registries") view=|| page(pages::registries::page) ssr=SsrMode::Async />
+                        <Route path=path!("/imports/registries/:host") view=|| page(pages::registries::page) ssr=SsrMode::Async />
                         <Route path=path!("/search") view=|| page(pages::search::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project") view=|| page(pages::overview::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams") view=|| page(pages::streams::page) ssr=SsrMode::Async />

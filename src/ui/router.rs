@@ -32,6 +32,7 @@ pub fn router(app: AppState) -> Router {
         .merge(pages::notice::router())
         .merge(pages::notices::router())
         .merge(pages::projects::router())
+        .merge(pages::registry_hook::router())
         .merge(pages::run::router())
         .merge(pages::settings::router())
         .merge(pages::sign_in::router())

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests are told of their machine through the environment")]
 
 mod faults;
+mod imports;
 mod notices;
 mod oci;
 mod openshift;

@@ -11,6 +11,8 @@ mod images;
 mod notices;
 mod packages;
 mod plans;
+mod registries;
+mod registry_hook;
 mod resolution;
 mod retention;
 mod search;
@@ -20,7 +22,7 @@ mod tags;
 mod usage;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Query, Request};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -86,12 +88,22 @@ fn router(door: Door) -> Router {
         .route("/activity", get(activity::list))
         .route("/usage", get(usage::get))
         .route("/quota", put(usage::set_quota).delete(usage::remove_quota))
+        .route(
+            "/registry-hook",
+            get(registry_hook::get).delete(registry_hook::renew).post(registry_hook::receive).layer(hook_limit()),
+        )
+        .route("/registry-hook/{secret}", post(registry_hook::receive_with_secret).layer(hook_limit()))
         .layer(middleware::from_fn(refuse_dry_run));
     Router::new()
         .nest("/weir/v1/projects/{project}", with_dry_run.merge(without))
         .route("/weir/v1/search", get(search::everywhere))
+        .route("/weir/v1/registries", get(registries::list))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(door)
+}
+
+fn hook_limit() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(registry_hook::LONGEST)
 }
 
 async fn method_not_allowed() -> Status {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::plans::{dry, moved_steps};
 use super::{DryRun, PageQuery};
-use crate::model::{Hold, RejectedDigest, RollbackMode, Tag, TagEvent, TagImport, rfc3339};
+use crate::model::{Hold, RejectedDigest, RollbackMode, Tag, TagEvent, TagImport, now, rfc3339};
 use crate::server::openshift::Door;
 use crate::server::openshift::Field;
 use crate::server::openshift::body::{Body, Warnings};
@@ -285,7 +285,8 @@ fn show_import(import: &TagImport) -> Value {
         "message": import.message,
         "lastTry": import.last_try_at.map(rfc3339),
         "lastOk": import.last_ok_at.map(rfc3339),
-        "next": import.next_at.map(rfc3339),
+        "next": import.next_check_at().map(rfc3339),
+        "overdue": import.is_overdue(now()),
         "requested": import.requested_at.map(rfc3339),
         "failingSince": import.failing_since.map(rfc3339),
         "failures": import.failures,

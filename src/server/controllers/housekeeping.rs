@@ -1,4 +1,4 @@
-//! Forgets what has ended: expired sessions and tokens, traffic of long ago, and uploads that nobody goes on with.
+//! Forgets what has ended: expired sessions and tokens, traffic and what registries were asked long ago, and uploads that nobody goes on with.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,7 @@ impl Controller for Housekeeping {
         self.store.sweep_sessions().await?;
         self.store.sweep_tokens().await?;
         self.store.sweep_traffic().await?;
+        self.store.sweep_budgets().await?;
         for upload in self.store.list_stale_uploads(now() - UPLOADS_REST_MS).await? {
             if let Ok(id) = upload.id.parse::<UploadId>() {
                 self.blobs.abort(&id).await?;

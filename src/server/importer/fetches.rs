@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::{debug, warn};
 
+use super::asking::Asks;
 use super::fetch::{Fetch, Progress, Wanted};
 use super::places::{Place, Places};
 use super::{ImportError, Importer, Source};
@@ -251,13 +252,14 @@ impl Importer {
             let place = self.shared.fetches.places.enter(&host, &fetch.projects).await;
             let place = place.ok_or(ImportError::Stopping)?;
             debug!("Fetching blob {} of {}", fetch.digest, source.reference.exact());
-            match self.client.get_blob(&source.reference, &fetch.digest, &source.access).await {
+            let question = self.client.get_blob(&source.reference, &fetch.digest, &source.access);
+            match self.ask(source, Asks::Blob, question).await {
                 Ok(download) if download.size.is_none_or(|size| size == fetch.size) => return Ok((download, place)),
-                Ok(download) => _ = first.get_or_insert(wrong_size(fetch, download.size.unwrap_or_default())),
+                Ok(download) => _ = first.get_or_insert(wrong_size(fetch, download.size.unwrap_or_default()).into()),
                 Err(cause) => _ = first.get_or_insert(cause),
             }
         }
-        Err(first.unwrap_or_else(|| OciError::NotFound { reference: fetch.digest.to_string() }).into())
+        Err(first.unwrap_or_else(|| OciError::NotFound { reference: fetch.digest.to_string() }.into()))
     }
 }
 

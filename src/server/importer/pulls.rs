@@ -155,12 +155,16 @@ impl Importer {
             true => self.take_first(stream, &due.tag).await.map(Some),
             false => Ok(None),
         };
-        let next_at = due.import.next_at;
+        let next = due.planned();
         match &taken {
             _ if claimed.is_none() => {}
             Ok(Some(upstream)) => {
                 let end = CheckEnd::Fetched { digest: upstream.as_str() };
-                self.store.record_check(&due, &end, next_at).await?;
+                self.store.record_check(&due, &end, next).await?;
+            }
+            // Nobody was asked, so that nothing is to be told.
+            Err(cause) if cause.is_resting() => {
+                self.store.release_import(&due.tag.id, self.store.owner()).await?;
             }
             Ok(None) => self.store.release_import(&due.tag.id, self.store.owner()).await?,
             Err(cause) => {
@@ -169,7 +173,7 @@ impl Importer {
                 let end = CheckEnd::Failed { reason: cause.reason(), message: &message };
                 let asked = cause.retry_after().unwrap_or(FIRST_REST).as_millis();
                 let not_before = now().saturating_add(i64::try_from(asked).unwrap_or(i64::MAX));
-                self.store.record_check(&due, &end, next_at.map(|at| at.max(not_before))).await?;
+                self.store.record_check(&due, &end, next.map(|next| next.not_before(not_before))).await?;
             }
         }
         taken.map(|_| ())
@@ -180,7 +184,7 @@ impl Importer {
     async fn take_first(&self, stream: &Stream, tag: &Tag) -> Result<Digest, ImportError> {
         let reference = tag.source.as_deref().unwrap_or_default();
         let source = self.source_elsewhere(&tag.project, reference, tag.insecure == 1).await?;
-        let top = self.client.get_manifest(&source.reference, &source.access).await?.manifest;
+        let top = self.top(&source).await?;
         let upstream = top.digest.clone();
         let chosen = choose_child(&top).filter(|_| tag.import_mode == "Legacy" && top.is_index());
         let manifest = match chosen.map(|child| child.digest.clone()) {
@@ -278,6 +282,9 @@ mod tests {
             failures,
             upstream_digest: None,
             generation: 3,
+            overdue_at: None,
+            rests_until: None,
+            least_interval_ms: 0,
         }
     }
 

@@ -21,7 +21,8 @@ use crate::server::hash::digest_like;
 pub struct Options {
     /// For a connection to be made.
     pub connect_timeout: Duration,
-    /// For a whole question but a blob's, retries with other schemes and tokens included.
+    /// For a whole question but a blob's, retries with other schemes and tokens included. A check is two of them at the most before
+    /// anything is fetched, and is to fail within a minute.
     pub question_timeout: Duration,
     /// For the next bytes of anything.
     pub idle_timeout: Duration,
@@ -37,7 +38,7 @@ pub const VIA: &str = "weir-via";
 impl Default for Options {
     fn default() -> Self {
         let (connect_timeout, idle_timeout) = (Duration::from_secs(10), Duration::from_secs(60));
-        let question_timeout = Duration::from_secs(60);
+        let question_timeout = Duration::from_secs(25);
         Self { connect_timeout, question_timeout, idle_timeout, pace: Pace::default(), via: None }
     }
 }
@@ -100,17 +101,23 @@ impl Client {
         Self { transport: Transport::new(&options), options }
     }
 
-    /// Asks which manifest a reference means, without fetching it: registries count that as nothing. None when the
-    /// registry does not tell on a HEAD, so that only [`Client::get_manifest`] can say.
+    /// Asks which manifest a reference means, without fetching it: most registries count that as nothing. `seen` is what it meant the
+    /// last time. None when the registry does not tell on a HEAD, so that only [`Client::get_manifest`] can say.
     pub async fn head_manifest(
         &self,
         reference: &ImageReference,
+        seen: Option<&Digest>,
         access: &Access,
     ) -> Result<Option<HeadManifest>, Error> {
         let asked = Asked::new(reference);
-        let question = asked.manifest(Method::HEAD, access);
+        let question = asked.manifest(Method::HEAD, seen, access);
         self.in_time(&asked, async {
             let response = self.transport.ask_any(&question).await?;
+            if let Some(seen) = seen.filter(|_| response.status() == StatusCode::NOT_MODIFIED) {
+                let headers = response.headers();
+                let (etag, rate_limit) = (text(headers, ETAG.as_str()), RateLimit::of(headers));
+                return Ok(Some(HeadManifest { digest: seen.clone(), media_type: None, etag, rate_limit }));
+            }
             if matches!(response.status(), StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
                 return Ok(None);
             }
@@ -138,9 +145,35 @@ impl Client {
     /// one was, and the one the registry claims, if it does.
     pub async fn get_manifest(&self, reference: &ImageReference, access: &Access) -> Result<RemoteManifest, Error> {
         let asked = Asked::new(reference);
-        let question = asked.manifest(Method::GET, access);
-        self.in_time(&asked, async {
-            let response = self.transport.ask(&question).await?;
+        let question = asked.manifest(Method::GET, None, access);
+        let manifest = self.get_manifest_unless_seen(&asked, &question).await?;
+        manifest.ok_or_else(|| question.other("the registry answered 304 Not Modified to a first question".to_owned()))
+    }
+
+    /// As [`Client::get_manifest`]; None when the reference still means what was seen, as far as the registry tells.
+    pub async fn get_changed_manifest(
+        &self,
+        reference: &ImageReference,
+        seen: &Digest,
+        access: &Access,
+    ) -> Result<Option<RemoteManifest>, Error> {
+        let asked = Asked::new(reference);
+        self.get_manifest_unless_seen(&asked, &asked.manifest(Method::GET, Some(seen), access)).await
+    }
+
+    async fn get_manifest_unless_seen(
+        &self,
+        asked: &Asked,
+        question: &Question<'_>,
+    ) -> Result<Option<RemoteManifest>, Error> {
+        self.in_time(asked, async {
+            let response = self.transport.ask_any(question).await?;
+            if response.status() == StatusCode::NOT_MODIFIED {
+                return Ok(None);
+            }
+            if !response.status().is_success() {
+                return Err(question.refusal(response).await);
+            }
             let headers = response.headers().clone();
             let body = read_up_to(response, manifest::MAX_SIZE + 1).await.map_err(|e| question.failure(e))?;
             let body = Bytes::from(body);
@@ -155,7 +188,8 @@ impl Client {
             if let Some(wanted) = asked.target.digest() {
                 manifest.digest = wanted;
             }
-            Ok(RemoteManifest { manifest, etag: text(&headers, ETAG.as_str()), rate_limit: RateLimit::of(&headers) })
+            let (etag, rate_limit) = (text(&headers, ETAG.as_str()), RateLimit::of(&headers));
+            Ok(Some(RemoteManifest { manifest, etag, rate_limit }))
         })
         .await
     }
@@ -263,13 +297,14 @@ impl Asked {
         Self { subject: reference.exact(), target }
     }
 
-    fn manifest<'a>(&'a self, method: Method, access: &'a Access) -> Question<'a> {
+    fn manifest<'a>(&'a self, method: Method, seen: Option<&Digest>, access: &'a Access) -> Question<'a> {
         let which = if self.target.id.is_empty() { &self.target.tag } else { &self.target.id };
-        Question { accept: accept(), ..self.question(method, format!("manifests/{which}"), access) }
+        let unless = seen.map(|digest| format!("\"{digest}\""));
+        Question { accept: accept(), unless, ..self.question(method, format!("manifests/{which}"), access) }
     }
 
     fn question<'a>(&'a self, method: Method, path: String, access: &'a Access) -> Question<'a> {
-        Question { target: &self.target, subject: &self.subject, method, path, accept: "", access }
+        Question { target: &self.target, subject: &self.subject, method, path, accept: "", unless: None, access }
     }
 
     /// Names what breaks off a body. Owns what it needs, as the stream outlives the question.
@@ -316,7 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn docker_hub_goes_by_many_names() {
+    fn c14_docker_hub_goes_by_many_names() {
         for text in
             ["busybox", "docker.io/busybox", "index.docker.io/library/busybox:latest", "registry-1.docker.io/busybox"]
         {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url, redirect};
 use tracing::warn;
 
@@ -43,6 +43,8 @@ pub(super) struct Question<'a> {
     /// For instance `manifests/latest`, with a query where needed.
     pub(super) path: String,
     pub(super) accept: &'a str,
+    /// The entity tag of what is known already (RFC 9110, `If-None-Match`): registries tag manifests with their digest.
+    pub(super) unless: Option<String>,
     pub(super) access: &'a Access,
 }
 
@@ -223,6 +225,9 @@ impl Transport {
             let mut request = self.client(question).request(question.method.clone(), url.clone());
             if !question.accept.is_empty() {
                 request = request.header(ACCEPT, question.accept);
+            }
+            if let Some(known) = &question.unless {
+                request = request.header(IF_NONE_MATCH, known);
             }
             if let Some(authorization) = authorization.filter(|_| url.origin() == home) {
                 request = request.header(AUTHORIZATION, authorization);

@@ -42,6 +42,7 @@ pub const RETENTION_RULES: Kind = kind("", "retentionrules", "retentionrule", "R
 pub const ACTIVITY: Kind = kind("", "activity", "activity", "Activity");
 pub const NOTICES: Kind = kind("", "notices", "notice", "Notice");
 pub const USAGE: Kind = kind("", "usage", "usage", "Usage");
+pub const REGISTRIES: Kind = kind("", "registries", "registry", "Registry");
 pub const QUOTAS: Kind = kind("", "quotas", "quota", "Quota");
 
 const ALL: &[&Kind] = &[

@@ -2,7 +2,7 @@
 
 use super::usage::traffic_before;
 use super::{Result, Store};
-use crate::model::{ActorKind, DigestPrefix, EventKind};
+use crate::model::{ActorKind, DigestPrefix, EventKind, now};
 
 /// A stream as the catalog lists it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -29,6 +29,8 @@ pub struct CatalogStream {
     pub failing: i64,
     pub held: i64,
     pub never: i64,
+    /// Tags that should have been checked long ago.
+    pub overdue: i64,
     /// What takes images out of it.
     pub builds: i64,
     pub apps: i64,
@@ -39,7 +41,7 @@ pub struct CatalogStream {
 pub struct StreamFilter<'a> {
     /// Part of a name, a description, a tag, an upstream reference; or 7 or more digits of a digest.
     pub text: &'a str,
-    /// `failing`, `held`, `never` or `ok`
+    /// `failing`, `overdue`, `held`, `never` or `ok`
     pub health: &'a str,
     /// `pushed`, `imported` or `built`
     pub source: &'a str,
@@ -70,6 +72,7 @@ pub struct CatalogTag {
     pub build: Option<String>,
     pub next_at: Option<i64>,
     pub last_ok_at: Option<i64>,
+    pub overdue_at: Option<i64>,
     pub failing_since: Option<i64>,
     pub reason: Option<String>,
     pub held_by: Option<String>,
@@ -84,6 +87,11 @@ impl CatalogTag {
     /// How it came to point where it points.
     pub fn kind(&self) -> Option<EventKind> {
         self.kind.as_deref().and_then(|word| word.parse().ok())
+    }
+
+    /// Whether its source should have been checked long ago.
+    pub fn is_overdue(&self, now: i64) -> bool {
+        self.next_at.is_some() && self.overdue_at.is_some_and(|at| at <= now)
     }
 
     /// Who moved it last.
@@ -116,6 +124,8 @@ macro_rules! catalog_page {
         concat!(
             "with failing as materialized (select t.stream_id, count(*) as n from tag_imports m join tags t on t.id = m.tag_id \
                where m.outcome = 'failed' group by t.stream_id), \
+             overdue as materialized (select t.stream_id, count(*) as n from tag_imports m join tags t on t.id = m.tag_id \
+               where m.next_at is not null and m.overdue_at <= $10 group by t.stream_id), \
              held as materialized (select t.stream_id, count(*) as n from holds h join tags t on t.id = h.tag_id \
                where h.ended_at is null group by t.stream_id), \
              built as materialized (select t.stream_id, min(c.name) as name from build_configs c join tags t on t.id = c.output_tag_id \
@@ -128,6 +138,7 @@ macro_rules! catalog_page {
              (select min(t.source) from tags t where t.stream_id = s.id and t.source_kind = 'DockerImage') as imports, \
              (select b.name from built b where b.stream_id = s.id) as built_by, \
              coalesce((select f.n from failing f where f.stream_id = s.id), 0) as failing, \
+             coalesce((select o.n from overdue o where o.stream_id = s.id), 0) as overdue, \
              coalesce((select h.n from held h where h.stream_id = s.id), 0) as held, \
              (select count(*) from (select 1 from tags t where t.stream_id = s.id and t.moved_at is null and t.has_spec = 1 \
                and t.deleted_at is null limit $9) x) as never, \
@@ -140,6 +151,7 @@ macro_rules! catalog_page {
                    or lower(t.source) like $4 escape '!' or t.digest like $5))) \
                and ($6 <> 'failing' or s.id in (select f.stream_id from failing f)) \
                and ($6 <> 'ok' or s.id not in (select f.stream_id from failing f)) \
+               and ($6 <> 'overdue' or s.id in (select o.stream_id from overdue o)) \
                and ($6 <> 'held' or s.id in (select h.stream_id from held h)) \
                and ($6 <> 'never' or exists (select 1 from tags t where t.stream_id = s.id and t.moved_at is null \
                  and t.has_spec = 1 and t.deleted_at is null)) \
@@ -159,7 +171,7 @@ macro_rules! select_catalog_tag {
             "select t.id, t.name, t.digest, t.event_sequence, t.moved_at, t.source_kind, t.source, t.scheduled, i.size, i.os, i.architecture, \
              (select count(*) from image_children k where k.digest = t.digest and k.architecture <> 'unknown') as platforms, \
              e.kind, e.actor_kind, e.actor, case when b.id is null then null else c.name || '-' || cast(b.number as text) end as build, \
-             m.next_at, m.last_ok_at, m.failing_since, m.reason, h.actor as held_by, h.since as held_since, \
+             m.next_at, m.last_ok_at, m.overdue_at, m.failing_since, m.reason, h.actor as held_by, h.since as held_since, \
              (select x.sequence from tag_events x where x.tag_id = t.id and x.outcome = 'moved' and x.digest <> t.digest \
                and not exists (select 1 from rejected_digests r where r.tag_id = t.id and r.digest = x.digest and r.ended_at is null) \
                order by x.number desc limit 1) as back_to, \
@@ -203,6 +215,7 @@ impl Store {
             .bind(source)
             .bind(traffic_before())
             .bind(COUNT_TO + 1)
+            .bind(now())
             .fetch_all(self.pool())
             .await?;
         Ok(streams)

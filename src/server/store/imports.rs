@@ -9,11 +9,13 @@ macro_rules! select_import {
     ($rest:literal) => {
         concat!(
             "select i.tag_id, i.next_at, i.requested_at, i.requested_by, i.last_try_at, i.last_ok_at, i.outcome, i.reason, i.message, \
-             i.failing_since, i.failures, i.upstream_digest, i.generation from tag_imports i ",
+             i.failing_since, i.failures, i.upstream_digest, i.generation, i.overdue_at, b.rest_until as rests_until, \
+             coalesce(b.least_interval_ms, 0) as least_interval_ms from tag_imports i left join registry_budgets b on b.id = i.budget ",
             $rest
         )
     };
 }
+pub(super) use select_import;
 
 /// A tag whose source is to be checked now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,30 @@ fn shortened(message: &str) -> String {
     short
 }
 
+/// When a tag is checked again, and from when on it counts as overdue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextCheck {
+    pub at: i64,
+    pub overdue_at: i64,
+}
+
+impl NextCheck {
+    /// The same, but not before that time.
+    #[must_use]
+    pub fn not_before(self, at: i64) -> Self {
+        let later = (at - self.at).max(0);
+        Self { at: self.at + later, overdue_at: self.overdue_at + later }
+    }
+}
+
+impl DueImport {
+    /// When the tag was to be checked, as its row has it.
+    pub fn planned(&self) -> Option<NextCheck> {
+        let at = self.import.next_at?;
+        Some(NextCheck { at, overdue_at: self.import.overdue_at.unwrap_or(at) })
+    }
+}
+
 /// A tag whose last check failed: what was wrong, and how old what it has is.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct ImportTrouble {
@@ -59,40 +85,6 @@ pub struct ImportTrouble {
 }
 
 impl Store {
-    /// Takes up to `limit` tags whose check is due, those that somebody asked for first.
-    pub async fn claim_due_imports(&self, owner: &str, lease_ms: i64, limit: i64) -> Result<Vec<DueImport>> {
-        let due = "(i.requested_at is not null or i.next_at <= $1) and (i.lease_until is null or i.lease_until < $1)";
-        let any: Option<(i64,)> =
-            sqlx::query_as(sqlx::AssertSqlSafe(format!("select 1 from tag_imports i where {due} limit 1")))
-                .bind(now())
-                .fetch_optional(self.pool())
-                .await?;
-        if any.is_none() {
-            return Ok(Vec::new());
-        }
-        let mut tx = self.write_tx().await?;
-        let imports: Vec<TagImport> = sqlx::query_as(select_import!(
-            "where (i.requested_at is not null or i.next_at <= $1) and (i.lease_until is null or i.lease_until < $1) \
-             order by case when i.requested_at is null then 1 else 0 end, i.next_at, i.tag_id limit $2"
-        ))
-        .bind(now())
-        .bind(limit)
-        .fetch_all(&mut *tx)
-        .await?;
-        let mut claimed = Vec::with_capacity(imports.len());
-        for import in imports {
-            sqlx::query("update tag_imports set lease_owner = $2, lease_until = $3 where tag_id = $1")
-                .bind(&import.tag_id)
-                .bind(owner)
-                .bind(now() + lease_ms)
-                .execute(&mut *tx)
-                .await?;
-            claimed.push(DueImport { tag: tx.tag_by_id(&import.tag_id).await?, import });
-        }
-        tx.commit().await?;
-        Ok(claimed)
-    }
-
     /// Takes one tag to check it now; `None` when a worker is at it already, or the tag follows no other registry.
     pub async fn claim_import(&self, tag_id: &str, owner: &str, lease_ms: i64) -> Result<Option<DueImport>> {
         let mut tx = self.write_tx().await?;
@@ -127,18 +119,9 @@ impl Store {
         Ok(())
     }
 
-    /// When the next check is due, in milliseconds since the epoch.
-    pub async fn next_import_at(&self) -> Result<Option<i64>> {
-        let (next,): (Option<i64>,) = sqlx::query_as(
-            "select min(case when lease_until is not null and lease_until > next_at then lease_until else next_at end) from tag_imports",
-        )
-        .fetch_one(self.pool())
-        .await?;
-        Ok(next)
-    }
-
-    /// Records how a check ended and when the next one is due (`None`: only when asked). The tag's history is not touched here.
-    pub async fn record_check(&self, due: &DueImport, end: &CheckEnd<'_>, next_at: Option<i64>) -> Result<()> {
+    /// Records how a check ended and when the next one is due (`None`: only when asked). The tag's history is not touched here. What
+    /// moved the next check forward meanwhile still counts.
+    pub async fn record_check(&self, due: &DueImport, end: &CheckEnd<'_>, next: Option<NextCheck>) -> Result<()> {
         let (outcome, digest, reason, message) = match end {
             CheckEnd::Unchanged { digest } => ("unchanged", Some(*digest), None, None),
             CheckEnd::Fetched { digest } => ("ok", Some(*digest), None, None),
@@ -154,7 +137,7 @@ impl Store {
              last_ok_at = case when $6 = 1 then last_ok_at else $5 end, \
              failing_since = case when $6 = 1 then coalesce(failing_since, $5) else null end, \
              failures = case when $6 = 1 then failures + 1 else 0 end, upstream_digest = coalesce($7, upstream_digest), \
-             next_at = $8, generation = $9, lease_owner = null, lease_until = null, \
+             next_at = case when next_at <> $11 and next_at < $8 then next_at else $8 end, overdue_at = $12, generation = $9, lease_owner = null, lease_until = null, \
              requested_at = case when requested_at > $10 then requested_at else null end where tag_id = $1",
         )
         .bind(&due.tag.id)
@@ -164,9 +147,11 @@ impl Store {
         .bind(tried)
         .bind(i64::from(failed))
         .bind(digest)
-        .bind(next_at)
+        .bind(next.map(|next| next.at))
         .bind(due.tag.generation)
         .bind(due.import.requested_at.unwrap_or(tried))
+        .bind(due.import.next_at)
+        .bind(next.map(|next| next.overdue_at))
         .execute(&mut *tx)
         .await?;
         // Only a change of state is news: the ledger is no log of checks.
@@ -184,7 +169,11 @@ impl Store {
             }
         }
         tx.touch(&due.tag.project);
-        tx.commit().await
+        // That nothing changed is found out again if it is lost.
+        match end {
+            CheckEnd::Unchanged { .. } => tx.commit_soon().await,
+            _ => tx.commit().await,
+        }
     }
 
     /// Somebody wants the tag's source checked now.
@@ -218,6 +207,18 @@ impl Store {
         Ok(import)
     }
 
+    /// How many of a project's tags should have been checked long ago.
+    pub async fn count_overdue_imports(&self, project_id: &str) -> Result<i64> {
+        let (count,) = sqlx::query_as(
+            "select count(*) from tag_imports where project_id = $1 and next_at is not null and overdue_at <= $2",
+        )
+        .bind(project_id)
+        .bind(now())
+        .fetch_one(self.pool())
+        .await?;
+        Ok(count)
+    }
+
     /// Whether any tag's last check failed.
     pub async fn is_any_import_failing(&self) -> Result<bool> {
         let failing: Option<(i64,)> = sqlx::query_as("select 1 from tag_imports where outcome = 'failed' limit 1")
@@ -239,22 +240,19 @@ impl Store {
         Ok(trouble)
     }
 
-    /// Tags of a project that follow other registries, by id after `after`; failed ones only when asked.
-    pub async fn list_imports(
-        &self,
-        project: &str,
-        failed_only: bool,
-        after: &str,
-        limit: i64,
-    ) -> Result<Vec<DueImport>> {
+    /// Tags of a project that follow other registries, by id after `after`: all, or `failed`, `overdue` or `limited` ones.
+    pub async fn list_imports(&self, project: &str, only: &str, after: &str, limit: i64) -> Result<Vec<DueImport>> {
         let imports: Vec<TagImport> = sqlx::query_as(select_import!(
             "join tags t on t.id = i.tag_id join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
-             where p.name = $1 and ($2 = 0 or i.outcome = 'failed') and i.tag_id > $3 order by i.tag_id limit $4"
+             where p.name = $1 and ($2 not in ('failed', 'overdue', 'limited') or ($2 = 'failed' and i.outcome = 'failed') \
+               or ($2 = 'overdue' and i.next_at is not null and i.overdue_at <= $5) or ($2 = 'limited' and b.rest_until > $5)) \
+             and i.tag_id > $3 order by i.tag_id limit $4"
         ))
         .bind(project)
-        .bind(i64::from(failed_only))
+        .bind(only)
         .bind(after)
         .bind(limit)
+        .bind(now())
         .fetch_all(self.pool())
         .await?;
         let mut listed = Vec::with_capacity(imports.len());

@@ -5,18 +5,28 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
+use ring::hmac;
 use sha2::{Digest as _, Sha256};
 
 use super::Store;
 
 /// Bytes of a nonce, which stands before the sealed text.
 const NONCE: usize = 24;
+/// Bytes of a fingerprint.
+const FINGERPRINT: usize = 20;
 
 impl Store {
     /// Tells this Weir from others that use the same engines; the same for all servers that share a key.
     pub fn instance(&self) -> String {
         let digest = Sha256::new_with_prefix("weir instance").chain_update(self.key()).finalize();
         hex::encode(&digest[..6])
+    }
+
+    /// Stands for a text without telling it: the same for the same purpose, text and key, and not to be guessed without the key.
+    pub fn fingerprint(&self, purpose: &str, text: &str) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.key());
+        let tag = hmac::sign(&key, format!("{purpose}\0{text}").as_bytes());
+        hex::encode(&tag.as_ref()[..FINGERPRINT])
     }
 
     /// The text encrypted and authenticated; safe in URLs and headers. `None` only for texts of absurd length.

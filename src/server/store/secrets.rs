@@ -105,6 +105,7 @@ impl Store {
         let id = new_id();
         let sealed = self.seal_secret(&id, data)?;
         let version = record(&mut tx, "secret.create", project, name.as_str(), Some(data.kind()), actor).await?;
+        tx.unassign_imports(&project_id).await?;
         sqlx::query(
             "insert into secrets (id, project_id, name, kind, data, created_at, version) values ($1, $2, $3, $4, $5, $6, $7)",
         )
@@ -128,6 +129,7 @@ impl Store {
         let row = find(&mut tx, &project_id, name).await?.ok_or_else(|| Error::not_found(KIND, name))?;
         let sealed = self.seal_secret(&row.id, data)?;
         let version = record(&mut tx, "secret.replace", project, name, Some(data.kind()), actor).await?;
+        tx.unassign_imports(&project_id).await?;
         sqlx::query("update secrets set kind = $1, data = $2, version = $3 where id = $4")
             .bind(data.kind().as_str())
             .bind(sealed)
@@ -145,6 +147,7 @@ impl Store {
         let row = find(&mut tx, &project_id, name).await?.ok_or_else(|| Error::not_found(KIND, name))?;
         sqlx::query("delete from secrets where id = $1").bind(&row.id).execute(&mut *tx).await?;
         record(&mut tx, "secret.delete", project, name, None, actor).await?;
+        tx.unassign_imports(&project_id).await?;
         tx.commit().await
     }
 

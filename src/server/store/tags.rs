@@ -9,6 +9,9 @@ use crate::server::store::moves::Move;
 use crate::server::store::tag_rules::{is_immutable, refusal};
 use crate::server::wake::Controller;
 
+/// A source that was not looked at for so long after it was set counts as overdue.
+const FIRST_CHECK_WITHIN_MS: i64 = 15 * 60 * 1000;
+
 macro_rules! select_tag {
     ($rest:literal) => {
         concat!(
@@ -359,10 +362,12 @@ impl WriteTx {
             .await?;
         if kind == Some(SourceKind::DockerImage) && !spec.reference_only {
             sqlx::query(
-                "insert into tag_imports (tag_id, next_at) values ($1, $2) on conflict (tag_id) do update set next_at = $2",
+                "insert into tag_imports (tag_id, next_at, overdue_at) values ($1, $2, $3) on conflict (tag_id) do update \
+                 set next_at = $2, overdue_at = $3, budget = null, question = null",
             )
             .bind(&before.id)
             .bind(now())
+            .bind(now() + FIRST_CHECK_WITHIN_MS)
             .execute(&mut **self)
             .await?;
             self.wake(Controller::Imports);

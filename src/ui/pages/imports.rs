@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use crate::model::{TagImport, now};
 use crate::server::auth::Right;
 use crate::server::store::DueImport;
 use crate::ui::app::PageResult;
@@ -13,14 +14,18 @@ use crate::ui::shell::{Page, Section};
 pub async fn page(cx: Cx) -> PageResult {
     let project = cx.project(Right::View).await?;
     let size = PageSize::of(&cx);
-    let failed = cx.query("f") == "failed";
-    let mut due = cx.store().list_imports(&project.name, failed, cx.query("after"), size.limit()).await?;
+    let only = cx.query("f");
+    let mut due = cx.store().list_imports(&project.name, only, cx.query("after"), size.limit()).await?;
     let more = size.cut(&mut due);
     let next = due.last().filter(|_| more).map(|last| last.tag.id.clone());
     let list = if due.is_empty() {
-        let (heading, text) = match failed {
-            true => ("No import fails", "Every tag that follows another registry was checked without trouble."),
-            false => (
+        let (heading, text) = match only {
+            "failed" => ("No import fails", "Every tag that follows another registry was checked without trouble."),
+            "overdue" => {
+                ("Nothing is overdue", "Every tag that follows another registry was checked when it was to be.")
+            }
+            "limited" => ("No registry rests", "Every registry that tags follow lets itself be asked now."),
+            _ => (
                 "Nothing is imported",
                 "A tag can follow an image in another registry: add one on a stream's page, or make a stream from a reference.",
             ),
@@ -34,8 +39,12 @@ pub async fn page(cx: Cx) -> PageResult {
         let href = cx.with_query(&[("f", value), ("after", ""), ("trail", "")]);
         view! { <a class="chip" href=href aria-current=current.then_some("true")>{words}</a> }
     };
+    let registries = cx.viewer()?.is_site_admin().then(|| {
+        view! { <p><a href="/imports/registries">"Registries: what they allow, and who asks"</a></p> }
+    });
     let body = view! {
-        <nav class="chips" aria-label="Filter">{chip("All", "")} {chip("Failing", "failed")}</nav>
+        {registries}
+        <nav class="chips" aria-label="Filter">{chip("All", "")} {chip("Failing", "failed")} {chip("Overdue", "overdue")} {chip("Limited", "limited")}</nav>
         {list}
         <Pager cx=cx.clone() next words=("Back", "Next") />
     };
@@ -59,6 +68,19 @@ pub fn table(project: &InProject, due: Vec<DueImport>) -> AnyView {
     .into_any()
 }
 
+/// When a tag is checked next, in words: as soon as its registry lets it.
+pub fn next_check(import: &TagImport) -> AnyView {
+    let rest = import.rests_until.filter(|until| *until > now());
+    match (rest, import.requested_at, import.next_check_at()) {
+        (Some(until), _, Some(_)) => {
+            view! { <Ago at=import.next_check_at().unwrap_or(until) />" (the registry wants to be left alone until then)" }.into_any()
+        }
+        (_, Some(_), _) => "now".into_any(),
+        (_, None, Some(at)) => view! { <Ago at /> }.into_any(),
+        (_, None, None) => view! { <span class="muted">"when asked"</span> }.into_any(),
+    }
+}
+
 fn row(project: &InProject, due: DueImport) -> AnyView {
     let DueImport { tag, import } = due;
     let path = format!("/p/{}/streams/{}/tags/{}", project.name, tag.stream, tag.name);
@@ -77,11 +99,8 @@ fn row(project: &InProject, due: DueImport) -> AnyView {
     };
     let never = || view! { <span class="muted">"never"</span> }.into_any();
     let ago = |at: Option<i64>| at.map_or_else(never, |at| view! { <Ago at /> }.into_any());
-    let next = match (import.requested_at, import.next_at) {
-        (Some(_), _) => "now".into_any(),
-        (None, Some(at)) => view! { <Ago at /> }.into_any(),
-        (None, None) => view! { <span class="muted">"when asked"</span> }.into_any(),
-    };
+    let overdue = import.is_overdue(now()).then(|| view! { <Badge tone=Tone::Warn text="Overdue" /> });
+    let next = next_check(&import);
     view! {
         <tr data-row=tag.id.clone()>
             <th scope="row">
@@ -95,7 +114,7 @@ fn row(project: &InProject, due: DueImport) -> AnyView {
             <td data-label="Result">{result}</td>
             <td data-label="Last good">{ago(import.last_ok_at)}</td>
             <td data-label="Last try">{ago(import.last_try_at)}</td>
-            <td data-label="Next">{next}</td>
+            <td data-label="Next">{next} {overdue}</td>
             <td>
                 <div class="row-actions">
                     {project.can_edit().then(|| view! { <Act action=format!("{path}/check") label="Check now" on=tag.title() /> })}

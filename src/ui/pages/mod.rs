@@ -27,6 +27,8 @@ pub mod notices;
 pub mod overview;
 pub mod packages;
 pub mod projects;
+pub mod registries;
+pub mod registry_hook;
 mod resolution;
 mod retention;
 pub mod run;

@@ -16,7 +16,8 @@ pub async fn page(cx: Cx) -> PageResult {
     let project = cx.project(Right::View).await?;
     let (store, name) = (cx.store(), project.name.as_str());
     let moves = store.list_recent_moves(name, 8).await?;
-    let failing = store.list_imports(name, true, "", 20).await?;
+    let failing = store.list_imports(name, "failed", "", 20).await?;
+    let overdue = usize::try_from(store.count_overdue_imports(&project.id).await?).unwrap_or(0);
     let failed = store.list_failed_builds(&project.id, 20).await?;
     let held = store.list_held(&project.id, 20).await?;
     let cascades = store.list_cascades(name, None, 30).await?;
@@ -37,6 +38,8 @@ pub async fn page(cx: Cx) -> PageResult {
     let body = view! {
         <div class="tiles" data-live="tiles">
             {tile("Needs attention", failing.len() + failed.len(), &format!("{path}#attention"), "look at these", Tone::Fail)}
+            {(overdue > 0)
+                .then(|| tile("Overdue checks", overdue, &format!("{path}/imports?f=overdue"), "not made in time", Tone::Warn))}
             {tile("Running cascades", running.len(), &format!("{path}/cascades"), "on their way", Tone::Running)}
             {tile("Held", held.len(), &format!("{path}#held"), "to be resumed", Tone::Held)}
         </div>

@@ -5,6 +5,7 @@ use axum::routing::post;
 use leptos::prelude::*;
 use secrecy::SecretString;
 
+use super::registry_hook;
 use super::usage::project_card;
 use crate::model::{AppName, ByteSize, Member, Role, SecretEntry};
 use crate::server::auth::Right;
@@ -36,6 +37,11 @@ pub async fn page(cx: Cx) -> PageResult {
         true => Some(admin_part(&path, &project, cx.store().list_secrets(&project.name).await?)),
         false => None,
     };
+    let hook = match project.can_admin() {
+        true => cx.store().find_registry_hook(&project.name).await?,
+        false => None,
+    };
+    let hook = hook.map(|hook| registry_hook::card(&project.name, &cx.settings().public_url, &hook));
     let ask = admin.is_none().then(|| view! { <p class="muted">"To change members and secrets you need the role admin. Ask one of the admins above."</p> });
     let usage = cx.store().project_usage(&project.name).await?;
     let may_set_quota = cx.viewer()?.is_site_admin();
@@ -44,6 +50,7 @@ pub async fn page(cx: Cx) -> PageResult {
         {members_card(&path, &project, members)}
         {ask}
         {admin}
+        {hook}
     };
     Ok(Page::new("Settings", body).within(&project, Section::Settings))
 }

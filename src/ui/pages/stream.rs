@@ -8,7 +8,7 @@ use super::history::{HistoryTable, RowPlace};
 use super::retention;
 use super::sight::Sight;
 use super::streams::kind_words;
-use crate::model::{Stream, StreamTag};
+use crate::model::{Stream, StreamTag, now};
 use crate::server::auth::Right;
 use crate::server::store::{CatalogTag, ImmutableTags, NEVER_MOVED, StreamFields};
 use crate::ui::app::PageResult;
@@ -238,6 +238,7 @@ fn tag_health(tag: &CatalogTag) -> AnyView {
             }
             .into_any()
         }
+        tag if tag.is_overdue(now()) => view! { <Badge tone=Tone::Warn text="Overdue" /> }.into_any(),
         CatalogTag { digest: None, source_kind: Some(_), .. } => {
             view! { <Badge tone=Tone::Running text="Waiting for its image" /> }.into_any()
         }

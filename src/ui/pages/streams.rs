@@ -11,8 +11,14 @@ use crate::ui::context::{Cx, InProject};
 use crate::ui::pages::streams_new::FirstStream;
 use crate::ui::shell::{Page, Section};
 
-const HEALTH: [(&str, &str); 5] =
-    [("", "Any health"), ("failing", "Failing"), ("held", "Held"), ("never", "Never imported"), ("ok", "No failure")];
+const HEALTH: [(&str, &str); 6] = [
+    ("", "Any health"),
+    ("failing", "Failing"),
+    ("overdue", "Overdue"),
+    ("held", "Held"),
+    ("never", "Never imported"),
+    ("ok", "No failure"),
+];
 const SOURCE: [(&str, &str); 4] =
     [("", "Any source"), ("pushed", "Pushed"), ("imported", "Imported"), ("built", "Built")];
 
@@ -203,6 +209,9 @@ fn health(stream: &CatalogStream) -> AnyView {
     let state = match stream {
         CatalogStream { failing: 1.., .. } => {
             Some(view! { <Badge tone=Tone::Fail text=format!("Failing {}", stream.failing) /> }.into_any())
+        }
+        CatalogStream { overdue: 1.., .. } => {
+            Some(view! { <Badge tone=Tone::Warn text=format!("Overdue {}", stream.overdue) /> }.into_any())
         }
         CatalogStream { never: 1.., .. } => {
             Some(view! { <Badge tone=Tone::Warn text=format!("Never imported {}", up_to(stream.never)) /> }.into_any())

@@ -5,10 +5,11 @@ use axum::routing::post;
 use leptos::prelude::*;
 
 use super::history::{HistoryTable, RowPlace};
+use super::imports::next_check;
 use super::resolution;
 use super::tags_deleted;
 use super::usage::traffic_words;
-use crate::model::{Cascade, Hold, Lookup, RejectedDigest, Stream, Tag, TagEvent, TagImport, Traffic};
+use crate::model::{Cascade, Hold, Lookup, RejectedDigest, Stream, Tag, TagEvent, TagImport, Traffic, now};
 use crate::server::auth::Right;
 use crate::server::store::ImmutableTags;
 use crate::ui::app::PageResult;
@@ -320,8 +321,14 @@ fn about(cx: &Cx, open: &Open, traffic: Traffic) -> AnyView {
     };
     let checks = open.import.as_ref().map(|import| {
         let every = tag.interval_ms.unwrap_or_else(|| i64::try_from(cx.settings().import_interval.as_millis()).unwrap_or(i64::MAX));
+        let words = crate::ui::components::duration_words;
         let schedule = match tag.scheduled {
-            1 => format!("every {}", crate::ui::components::duration_words(every)),
+            1 if import.least_interval_ms > every => format!(
+                "every {}: the limit of its registry is too low for every {}",
+                words(import.least_interval_ms),
+                words(every)
+            ),
+            1 => format!("every {}", words(every)),
             _ => "only when asked".to_owned(),
         };
         view! {
@@ -331,11 +338,8 @@ fn about(cx: &Cx, open: &Open, traffic: Traffic) -> AnyView {
             <dd>{import.last_try_at.map_or_else(|| "not yet".into_any(), |at| view! { <Ago at />": "{import.outcome.clone()} }.into_any())}</dd>
             <dt>"Next check"</dt>
             <dd>
-                {match (import.requested_at, import.next_at) {
-                    (Some(_), _) => "now".into_any(),
-                    (None, Some(at)) => view! { <Ago at /> }.into_any(),
-                    (None, None) => "when asked".into_any(),
-                }}
+                {next_check(import)}
+                {import.is_overdue(now()).then(|| view! { <Badge tone=Tone::Warn text="Overdue" /> })}
             </dd>
         }
     });

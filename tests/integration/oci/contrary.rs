@@ -57,7 +57,7 @@ async fn allowances_are_read() {
     .await;
     let expected = Some(RateLimit { limit: Some(100), remaining: Some(7), window_seconds: Some(21600) });
     let (client, reference) = (Client::default(), upstream.reference("a:1"));
-    let head = client.head_manifest(&reference, &insecure()).await.expect("asked").expect("told");
+    let head = client.head_manifest(&reference, None, &insecure()).await.expect("asked").expect("told");
     assert_eq!((head.digest, head.rate_limit), (image.digest(), expected));
     assert_eq!(client.get_manifest(&reference, &insecure()).await.expect("fetched").rate_limit, expected);
 }
@@ -84,7 +84,7 @@ async fn silence_ends_in_time() {
     let begun = Instant::now();
     let expected = Error::Timeout { registry: upstream.address().into() };
     assert_eq!(client.get_manifest(&reference, &insecure()).await, Err(expected.clone()));
-    assert_eq!(client.head_manifest(&reference, &insecure()).await, Err(expected.clone()));
+    assert_eq!(client.head_manifest(&reference, None, &insecure()).await, Err(expected.clone()));
     assert_eq!(client.list_tags(&reference, &insecure()).await, Err(expected));
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
@@ -154,7 +154,7 @@ async fn what_is_no_manifest_is_refused() {
 async fn a_head_that_tells_nothing_is_no_answer() {
     for status in [200, 405] {
         let upstream = Upstream::answering(move |_| answer(status, &[], "")).await;
-        let head = Client::default().head_manifest(&upstream.reference("a:1"), &insecure()).await;
+        let head = Client::default().head_manifest(&upstream.reference("a:1"), None, &insecure()).await;
         assert_eq!(head, Ok(None), "{status}");
     }
 }

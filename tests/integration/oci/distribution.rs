@@ -19,7 +19,7 @@ async fn fetches_an_image_whole() {
     image.push(registry.address(), "org/app", "v1").await;
     let reference = registry.reference("org/app:v1");
 
-    let head = client.head_manifest(&reference, &insecure()).await.expect("asked").expect("told");
+    let head = client.head_manifest(&reference, None, &insecure()).await.expect("asked").expect("told");
     assert_eq!(head.digest, image.digest());
     assert_eq!(head.media_type.as_deref(), Some(image.media_type));
     assert!(head.etag.is_some());
@@ -91,13 +91,13 @@ async fn tells_what_is_not_there() {
     TestImage::new("x").push(registry.address(), "there", "1").await;
     for missing in ["there:2", "nowhere:1", &format!("there@{}", sha256(b"no manifest"))] {
         let reference = registry.reference(missing);
-        let head = client.head_manifest(&reference, &insecure()).await;
+        let head = client.head_manifest(&reference, None, &insecure()).await;
         assert_eq!(head, Err(Error::NotFound { reference: reference.exact() }));
         let get = client.get_manifest(&reference, &insecure()).await;
         assert_eq!(get.expect_err("missing").reason(), "not-found");
     }
     registry.stop();
-    let gone = client.head_manifest(&registry.reference("there:1"), &insecure()).await.expect_err("stopped");
+    let gone = client.head_manifest(&registry.reference("there:1"), None, &insecure()).await.expect_err("stopped");
     assert_eq!((gone.reason(), gone.is_transient()), ("unreachable", true), "{gone}");
 }
 
@@ -115,17 +115,17 @@ async fn plain_http_needs_the_flag() {
 async fn an_unknown_certificate_needs_the_flag() {
     let (registry, client) = (DockerRegistry::start_with_tls(), Client::default());
     let reference = registry.reference("app:1");
-    let error = client.head_manifest(&reference, &Access::default()).await.expect_err("refused");
+    let error = client.head_manifest(&reference, None, &Access::default()).await.expect_err("refused");
     assert_eq!(error.reason(), "tls", "{error}");
     // The registry answers through TLS then, if only that it has no such image.
-    let error = client.head_manifest(&reference, &insecure()).await.expect_err("there is no image");
+    let error = client.head_manifest(&reference, None, &insecure()).await.expect_err("there is no image");
     assert_eq!(error.reason(), "not-found", "{error}");
 }
 
 #[tokio::test]
 async fn says_who_asks() {
     let upstream = Upstream::answering(|_| programmable::answer(404, &[], "")).await;
-    let _ = Client::default().head_manifest(&upstream.reference("a"), &insecure()).await;
+    let _ = Client::default().head_manifest(&upstream.reference("a"), None, &insecure()).await;
     let agent = format!("weir/{}", env!("CARGO_PKG_VERSION"));
     let seen = upstream.seen();
     assert_eq!(seen[0].header("user-agent"), Some(agent.as_str()));

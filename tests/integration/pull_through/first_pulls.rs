@@ -38,7 +38,7 @@ async fn fifty_pulls_at_once_fetch_everything_once() {
 }
 
 #[tokio::test]
-async fn a_hundred_pulls_of_a_tag_that_was_imported_ask_nothing() {
+async fn c2_a_hundred_pulls_of_a_tag_that_was_imported_ask_nothing() {
     let (upstream, image) = (DockerRegistry::start(), TestImage::new("hundred"));
     image.push(upstream.address(), "org/base", "1").await;
     let proxy = Proxy::before(upstream.address()).await;

@@ -30,7 +30,7 @@ async fn read(answer: &mut Response, at_least: usize) -> BytesMut {
 }
 
 #[tokio::test]
-async fn the_manifest_is_answered_before_blobs_arrive() {
+async fn c13_the_manifest_is_answered_before_blobs_arrive() {
     let tap = Tap::shut(&TestImage::large("one", LARGE)).await;
     let story = Story::following(&tap.reference()).await;
     let began = Instant::now();

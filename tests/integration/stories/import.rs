@@ -144,7 +144,7 @@ async fn an_unchanged_upstream_costs_only_heads_and_a_changed_one_starts_the_cha
 }
 
 #[tokio::test]
-async fn an_index_is_kept_with_all_its_platforms() {
+async fn c12_an_index_is_kept_with_all_its_platforms() {
     let story = Story::begin(TestWeir::start().await, DockerRegistry::start()).await;
     let (amd64, arm64) = (TestImage::new("amd64"), TestImage::new("arm64"));
     for image in [&amd64, &arm64] {

@@ -1,0 +1,360 @@
+//! What other registries let this site ask, and who asks: kept here so that all servers, and those after a restart, keep to it.
+
+use super::{Result, Store, WriteTx};
+use crate::model::{Budget, BudgetState, ProjectSpend, now};
+
+/// Milliseconds between two checks at one registry, as long as it does not mind.
+const USUAL_GAP_MS: i64 = 50;
+/// The most a registry that was asked too often has its checks slowed down to.
+const LONGEST_GAP_MS: i64 = 60_000;
+/// How long after the last complaint, or the last step, checks become twice as fast again.
+const SPEED_UP_AFTER_MS: i64 = HOUR_MS;
+/// The first rest after a refusal that does not say how long; each further one doubles it.
+const FIRST_REST_MS: i64 = 60_000;
+/// The longest such rest.
+const LAST_REST_MS: i64 = HOUR_MS;
+/// How much of what a registry allows the schedule plans with: checks come a little before their interval ends, and what changed has to
+/// be fetched, too.
+const PLANNED_PERCENT: i64 = 75;
+const HOUR_MS: i64 = 60 * 60 * 1000;
+const DAY_HOURS: i64 = 24;
+/// How long figures are kept that nobody shows any more, and budgets that nobody uses.
+const KEPT_HOURS: i64 = 30 * DAY_HOURS;
+
+/// Columns of a budget's state, for queries in which the table is `b`.
+macro_rules! budget_columns {
+    () => {
+        "b.id, b.host, b.account, b.limit_count, b.remaining, b.window_ms, b.told_at, b.heads_count, b.answered_at, b.rest_until, \
+         b.rest_reason, b.strikes, b.gap_ms, b.next_slot_at, b.least_interval_ms"
+    };
+}
+pub(super) use budget_columns;
+
+/// A registry, and as whom it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BudgetKey {
+    /// The host, and for an account a keyed hash of its name and password.
+    pub id: String,
+    pub host: String,
+    /// User name; empty for nobody's account.
+    pub account: String,
+}
+
+/// What a registry's answer told of its allowance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    pub limit: Option<i64>,
+    pub remaining: Option<i64>,
+    pub window_ms: Option<i64>,
+    pub at: i64,
+}
+
+/// What came of questions to one registry since the last time this was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answers {
+    pub budget: BudgetKey,
+    /// Project, HEADs, requests for manifests.
+    pub spend: Vec<(String, i64, i64)>,
+    pub told: Option<Allowance>,
+    /// Whether a HEAD takes from what remains, if that was seen.
+    pub heads_count: Option<bool>,
+    pub answered_at: i64,
+    /// Whether any answer was not a refusal to answer.
+    pub is_good: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct Spend {
+    budget_id: String,
+    project: String,
+    heads: i64,
+    gets: i64,
+    recent_heads: i64,
+    recent_gets: i64,
+}
+
+impl Store {
+    /// How a budget stands; `None` when nothing was ever asked of it.
+    pub async fn find_budget(&self, id: &str) -> Result<Option<BudgetState>> {
+        let state = sqlx::query_as(concat!("select ", budget_columns!(), " from registry_budgets b where b.id = $1"))
+            .bind(id)
+            .fetch_optional(self.pool())
+            .await?;
+        Ok(state)
+    }
+
+    /// All budgets by host, with what was asked of them in the last 24 hours.
+    pub async fn list_budgets(&self) -> Result<Vec<Budget>> {
+        let states: Vec<BudgetState> = sqlx::query_as(concat!(
+            "select ",
+            budget_columns!(),
+            " from registry_budgets b where b.host <> '' order by b.host, b.account, b.id"
+        ))
+        .fetch_all(self.pool())
+        .await?;
+        let used: Vec<(String, i64, i64)> = sqlx::query_as(
+            "select budget, count(*), count(distinct question) from tag_imports where budget is not null group by budget",
+        )
+        .fetch_all(self.pool())
+        .await?;
+        let hour = hour_of(now());
+        let spend: Vec<Spend> = sqlx::query_as(
+            "select s.budget_id, p.name as project, cast(sum(s.heads) as bigint) as heads, cast(sum(s.gets) as bigint) as gets, \
+             cast(sum(case when s.hour >= $2 then s.heads else 0 end) as bigint) as recent_heads, \
+             cast(sum(case when s.hour >= $2 then s.gets else 0 end) as bigint) as recent_gets \
+             from registry_spend s join projects p on p.id = s.project_id where s.hour > $1 \
+             group by s.budget_id, p.name order by sum(s.gets) desc, sum(s.heads) desc, p.name",
+        )
+        .bind(hour - DAY_HOURS)
+        .bind(hour - 1)
+        .fetch_all(self.pool())
+        .await?;
+        let budget = |state: BudgetState| {
+            let (tags, questions) = used.iter().find(|used| used.0 == state.id).map_or((0, 0), |used| (used.1, used.2));
+            let spend = spend.iter().filter(|spend| spend.budget_id == state.id);
+            Budget { tags, questions, spend: spend.map(ProjectSpend::from).collect(), state }
+        };
+        Ok(states.into_iter().map(budget).collect())
+    }
+
+    /// Writes down what answers told and who asked.
+    pub async fn note_answers(&self, all: &[Answers]) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        for answers in all {
+            tx.ensure_budget(&answers.budget).await?;
+            tx.note_told(answers).await?;
+            for (project, heads, gets) in &answers.spend {
+                sqlx::query(
+                    "insert into registry_spend (budget_id, project_id, hour, heads, gets) \
+                     select $1, p.id, $3, $4, $5 from projects p where p.name = $2 on conflict (budget_id, project_id, hour) \
+                     do update set heads = registry_spend.heads + excluded.heads, gets = registry_spend.gets + excluded.gets",
+                )
+                .bind(&answers.budget.id)
+                .bind(project)
+                .bind(hour_of(answers.answered_at))
+                .bind(heads)
+                .bind(gets)
+                .execute(&mut *tx)
+                .await?;
+            }
+            tx.plan_interval(&answers.budget.id).await?;
+        }
+        tx.commit_soon().await
+    }
+
+    /// The registry refused to answer. Nothing is asked of it for as long as it wants, or longer with each refusal when it does not
+    /// say; after a complaint about the rate, it is asked more slowly from then on. Gives the end of the rest.
+    pub async fn rest_budget(&self, key: &BudgetKey, asked_ms: Option<i64>, is_abuse: bool) -> Result<i64> {
+        let mut tx = self.write_tx().await?;
+        tx.ensure_budget(key).await?;
+        let state = tx.budget(&key.id).await?;
+        // Of several that were under way, the first refusal counts.
+        let is_news = state.rests_until(now()).is_none();
+        let strikes = state.strikes + i64::from(is_news);
+        let doublings = u32::try_from(strikes.clamp(1, 12) - 1).unwrap_or(0);
+        let own = FIRST_REST_MS.saturating_mul(1 << doublings).min(LAST_REST_MS);
+        let rest = asked_ms.unwrap_or_else(|| own.saturating_mul(rand::random_range(90..=110)) / 100);
+        let until = now().saturating_add(rest).max(state.rest_until.unwrap_or(0));
+        let slower = is_abuse && is_news;
+        let gap = if slower { (state.gap_ms * 2).min(LONGEST_GAP_MS) } else { state.gap_ms };
+        sqlx::query(
+            "update registry_budgets set rest_until = $2, rest_reason = $3, strikes = $4, gap_ms = $5, \
+             slowed_at = case when $6 = 1 then $7 else slowed_at end, answered_at = $7 where id = $1",
+        )
+        .bind(&key.id)
+        .bind(until)
+        .bind(if is_abuse { "abuse-limit" } else { "rate-limit" })
+        .bind(strikes)
+        .bind(gap)
+        .bind(i64::from(slower))
+        .bind(now())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(until)
+    }
+
+    /// Forgets figures of long ago, and registries that nobody follows or asks any more.
+    pub async fn sweep_budgets(&self) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        sqlx::query("delete from registry_spend where hour < $1")
+            .bind(hour_of(now()) - KEPT_HOURS)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "delete from registry_budgets where not exists (select 1 from tag_imports i where i.budget = registry_budgets.id) \
+             and coalesce(answered_at, 0) < $1 and coalesce(rest_until, 0) < $1",
+        )
+        .bind(now() - KEPT_HOURS * HOUR_MS)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
+    }
+}
+
+impl WriteTx {
+    /// Makes the budget's row unless there is one.
+    pub(super) async fn ensure_budget(&mut self, key: &BudgetKey) -> Result<()> {
+        sqlx::query("insert into registry_budgets (id, host, account, gap_ms) values ($1, $2, $3, $4) on conflict (id) do nothing")
+            .bind(&key.id)
+            .bind(&key.host)
+            .bind(&key.account)
+            .bind(USUAL_GAP_MS)
+            .execute(&mut **self)
+            .await?;
+        Ok(())
+    }
+
+    async fn budget(&mut self, id: &str) -> Result<BudgetState> {
+        let state = sqlx::query_as(concat!("select ", budget_columns!(), " from registry_budgets b where b.id = $1"))
+            .bind(id)
+            .fetch_one(&mut **self)
+            .await?;
+        Ok(state)
+    }
+
+    async fn note_told(&mut self, answers: &Answers) -> Result<()> {
+        sqlx::query(
+            "update registry_budgets set answered_at = $2, heads_count = coalesce($3, heads_count), \
+             strikes = case when $4 = 1 and coalesce(rest_until, 0) < $2 then 0 else strikes end, \
+             gap_ms = case when coalesce(slowed_at, $2) < $2 - $5 and gap_ms > $6 then case when gap_ms / 2 > $6 then gap_ms / 2 else $6 end \
+               else gap_ms end, \
+             slowed_at = case when coalesce(slowed_at, $2) < $2 - $5 then $2 else slowed_at end where id = $1",
+        )
+        .bind(&answers.budget.id)
+        .bind(answers.answered_at)
+        .bind(answers.heads_count.map(i64::from))
+        .bind(i64::from(answers.is_good))
+        .bind(SPEED_UP_AFTER_MS)
+        .bind(USUAL_GAP_MS)
+        .execute(&mut **self)
+        .await?;
+        if let Some(told) = answers.told {
+            sqlx::query(
+                "update registry_budgets set limit_count = coalesce($2, limit_count), remaining = $3, \
+                 window_ms = coalesce($4, window_ms), told_at = $5 where id = $1 and coalesce(told_at, 0) <= $5",
+            )
+            .bind(&answers.budget.id)
+            .bind(told.limit)
+            .bind(told.remaining)
+            .bind(told.window_ms)
+            .bind(told.at)
+            .execute(&mut **self)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Works out how often the budget's tags can be checked: as often as they want, except where every check is counted.
+    async fn plan_interval(&mut self, id: &str) -> Result<()> {
+        let state = self.budget(id).await?;
+        let counted = state.limit_count.filter(|limit| *limit > 0 && state.heads_count == Some(1));
+        let least = match counted {
+            None => 0,
+            Some(limit) => {
+                let (questions,): (i64,) = sqlx::query_as(
+                    "select count(distinct question) from tag_imports where budget = $1 and next_at is not null",
+                )
+                .bind(id)
+                .fetch_one(&mut **self)
+                .await?;
+                let window = state.window_ms.unwrap_or(HOUR_MS);
+                questions.saturating_mul(window).saturating_mul(100) / limit.saturating_mul(PLANNED_PERCENT)
+            }
+        };
+        if least != state.least_interval_ms {
+            sqlx::query("update registry_budgets set least_interval_ms = $2 where id = $1")
+                .bind(id)
+                .bind(least)
+                .execute(&mut **self)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+impl From<&Spend> for ProjectSpend {
+    fn from(spend: &Spend) -> Self {
+        let Spend { budget_id: _, project, heads, gets, recent_heads, recent_gets } = spend;
+        let (heads, gets, recent_heads, recent_gets) = (*heads, *gets, *recent_heads, *recent_gets);
+        Self { project: project.clone(), heads, gets, recent_heads, recent_gets }
+    }
+}
+
+fn hour_of(at: i64) -> i64 {
+    at.div_euclid(HOUR_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Forecast;
+    use crate::model::time::testing::TIME;
+    use crate::server::store::testing::{each_store, project};
+
+    fn key(id: &str) -> BudgetKey {
+        BudgetKey { id: id.to_owned(), host: id.to_owned(), account: String::new() }
+    }
+
+    fn answers(id: &str, at: i64) -> Answers {
+        let (told, heads_count) = (None, None);
+        Answers { budget: key(id), spend: Vec::new(), told, heads_count, answered_at: at, is_good: true }
+    }
+
+    #[tokio::test]
+    async fn rests_last_as_long_as_asked_and_longer_each_time_when_nothing_is_said() {
+        for store in each_store().await {
+            let start = 1_800_000_000_000;
+            TIME.set(Some(start));
+            assert_eq!(store.rest_budget(&key("a"), Some(120_000), false).await.unwrap(), start + 120_000);
+            // A shorter one, told by another request under way, does not end it.
+            assert_eq!(store.rest_budget(&key("a"), Some(1_000), false).await.unwrap(), start + 120_000);
+            let state = store.find_budget("a").await.unwrap().unwrap();
+            assert_eq!((state.strikes, state.rest_reason.as_deref()), (1, Some("rate-limit")));
+            assert_eq!(state.gap_ms, USUAL_GAP_MS, "what is used up has nothing to do with the rate");
+
+            let mut last = 0;
+            for _ in 0..3 {
+                let until = store.rest_budget(&key("b"), None, true).await.unwrap();
+                let rest = until - now();
+                assert!(rest * 10 >= last * 15, "{rest} after {last}");
+                last = rest;
+                TIME.set(Some(until));
+            }
+            let state = store.find_budget("b").await.unwrap().unwrap();
+            assert_eq!((state.strikes, state.gap_ms), (3, USUAL_GAP_MS * 8));
+            // It becomes faster again, step by step.
+            for gap in [USUAL_GAP_MS * 8, USUAL_GAP_MS * 4, USUAL_GAP_MS * 2, USUAL_GAP_MS, USUAL_GAP_MS] {
+                store.note_answers(&[answers("b", now() + 1)]).await.unwrap();
+                let state = store.find_budget("b").await.unwrap().unwrap();
+                assert_eq!((state.strikes, state.gap_ms), (0, gap));
+                TIME.set(Some(now() + SPEED_UP_AFTER_MS + 1000));
+            }
+            TIME.set(None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_told_and_asked_is_added_up_by_project() {
+        for store in each_store().await {
+            project(&store, "one").await;
+            project(&store, "two").await;
+            let told = Allowance { limit: Some(100), remaining: Some(60), window_ms: Some(21_600_000), at: now() };
+            let spend = vec![("one".to_owned(), 5, 1), ("two".to_owned(), 7, 30), ("gone".to_owned(), 1, 1)];
+            let first = Answers { spend, told: Some(told), heads_count: Some(false), ..answers("docker.io", now()) };
+            let older = Allowance { remaining: Some(99), at: now() - 60_000, ..told };
+            let again =
+                Answers { spend: vec![("one".to_owned(), 5, 0)], told: Some(older), ..answers("docker.io", now()) };
+            store.note_answers(&[first, again]).await.unwrap();
+            let budgets = store.list_budgets().await.unwrap();
+            assert_eq!(budgets.len(), 1);
+            let state = &budgets[0].state;
+            assert_eq!((state.limit_count, state.remaining, state.heads_count), (Some(100), Some(60), Some(0)));
+            let spend: Vec<_> = budgets[0].spend.iter().map(|s| (s.project.as_str(), s.heads, s.recent_gets)).collect();
+            assert_eq!(spend, [("two", 7, 30), ("one", 10, 1)]);
+            assert!(matches!(budgets[0].forecast(now()), Forecast::Until(_)), "{:?}", budgets[0].forecast(now()));
+            store.sweep_budgets().await.unwrap();
+            assert_eq!(store.list_budgets().await.unwrap().len(), 1, "what was used lately stays");
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Which checks of other registries come next: what each check asks, and who may ask now.
+//!
+//! A check is claimed by a lease, as is all work. How many are given out at a time follows from the budget of the registry they go to:
+//! it may rest, it is asked at a pace, and by few at a time. Projects take turns within a budget, so that a thousand tags of one do not
+//! keep the one tag of another waiting. Tags that follow the same thing with the same rights are checked by one request.
+
+use super::budgets::{BudgetKey, budget_columns};
+use super::imports::select_import;
+use super::tags::select_tag;
+use super::{DueImport, Result, Store, WriteTx};
+use crate::model::{BudgetState, Tag, TagImport, now};
+use crate::server::wake::Controller;
+
+/// Questions under way at one registry.
+const AT_ONE_REGISTRY: i64 = 8;
+/// So much of its pace a registry may be asked at once.
+const BURST_MS: i64 = 1000;
+/// Slots that a first import takes: it asks for a manifest, a configuration and layers.
+const FIRST_IMPORT: i64 = 4;
+/// What is kept of a counted allowance for fetching what changed: one in so many.
+const RESERVE: i64 = 20;
+
+/// Tags whose checks one hint moves.
+const HINTED_AT_ONCE: i64 = 1000;
+
+/// A claim's lease is free.
+const FREE: &str = "(i.lease_until is null or i.lease_until < $1)";
+
+/// What the check of a tag asks, as its source and its project's secrets have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    pub tag_id: String,
+    /// The tag's generation this is true for.
+    pub generation: i64,
+    pub budget: BudgetKey,
+    /// The same for tags whose check is the same request.
+    pub question: String,
+    /// The repository and the tag there, with Docker's defaults filled in.
+    pub repository: String,
+    pub upstream_tag: String,
+}
+
+/// Checks to be made now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClaimedChecks {
+    /// Each is one question, with all the tags its answer is for.
+    pub questions: Vec<Vec<DueImport>>,
+    /// When a registry that is to be left alone for now may be asked again.
+    pub again_at: Option<i64>,
+    /// More is due than may be under way at once: look again when a check ends.
+    pub is_crowded: bool,
+}
+
+/// A budget that has checks due.
+#[derive(sqlx::FromRow)]
+struct InDemand {
+    #[sqlx(flatten)]
+    state: BudgetState,
+    /// Questions under way.
+    asking: i64,
+}
+
+/// A tag that a hint may be about.
+#[derive(sqlx::FromRow)]
+struct Concerned {
+    tag_id: String,
+    next_at: i64,
+    last_try_at: i64,
+    least_interval_ms: i64,
+}
+
+/// How many questions a registry may be asked now.
+#[derive(Debug, PartialEq, Eq)]
+enum Room {
+    /// So many questions, which take so many of its slots at the most.
+    For { questions: i64, slots: i64 },
+    /// None before that time.
+    From(i64),
+    /// None until one that is under way ends.
+    Crowded,
+}
+
+impl InDemand {
+    fn room(&self, now: i64) -> Room {
+        let state = &self.state;
+        if let Some(until) = state.rests_until(now) {
+            return Room::From(until);
+        }
+        // One that was never asked, one whose limits are not understood yet, and one that has just refused are asked one thing at a time.
+        let is_at_ease = state.is_understood() && state.strikes == 0;
+        let mut room = if is_at_ease { AT_ONE_REGISTRY } else { 1 } - self.asking;
+        if room <= 0 {
+            return Room::Crowded;
+        }
+        if let Some(remaining) = state.known_remaining(now).filter(|_| state.heads_count == Some(1)) {
+            let spare = remaining - state.limit_count.unwrap_or(0) / RESERVE;
+            if spare <= 0 {
+                let window = state.window_ms.unwrap_or(BURST_MS);
+                return Room::From(state.told_at.unwrap_or(now).saturating_add(window));
+            }
+            room = room.min(spare);
+        }
+        let burst = BURST_MS.max(state.gap_ms);
+        let slots = (burst - (state.next_slot_at - now).max(0)) / state.gap_ms.max(1);
+        if slots <= 0 {
+            return Room::From(state.next_slot_at - burst + state.gap_ms);
+        }
+        Room::For { questions: room.min(slots), slots }
+    }
+}
+
+impl Store {
+    /// Tags of which nobody has found out yet what their check asks.
+    pub async fn list_unassigned_imports(&self, limit: i64) -> Result<Vec<Tag>> {
+        let tags = sqlx::query_as(select_tag!(
+            "join tag_imports m on m.tag_id = t.id where m.budget is null order by m.tag_id limit $1"
+        ))
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(tags)
+    }
+
+    /// Notes what checks ask, for tags that have not been changed since.
+    pub async fn assign_imports(&self, assignments: &[Assignment]) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        for assignment in assignments {
+            tx.ensure_budget(&assignment.budget).await?;
+            sqlx::query(
+                "update tag_imports set budget = $3, question = $4, repository = $5, upstream_tag = $6, project_id = \
+                 (select s.project_id from tags t join streams s on s.id = t.stream_id where t.id = $1) \
+                 where tag_id = $1 and budget is null and exists (select 1 from tags t where t.id = $1 and t.generation = $2)",
+            )
+            .bind(&assignment.tag_id)
+            .bind(assignment.generation)
+            .bind(&assignment.budget.id)
+            .bind(&assignment.question)
+            .bind(&assignment.repository)
+            .bind(&assignment.upstream_tag)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit_soon().await
+    }
+
+    /// Takes up to `places` questions that are due and may be asked now.
+    pub async fn claim_due_imports(&self, owner: &str, lease_ms: i64, places: usize) -> Result<ClaimedChecks> {
+        let mut claimed = ClaimedChecks::default();
+        if !self.is_any_import_due().await? {
+            return Ok(claimed);
+        }
+        let mut tx = self.write_tx().await?;
+        for budget in tx.budgets_in_demand().await? {
+            let left = i64::try_from(places.saturating_sub(claimed.questions.len())).unwrap_or(i64::MAX);
+            if left == 0 {
+                claimed.is_crowded = true;
+                break;
+            }
+            match budget.room(now()) {
+                Room::Crowded => claimed.is_crowded = true,
+                Room::From(at) => claimed.look_again(at),
+                Room::For { questions, slots } => {
+                    let most = questions.min(left);
+                    let taken = tx.claim_of(&budget.state, owner, lease_ms, most, slots).await?;
+                    if i64::try_from(taken.len()).unwrap_or(0) == most {
+                        // There may be more of them.
+                        claimed.look_again(now() + budget.state.gap_ms * most);
+                    }
+                    claimed.questions.extend(taken);
+                }
+            }
+        }
+        tx.commit_soon().await?;
+        Ok(claimed)
+    }
+
+    /// Keeps what this process is at from being taken by others.
+    pub async fn renew_import_leases(&self, owner: &str, lease_ms: i64) -> Result<()> {
+        let _turn = self.turn().await;
+        sqlx::query("update tag_imports set lease_until = $2 where lease_until is not null and lease_owner = $1")
+            .bind(owner)
+            .bind(now() + lease_ms)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// When the next check is due that is not yet, in milliseconds since the epoch.
+    pub async fn next_import_at(&self) -> Result<Option<i64>> {
+        let (next,): (Option<i64>,) = sqlx::query_as("select min(next_at) from tag_imports where next_at > $1")
+            .bind(now())
+            .fetch_one(self.pool())
+            .await?;
+        Ok(next)
+    }
+
+    /// Something in another registry may have changed: moves the next check of the project's tags that follow it forward, but none
+    /// closer than `least_gap_ms` to its last check, or than the registry's allowance lets it be checked. No tag at all stands for each
+    /// tag of the repository. Gives how many moved.
+    pub async fn hint_imports(
+        &self,
+        project_id: &str,
+        repository: &str,
+        tag: Option<&str>,
+        least_gap_ms: i64,
+    ) -> Result<usize> {
+        let concerned: Vec<Concerned> = sqlx::query_as(
+            "select i.tag_id, i.next_at, coalesce(i.last_try_at, 0) as last_try_at, coalesce(b.least_interval_ms, 0) as least_interval_ms \
+             from tag_imports i left join registry_budgets b on b.id = i.budget where i.repository = $1 and i.project_id = $2 \
+             and ($3 = '' or i.upstream_tag = $3) and i.next_at > $4 order by i.next_at limit $5",
+        )
+        .bind(repository)
+        .bind(project_id)
+        .bind(tag.unwrap_or_default())
+        .bind(now())
+        .bind(HINTED_AT_ONCE)
+        .fetch_all(self.pool())
+        .await?;
+        let earlier = |one: Concerned| {
+            let at = now().max(one.last_try_at + least_gap_ms.max(one.least_interval_ms));
+            (at < one.next_at).then_some((one.tag_id, at))
+        };
+        let moved: Vec<_> = concerned.into_iter().filter_map(earlier).collect();
+        // Most hints are of nobody's concern, or come again: they must not cost a write.
+        if moved.is_empty() {
+            return Ok(0);
+        }
+        let mut tx = self.write_tx().await?;
+        for (tag_id, at) in &moved {
+            sqlx::query("update tag_imports set next_at = $2 where tag_id = $1 and next_at > $2")
+                .bind(tag_id)
+                .bind(at)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.wake(Controller::Imports);
+        tx.commit_soon().await?;
+        Ok(moved.len())
+    }
+
+    async fn is_any_import_due(&self) -> Result<bool> {
+        for due in ["i.next_at <= $1", "i.requested_at is not null"] {
+            let statement = format!(
+                "select cast(1 as bigint) from tag_imports i where {due} and i.budget is not null and {FREE} limit 1"
+            );
+            let any: Option<(i64,)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(now()).fetch_optional(self.pool()).await?;
+            if any.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl ClaimedChecks {
+    fn look_again(&mut self, at: i64) {
+        self.again_at = Some(self.again_at.map_or(at, |before| before.min(at)));
+    }
+}
+
+impl WriteTx {
+    /// Budgets with checks due, the one that waited longest first.
+    async fn budgets_in_demand(&mut self) -> Result<Vec<InDemand>> {
+        let statement = format!(
+            "select {}, (select count(distinct l.question) from tag_imports l where l.budget = b.id and l.lease_until >= $1) as asking \
+             from registry_budgets b where exists (select 1 from tag_imports i where i.budget = b.id and i.next_at <= $1 and {FREE}) \
+             or exists (select 1 from tag_imports i where i.budget = b.id and i.requested_at is not null and {FREE}) \
+             order by b.next_slot_at, b.id",
+            budget_columns!()
+        );
+        Ok(sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(now()).fetch_all(&mut **self).await?)
+    }
+
+    /// Claims up to `most` questions of a budget, as far as `slots` reach. Each round gives every project one: what somebody asked for,
+    /// or what waited longest.
+    async fn claim_of(
+        &mut self,
+        budget: &BudgetState,
+        owner: &str,
+        lease_ms: i64,
+        most: i64,
+        slots: i64,
+    ) -> Result<Vec<Vec<DueImport>>> {
+        let statement = format!(
+            "select r.question from (select i.question, row_number() over (partition by i.project_id \
+               order by case when i.requested_at is null then 1 else 0 end, i.next_at, i.tag_id) as turn \
+               from tag_imports i where i.budget = $2 and (i.next_at <= $1 or i.requested_at is not null) and {FREE}) r \
+             order by r.turn, random() limit $3"
+        );
+        let picked: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
+            .bind(now())
+            .bind(&budget.id)
+            .bind(most)
+            .fetch_all(&mut **self)
+            .await?;
+        let (mut questions, mut used) = (Vec::with_capacity(picked.len()), 0);
+        for (question,) in picked {
+            let due = self.claim_question(&question, owner, now() + lease_ms).await?;
+            // Two of those picked may be the same question.
+            if due.is_empty() {
+                continue;
+            }
+            let is_first = due.iter().any(|one| one.import.upstream_digest.is_none());
+            used += if is_first { FIRST_IMPORT } else { 1 };
+            questions.push(due);
+            if used >= slots {
+                break;
+            }
+        }
+        self.take_slots(budget, i64::try_from(questions.len()).unwrap_or(0), used).await?;
+        Ok(questions)
+    }
+
+    /// Claims every tag that the answer is for: also those that are due later, as it costs nothing more.
+    async fn claim_question(&mut self, question: &str, owner: &str, until: i64) -> Result<Vec<DueImport>> {
+        let statement = format!(
+            "where i.question = $2 and (i.next_at is not null or i.requested_at is not null) and {FREE} order by i.tag_id"
+        );
+        let imports: Vec<TagImport> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{}{statement}", select_import!(""))))
+            .bind(now())
+            .bind(question)
+            .fetch_all(&mut **self)
+            .await?;
+        let mut claimed = Vec::with_capacity(imports.len());
+        for import in imports {
+            sqlx::query("update tag_imports set lease_owner = $2, lease_until = $3 where tag_id = $1")
+                .bind(&import.tag_id)
+                .bind(owner)
+                .bind(until)
+                .execute(&mut **self)
+                .await?;
+            claimed.push(DueImport { tag: self.tag_by_id(&import.tag_id).await?, import });
+        }
+        Ok(claimed)
+    }
+
+    /// Notes that so many checks are under way, which take so many of the registry's slots.
+    async fn take_slots(&mut self, budget: &BudgetState, count: i64, slots: i64) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let counted = if budget.heads_count == Some(1) { count } else { 0 };
+        sqlx::query("update registry_budgets set next_slot_at = $2, remaining = remaining - $3 where id = $1")
+            .bind(&budget.id)
+            .bind(budget.next_slot_at.max(now()) + slots * budget.gap_ms)
+            .bind(counted)
+            .execute(&mut **self)
+            .await?;
+        Ok(())
+    }
+
+    /// What the project's checks ask has to be found out anew: its secrets have changed.
+    pub(super) async fn unassign_imports(&mut self, project_id: &str) -> Result<()> {
+        sqlx::query("update tag_imports set budget = null, question = null where project_id = $1")
+            .bind(project_id)
+            .execute(&mut **self)
+            .await?;
+        self.wake(Controller::Imports);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Who is given what to check, on both databases.
+
+use super::*;
+use crate::model::Actor;
+use crate::model::time::testing::TIME;
+use crate::server::store::testing::{TestStore, each_store, project};
+use crate::server::store::{Answers, CheckEnd, NextCheck, TagSpec};
+
+const START: i64 = 1_800_000_000_000;
+
+fn key(id: &str) -> BudgetKey {
+    BudgetKey { id: id.to_owned(), host: id.to_owned(), account: String::new() }
+}
+
+async fn follow(store: &TestStore, project: &str, tag: &str, host: &str) {
+    let spec = TagSpec::import(format!("{host}/org/app:{tag}"));
+    let names = ("app".parse().unwrap(), tag.parse().unwrap());
+    store.set_tag(project, &names.0, &names.1, &spec, None, &Actor::system("test")).await.unwrap();
+}
+
+/// As the controller does, with a question of its own for each tag.
+async fn assign(store: &TestStore) {
+    let tags = store.list_unassigned_imports(10_000).await.unwrap();
+    // None of them is a first import, which would take more of the registry's slots.
+    sqlx::query("update tag_imports set upstream_digest = 'sha256:a'").execute(store.pool()).await.unwrap();
+    let assignments = tags.into_iter().map(|tag| {
+        let host = tag.source.as_deref().unwrap_or_default().split('/').next().unwrap_or_default().to_owned();
+        let (question, repository) = (format!("{host} {} {}", tag.project, tag.name), "org/app".to_owned());
+        let (tag_id, generation, upstream_tag) = (tag.id, tag.generation, tag.name);
+        Assignment { tag_id, generation, budget: key(&host), question, repository, upstream_tag }
+    });
+    store.assign_imports(&assignments.collect::<Vec<_>>()).await.unwrap();
+}
+
+/// The registry answered once, and tells no limits.
+async fn is_known(store: &TestStore, host: &str) {
+    let (spend, told, heads_count) = (Vec::new(), None, None);
+    let answers = Answers { budget: key(host), spend, told, heads_count, answered_at: now(), is_good: true };
+    store.note_answers(&[answers]).await.unwrap();
+}
+
+fn titles(claimed: &ClaimedChecks) -> Vec<String> {
+    claimed.questions.iter().flatten().map(|one| format!("{}/{}", one.tag.project, one.tag.name)).collect()
+}
+
+#[tokio::test]
+async fn each_registry_is_asked_by_few_at_a_time_at_its_pace_and_each_project_gets_its_turn() {
+    for store in each_store().await {
+        TIME.set(Some(START));
+        for name in ["many", "one"] {
+            project(&store, name).await;
+        }
+        for number in 0..30 {
+            follow(&store, "many", &format!("t{number}"), "a.io").await;
+        }
+        TIME.set(Some(START + 1000));
+        follow(&store, "one", "late", "a.io").await;
+        follow(&store, "one", "elsewhere", "b.io").await;
+        assert_eq!(store.claim_due_imports("me", 30_000, 64).await.unwrap(), ClaimedChecks::default(), "not assigned");
+        assign(&store).await;
+        let first = store.claim_due_imports("me", 30_000, 64).await.unwrap();
+        assert_eq!(first.questions.len(), 2, "one for each registry, until they have answered: {first:?}");
+        let nothing = store.claim_due_imports("me", 30_000, 64).await.unwrap();
+        assert!(nothing.questions.is_empty() && nothing.is_crowded, "{nothing:?}");
+        is_known(&store, "a.io").await;
+        let then = store.claim_due_imports("me", 30_000, 64).await.unwrap();
+        assert_eq!(then.questions.len(), 7, "eight are under way now");
+        let both = [titles(&first), titles(&then)].concat();
+        assert!(both.contains(&"one/late".to_owned()), "it waited less than all others: {both:?}");
+
+        // What is done makes room, at the pace of the registry.
+        for due in first.questions.iter().chain(&then.questions).flatten() {
+            let end = CheckEnd::Unchanged { digest: "sha256:a" };
+            let next = NextCheck { at: now() + 900_000, overdue_at: now() + 1_800_000 };
+            store.record_check(due, &end, Some(next)).await.unwrap();
+        }
+        let mut given = 0;
+        loop {
+            let more = store.claim_due_imports("me", 30_000, 64).await.unwrap();
+            given += more.questions.len();
+            let ends: Vec<_> = more.questions.into_iter().flatten().collect();
+            if ends.is_empty() {
+                assert!(more.again_at.is_some_and(|at| at > now()), "{:?}", more.again_at);
+                break;
+            }
+            for due in &ends {
+                let next = NextCheck { at: now() + 900_000, overdue_at: now() + 1_800_000 };
+                store.record_check(due, &CheckEnd::Unchanged { digest: "sha256:a" }, Some(next)).await.unwrap();
+            }
+        }
+        assert_eq!(given, 12, "twenty in one second");
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn what_one_server_took_no_other_takes_until_its_lease_ends() {
+    for store in each_store().await {
+        TIME.set(Some(START));
+        project(&store, "demo").await;
+        for number in 0..8 {
+            follow(&store, "demo", &format!("t{number}"), "a.io").await;
+        }
+        assign(&store).await;
+        is_known(&store, "a.io").await;
+        let mine = store.claim_due_imports("me", 30_000, 4).await.unwrap();
+        let theirs = store.claim_due_imports("them", 30_000, 64).await.unwrap();
+        let mut all = [titles(&mine), titles(&theirs)].concat();
+        all.sort();
+        all.dedup();
+        assert_eq!((mine.questions.len(), theirs.questions.len(), all.len()), (4, 4, 8));
+        TIME.set(Some(START + 20_000));
+        store.renew_import_leases("them", 30_000).await.unwrap();
+        TIME.set(Some(START + 31_000));
+        let taken_over = store.claim_due_imports("them", 30_000, 64).await.unwrap();
+        let sorted = |mut titles: Vec<String>| {
+            titles.sort();
+            titles
+        };
+        assert_eq!(
+            sorted(titles(&taken_over)),
+            sorted(titles(&mine)),
+            "those of the server that is gone, and no others"
+        );
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn a_hint_during_a_check_is_not_lost_and_none_comes_too_close_to_the_last() {
+    for store in each_store().await {
+        TIME.set(Some(START));
+        let id = project(&store, "demo").await;
+        follow(&store, "demo", "1", "a.io").await;
+        assign(&store).await;
+        let due = store.claim_due_imports("me", 30_000, 1).await.unwrap().questions.remove(0).remove(0);
+        let later = NextCheck { at: START + 900_000, overdue_at: START + 1_800_000 };
+        let unchanged = CheckEnd::Unchanged { digest: "sha256:a" };
+        store.record_check(&due, &unchanged, Some(later)).await.unwrap();
+        let next = async || store.find_import(&due.tag.id).await.unwrap().unwrap().next_at;
+        assert_eq!(next().await, Some(START + 900_000));
+        let hint = async |tag: &str| store.hint_imports(&id, "org/app", Some(tag), 60_000).await.unwrap();
+        assert_eq!((hint("2").await, hint("1").await), (0, 1));
+        assert_eq!(next().await, Some(START + 60_000), "not at once after a check");
+        assert_eq!(hint("1").await, 0, "nothing is left to be moved");
+
+        TIME.set(Some(START + 500_000));
+        is_known(&store, "a.io").await;
+        let due = store.claim_due_imports("me", 30_000, 1).await.unwrap().questions.remove(0).remove(0);
+        let planned = NextCheck { at: START + 1_400_000, overdue_at: START + 2_300_000 };
+        store.record_check(&due, &unchanged, Some(planned)).await.unwrap();
+        TIME.set(Some(START + 1_400_000));
+        let due = store.claim_due_imports("me", 30_000, 1).await.unwrap().questions.remove(0).remove(0);
+        // Somebody changes what the tag follows while it is being checked.
+        TIME.set(Some(START + 1_400_500));
+        follow(&store, "demo", "1", "b.io").await;
+        let planned = NextCheck { at: START + 2_300_000, overdue_at: START + 3_200_000 };
+        store.record_check(&due, &unchanged, Some(planned)).await.unwrap();
+        assert_eq!(next().await, Some(START + 1_400_500), "the new source is looked at now");
+        TIME.set(None);
+    }
+}

@@ -1,0 +1,155 @@
+//! Other registries, for site admins: what each allows, what remains of it, who asks how much, and for how long that goes well.
+
+use leptos::prelude::*;
+
+use crate::model::{Budget, BudgetState, Forecast, now};
+use crate::ui::app::PageResult;
+use crate::ui::components::{Ago, Badge, Col, DataTable, Empty, Tone, duration_words};
+use crate::ui::context::Cx;
+use crate::ui::error::UiError;
+use crate::ui::shell::Page;
+
+/// `/imports/registries` and `/imports/registries/:host`
+pub async fn page(cx: Cx) -> PageResult {
+    if !cx.viewer()?.is_site_admin() {
+        return Err(UiError::SiteAdmin);
+    }
+    let host = cx.param("host");
+    let mut budgets = cx.store().list_budgets().await?;
+    budgets.retain(|budget| host.is_empty() || budget.state.host == host);
+    let body = if budgets.is_empty() {
+        let heading = if host.is_empty() { "No registry was asked yet" } else { "This registry was not asked yet" };
+        view! { <Empty heading><p>"Registries stand here once a tag follows one of their images."</p></Empty> }
+            .into_any()
+    } else {
+        budgets.iter().map(card).collect_view().into_any()
+    };
+    let page = Page::new(if host.is_empty() { "Registries" } else { host }, body);
+    Ok(if host.is_empty() { page } else { page.crumb("Registries", "/imports/registries") })
+}
+
+fn card(budget: &Budget) -> AnyView {
+    let state = &budget.state;
+    let name = match state.account.as_str() {
+        "" => format!("{}, without an account", state.host),
+        account => format!("{} as {account}", state.host),
+    };
+    let rows: Vec<_> = budget
+        .spend
+        .iter()
+        .map(|one| {
+            view! {
+                <tr>
+                    <th scope="row">
+                        <a class="cell-main" href=format!("/p/{}/imports", one.project)>
+                            {one.project.clone()}
+                        </a>
+                    </th>
+                    <td class="num" data-label="Checks">{one.heads}</td>
+                    <td class="num" data-label="Manifests">{one.gets}</td>
+                    <td class="num" data-label="In the last hour">{one.recent_heads + one.recent_gets}</td>
+                </tr>
+            }
+        })
+        .collect();
+    let spend = (!rows.is_empty()).then(|| {
+        view! {
+            <DataTable columns=&[Col::Text("Project"), Col::Number("Checks"), Col::Number("Manifests"), Col::Number("In the last hour")]>
+                {rows}
+            </DataTable>
+        }
+    });
+    view! {
+        <section class="card stack">
+            <div class="card-header">
+                <h2>{name}</h2>
+                {mood(state)}
+            </div>
+            <div class="card-body stack">
+                {advice(state)}
+                <dl class="facts">
+                    {allowance(state)}
+                    <dt>"Forecast"</dt>
+                    <dd>{forecast(budget)}</dd>
+                    <dt>"Tags"</dt>
+                    <dd>{format!("{} tags, {} different questions", budget.tags, budget.questions)}</dd>
+                    <dt>"Pace"</dt>
+                    <dd>{pace(state)}</dd>
+                </dl>
+            </div>
+            {spend}
+        </section>
+    }
+    .into_any()
+}
+
+fn mood(state: &BudgetState) -> AnyView {
+    match (state.rests_until(now()), state.rest_reason.as_deref()) {
+        (Some(_), Some("abuse-limit")) => view! { <Badge tone=Tone::Fail text="Asked too often" /> }.into_any(),
+        (Some(_), _) => view! { <Badge tone=Tone::Warn text="Limit used up" /> }.into_any(),
+        (None, _) if state.answered_at.is_none() => {
+            view! { <Badge tone=Tone::Muted text="Not asked yet" /> }.into_any()
+        }
+        (None, _) => view! { <Badge tone=Tone::Ok text="Answers" /> }.into_any(),
+    }
+}
+
+/// What to do about a registry that wants to be left alone: two states, and different ways out.
+fn advice(state: &BudgetState) -> Option<AnyView> {
+    let until = state.rests_until(now())?;
+    let words = match state.rest_reason.as_deref() {
+        Some("abuse-limit") => {
+            "It turned this address away for asking too often, whatever the account. Weir goes on more slowly by itself; look for other \
+             programs behind the same address."
+        }
+        _ => {
+            "What it allows is used up. Add credentials of an account with a higher limit to the projects that ask most, or check their tags less often."
+        }
+    };
+    Some(view! { <p><strong>"Nothing is asked of it until "<Ago at=until />"."</strong>" "{words}</p> }.into_any())
+}
+
+fn allowance(state: &BudgetState) -> AnyView {
+    let Some((limit, told_at)) = state.limit_count.zip(state.told_at) else {
+        return view! {
+            <dt>"Limit"</dt>
+            <dd>"The registry tells none"</dd>
+        }
+        .into_any();
+    };
+    let window = state.window_ms.map(|ms| format!(" in {}", duration_words(ms))).unwrap_or_default();
+    let counted = match state.heads_count {
+        Some(1) => "every check and every manifest",
+        Some(_) => "manifests; checks are free",
+        None => "not seen yet",
+    };
+    view! {
+        <dt>"Limit"</dt>
+        <dd>{format!("{limit}{window}")}</dd>
+        <dt>"Remaining"</dt>
+        <dd>{state.remaining.map_or_else(|| "not told".to_owned(), |count| count.max(0).to_string())}", told by the registry "<Ago at=told_at /></dd>
+        <dt>"Counted"</dt>
+        <dd>{counted}</dd>
+    }
+    .into_any()
+}
+
+fn forecast(budget: &Budget) -> AnyView {
+    match budget.forecast(now()) {
+        Forecast::NoLimit => "no limit is known".into_any(),
+        Forecast::Enough => "enough".into_any(),
+        Forecast::Until(at) => view! { "used up "<Ago at />", at the rate of the last hour" }.into_any(),
+        Forecast::UsedUp => "used up: what changed waits until something is allowed again".into_any(),
+    }
+}
+
+fn pace(state: &BudgetState) -> String {
+    let pace = match state.gap_ms {
+        gap @ 1..1000 => format!("up to {} checks a second", 1000 / gap),
+        gap => format!("a check every {}", duration_words(gap)),
+    };
+    match state.least_interval_ms {
+        0 => pace,
+        least => format!("{pace}; each tag every {} at the most often, as checks are counted", duration_words(least)),
+    }
+}
