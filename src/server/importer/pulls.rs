@@ -102,7 +102,7 @@ impl Importer {
         let (stream, digest) = (stream.clone(), digest.clone());
         let take = async move |importer: Self| {
             let taken = importer.take_manifest(&stream, &digest, &sources).await;
-            importer.shared.failures.note(&stream.id, &digest, taken.as_ref().map(|()| ()), false);
+            importer.shared.failures.note(&stream.id, &digest, taken.as_ref().copied(), false);
             taken
         };
         self.once(&name, take).await?;
