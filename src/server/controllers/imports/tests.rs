@@ -49,7 +49,8 @@ async fn c4_retry_after_is_kept_to_for_that_registry_and_others_go_on() {
         }
         // A registry that is new is asked one thing first.
         site.pass(5 * SECOND).await;
-        (busy.take(), other.take());
+        busy.take();
+        other.take();
         for form in ["120".to_owned(), "a date".to_owned()] {
             let value = match form.as_str() {
                 // The form of a date is read by the real clock.
