@@ -29,7 +29,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::openshift::status::Status;
-use super::openshift::{self, Door};
+use super::openshift::{self, Door, past};
 use super::state::AppState;
 
 const DEFAULT_LIMIT: i64 = 50;
@@ -91,6 +91,7 @@ fn router(door: Door) -> Router {
         .nest("/weir/v1/projects/{project}", with_dry_run.merge(without))
         .route("/weir/v1/search", get(search::everywhere))
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(past::refuse_elsewhere))
         .with_state(door)
 }
 

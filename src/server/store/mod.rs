@@ -5,6 +5,7 @@
 
 mod app_list;
 mod apps;
+mod as_of;
 mod bases;
 mod build_list;
 mod build_work;
@@ -82,6 +83,7 @@ use memory::{Ending, Leaves};
 
 pub use app_list::ListedRollout;
 pub use apps::AppFields;
+pub use as_of::{AppThen, StreamThen, TagThen};
 pub use build_list::ListedConfig;
 pub use build_work::{BuildEnd, Lost};
 pub use builds::BuildRequest;
