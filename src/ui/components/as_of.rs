@@ -80,7 +80,7 @@ fn Moments(value: String) -> impl IntoView {
     view! {
         <label class="cluster">
             <span>"Moment, in UTC"</span>
-            <input class="input" type="datetime-local" name=AsOf::NAME value=shown required />
+            <input class="input w-64" type="datetime-local" name=AsOf::NAME value=shown required />
         </label>
     }
 }

@@ -132,7 +132,7 @@ pub async fn tags_page(cx: Cx) -> PageResult {
         .into_any()
     };
     let body = view! {
-        <div class="cluster">
+        <div class="cluster items-start">
             <form class="toolbar" method="get" role="search">
                 <input type="search" name="q" value=text.to_owned() placeholder="Tag name…" aria-label="Filter tags by name" />
                 <button class="btn">"Filter"</button>

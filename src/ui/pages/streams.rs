@@ -51,7 +51,7 @@ pub async fn page(cx: Cx) -> PageResult {
         table(&cx, &project, streams)
     };
     let body = view! {
-        <div class="cluster">{toolbar(&cx, &filter)} <AsOfForm /></div>
+        <div class="cluster items-start">{toolbar(&cx, &filter)} <AsOfForm /></div>
         <a class="pill-new" data-new-pill hidden href="">"New streams"</a>
         {list}
         <Pager cx=cx.clone() next words=("Back", "Next") />
