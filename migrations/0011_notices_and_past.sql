@@ -62,3 +62,42 @@ insert into notice_cursor (id, sequence) values (1, 0);
 
 -- Since when a project holds nearly what it may: a notice is due when that begins and when it ends.
 alter table projects add column quota_short_at bigint;
+
+-- The past. Streams that were deleted, with what their tags pointed to: the catalog as it was shows them. Their images are not kept for it.
+create table ended_streams (
+    id text primary key,
+    project_id text not null references projects (id) on delete cascade,
+    name text not null,
+    description text not null,
+    created_at bigint not null,
+    created_by text not null,
+    deleted_at bigint not null,
+    deleted_by text not null
+);
+create index ended_streams_name on ended_streams (project_id, name, created_at);
+
+create table ended_tags (
+    id text primary key,
+    stream_id text not null references ended_streams (id) on delete cascade,
+    name text not null
+);
+create index ended_tags_name on ended_tags (stream_id, name);
+
+create table ended_tag_events (
+    sequence bigint primary key,
+    tag_id text not null references ended_tags (id) on delete cascade,
+    number bigint not null,
+    outcome text not null,
+    digest text,
+    reference text,
+    generation bigint not null,
+    kind text not null,
+    actor_kind text not null,
+    actor text not null,
+    reason text,
+    at bigint not null
+);
+create index ended_tag_events_moments on ended_tag_events (tag_id, number, at, outcome, sequence);
+
+-- Which holds there were at a moment.
+create index holds_tag_times on holds (tag_id, since, ended_at);

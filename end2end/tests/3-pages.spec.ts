@@ -58,6 +58,10 @@ async function routes(): Promise<Record<string, string>> {
     notice: '/p/demo/notices/chat',
     'notice-edit': '/p/demo/notices/chat/edit',
     'notice-delivery': `/p/demo/notices/chat/deliveries/${await delivery()}`,
+    'streams-then': `/p/demo/streams?as-of=${moment()}`,
+    'stream-then': `/p/demo/streams/httpd-base?as-of=${moment()}`,
+    'tag-then': `/p/demo/streams/httpd-base/tags/latest?as-of=${moment()}`,
+    'apps-then': `/p/demo/apps?as-of=${moment()}`,
     tokens: '/tokens',
     registries: '/imports/registries',
     search: '/search?q=httpd',
@@ -92,6 +96,11 @@ async function faults(page: Page, name: string, route: string, status = 200): Pr
     }
   }
   return failures;
+}
+
+/** The last second that is over. */
+function moment(): string {
+  return new Date(Date.now() - 1000).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
 /** A target of notices at an address where nobody answers, and a notice that was tried to be delivered there. */

@@ -47,7 +47,7 @@ pub use notice::{News, Notice, NoticeAttempt, NoticeKind, NoticeState, NoticeTar
 pub use package::{
     Direction, ImagePackage, ImagePackages, LayerContents, LayerReading, Package, PackageDatabase, PackageKind,
 };
-pub use past::{PastTag, PastTagError};
+pub use past::{Moment, MomentError, PastTag, PastTagError};
 pub use plan::{Action, Graph, GraphApp, GraphConfig, GraphInput, GraphTag, Plan, PlanStep, plan};
 pub use reference::{ImageReference, ReferenceError};
 pub use resolution::{Lookup, Named, Reason, Resolved, TagFacts, Unresolved, pulled_from, resolve, served_at};

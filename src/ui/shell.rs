@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::components::{Icon, LookMenu};
+use super::components::{AsOf, Icon, LookMenu};
 use super::context::Cx;
 use super::error::{UiError, ask};
 use super::islands::{CopyButtons, LiveStatus, RelativeTimes};
@@ -106,6 +106,7 @@ pub struct Page {
     body: AnyView,
     narrow: bool,
     framed: bool,
+    past: bool,
 }
 
 impl Page {
@@ -125,6 +126,7 @@ impl Page {
             body: body.into_any(),
             narrow: false,
             framed: true,
+            past: false,
         }
     }
 
@@ -185,6 +187,11 @@ impl Page {
         Self { narrow: true, ..self }
     }
 
+    /// A page of how things were at a moment.
+    pub fn past(self, cx: &Cx, as_of: &AsOf) -> Self {
+        Self { past: true, ..self.banner(as_of.banner(cx)) }
+    }
+
     /// `object — kind — project — Weir`
     pub fn title(&self) -> String {
         let heading = if self.heading.is_empty() {
@@ -225,6 +232,14 @@ pub async fn frame(cx: &Cx, page: Page) -> AnyView {
         .map(|project| view! { <aside class="sidenav">{navigation(project, page.section)}</aside> });
     let layout = if side.is_some() { "layout" } else { "" };
     let events = page.project.as_ref().map(|project| format!("/events?project={}", project.name));
+    // Whoever asked for the past must not take the present for it.
+    let only_now = (!page.past && !page.heading.is_empty() && !AsOf::text(cx).is_empty()).then(|| {
+        view! {
+            <p class="strip strip-warn" role="status">
+                "This page knows no past: it shows how things are now. Streams, tags and apps can be seen as they were."
+            </p>
+        }
+    });
     let header = header(page.heading, page.crumbs, page.beside, page.meta, page.actions);
     view! {
         <a class="skip-link" href="#content">"Skip to content"</a>
@@ -232,7 +247,7 @@ pub async fn frame(cx: &Cx, page: Page) -> AnyView {
         {events.map(|url| view! { <LiveStatus url /> })}
         <div class=layout>
             {side} <main class=if page.narrow { "content content-narrow" } else { "content" } id="content" tabindex="-1">
-                {header} {refusal} {page.banners} {tabs(page.tabs)} {page.body}
+                {only_now} {header} {refusal} {page.banners} {tabs(page.tabs)} {page.body}
             </main>
         </div>
         <RelativeTimes />

@@ -31,7 +31,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::openshift::status::Status;
-use super::openshift::{self, Door};
+use super::openshift::{self, Door, past};
 use super::state::AppState;
 
 const DEFAULT_LIMIT: i64 = 50;
@@ -99,6 +99,7 @@ fn router(door: Door) -> Router {
         .route("/weir/v1/search", get(search::everywhere))
         .route("/weir/v1/registries", get(registries::list))
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(past::refuse_elsewhere))
         .with_state(door)
 }
 

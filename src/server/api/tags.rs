@@ -12,6 +12,7 @@ use crate::server::openshift::Field;
 use crate::server::openshift::body::{Body, Warnings};
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::IMAGE_STREAM_TAGS;
+use crate::server::openshift::past::AsOf;
 use crate::server::openshift::status::Status;
 use crate::server::store::{ImmutableTags, TagRollback};
 
@@ -50,12 +51,13 @@ pub async fn get(
     })))
 }
 
-/// A tag's history, newest first; that of a deleted tag, too.
+/// A tag's history, newest first; that of a deleted tag, too. With `as_of` the history it had at that moment.
 pub async fn history(
     State(door): State<Door>,
     caller: Caller,
     Path((project, stream, tag)): Names,
     query: PageQuery,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     let title = title(&stream, &tag);
     caller.may(&door, "get", &IMAGE_STREAM_TAGS, &project, &title).await?;
@@ -71,6 +73,13 @@ pub async fn history(
                 )));
             }
         },
+    };
+    let before = match as_of {
+        None => before,
+        Some(moment) => {
+            let end = door.store.history_end_then(&tag.id, &moment).await?;
+            Some(before.map_or(end, |before| before.min(end)))
+        }
     };
     let rows = door.store.list_history(&tag.id, before, query.rows()).await?;
     Ok(Json(query.envelope(rows, |event| event.sequence, show_event)))

@@ -1,7 +1,6 @@
 //! Tells other programs what changed: makes notices of the ledger's new rows, and delivers what is due.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,7 +37,7 @@ pub struct Notices {
     sender: Sender,
     public_url: String,
     runner: Runner,
-    places: std::sync::Arc<Semaphore>,
+    places: Arc<Semaphore>,
     looked: Mutex<Option<Instant>>,
     tidied: Mutex<Option<Instant>>,
 }
@@ -46,7 +45,7 @@ pub struct Notices {
 impl Notices {
     /// Over this store; attempts are made by `sender`, in tasks of `runner`. Links in notices begin with `public_url`.
     pub fn new(store: Store, sender: Sender, public_url: String, runner: Runner) -> Self {
-        let places = std::sync::Arc::new(Semaphore::new(AT_ONCE));
+        let places = Arc::new(Semaphore::new(AT_ONCE));
         Self { store, sender, public_url, runner, places, looked: Mutex::default(), tidied: Mutex::default() }
     }
 
@@ -77,7 +76,7 @@ impl Notices {
             return Ok(());
         }
         for due in self.store.claim_notices(LEASE_MS, room).await? {
-            let place = std::sync::Arc::clone(&self.places).acquire_owned().await?;
+            let place = Arc::clone(&self.places).acquire_owned().await?;
             let (store, sender) = (self.store.clone(), self.sender.clone());
             let (stop, wake) = (self.runner.stop.clone(), self.runner.wake.clone());
             self.runner.tracker.spawn(async move {

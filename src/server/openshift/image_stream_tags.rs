@@ -13,9 +13,10 @@ use super::images::{self, typed};
 use super::kind::IMAGE_STREAM_TAGS;
 use super::list::{ListQuery, envelope};
 use super::metadata::{GivenMeta, ObjectMeta, read_head, texts};
+use super::past::AsOf;
 use super::status::{Cause, Status};
 use super::tag_specs::GivenTag;
-use super::{Door, deleted, image_streams, tag_specs};
+use super::{Door, deleted, image_streams, past, tag_specs};
 use crate::model::{Lookup, Stream, StreamName, Tag, TagFacts, TagName, TagTitle, resolve};
 use crate::server::store::TagSpec;
 
@@ -25,8 +26,12 @@ pub async fn list(
     caller: Caller,
     Path(project): Path<String>,
     query: ListQuery,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &IMAGE_STREAM_TAGS, &project, "").await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::tags(&door, &project, &moment, &query).await?));
+    }
     query.check_fields(&[])?;
     let version = door.store.last_sequence().await?;
     // A tag carries its stream's labels, so that only a selector on labels needs the streams before the page is full.
@@ -80,9 +85,13 @@ pub async fn get(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Path<(String, String)>,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &IMAGE_STREAM_TAGS, &project, &name).await?;
     let (stream, tag) = split(&name)?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::tag(&door, &project, stream, tag, &moment).await?));
+    }
     let stream = door.store.stream(&project, stream).await?;
     let tag = door.store.tag(&project, &stream.name, tag).await?;
     if tag.digest.as_deref().unwrap_or_default().is_empty() {

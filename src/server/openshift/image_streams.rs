@@ -11,8 +11,9 @@ use super::images::typed;
 use super::kind::IMAGE_STREAMS;
 use super::list::{ListQuery, envelope};
 use super::metadata::{GivenMeta, ObjectMeta, read_object, texts};
+use super::past::AsOf;
 use super::status::Status;
-use super::{Door, deleted, tag_specs};
+use super::{Door, deleted, past, tag_specs};
 use crate::model::{Stream, StreamName, Tag, TagName, rfc3339};
 use crate::server::store::{StreamFields, StreamParts, WantedTag};
 
@@ -22,8 +23,12 @@ pub async fn list(
     caller: Caller,
     Path(project): Path<String>,
     query: ListQuery,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &IMAGE_STREAMS, &project, "").await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::streams(&door, &project, &moment, &query).await?));
+    }
     query.check_fields(&[])?;
     let version = door.store.last_sequence().await?;
     let page = query
@@ -49,8 +54,12 @@ pub async fn get(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Path<(String, String)>,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &IMAGE_STREAMS, &project, &name).await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::stream(&door, &project, &name, &moment).await?));
+    }
     let stream = door.store.stream(&project, &name).await?;
     Ok(Json(show(&door, &stream).await?))
 }

@@ -20,6 +20,7 @@ mod images;
 pub mod kind;
 pub mod list;
 mod metadata;
+pub mod past;
 mod projects;
 pub mod status;
 mod tag_specs;
@@ -130,6 +131,7 @@ pub fn router(door: Door) -> Router {
         .nest("/apis/project.openshift.io/v1", projects)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(refuse_dry_run))
+        .layer(middleware::from_fn(past::refuse_elsewhere))
         .with_state(door)
 }
 

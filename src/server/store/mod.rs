@@ -5,6 +5,7 @@
 
 mod app_list;
 mod apps;
+mod as_of;
 mod bases;
 mod budgets;
 mod build_list;
@@ -87,6 +88,7 @@ use memory::{Ending, Leaves};
 
 pub use app_list::ListedRollout;
 pub use apps::AppFields;
+pub use as_of::{AppThen, StreamThen, TagThen};
 pub use budgets::{Allowance, Answers, BudgetKey};
 pub use build_list::ListedConfig;
 pub use build_work::{BuildEnd, Lost};

@@ -1,6 +1,7 @@
 //! Pieces that pages share. Rendered on the server only; each works without script.
 
 mod action;
+mod as_of;
 mod digest;
 mod fields;
 mod icon;
@@ -13,6 +14,7 @@ mod who;
 
 pub use crate::model::size_words;
 pub use action::{Act, Empty, More};
+pub use as_of::{AsOf, AsOfForm};
 pub use digest::{CopyText, DigestText, short_digest};
 pub use fields::{AreaField, CheckField, PasswordField, SelectField, TextField};
 pub use icon::Icon;

@@ -2,17 +2,23 @@
 
 use leptos::prelude::*;
 
+use super::past_apps;
 use super::standing::Standing;
 use crate::model::{App, RolloutPhase};
 use crate::server::auth::Right;
 use crate::server::store::ListedRollout;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Badge, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Tone, Who};
+use crate::ui::components::{
+    Act, Ago, AsOf, AsOfForm, Badge, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Tone, Who,
+};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::shell::{Page, Section};
 
 /// `/p/:project/apps`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_apps::page(cx, as_of).await;
+    }
     let project = cx.project(Right::View).await?;
     let size = PageSize::of(&cx);
     let mut apps = cx.store().list_apps(&project.name, cx.query("after"), size.limit()).await?;
@@ -27,6 +33,10 @@ pub async fn page(cx: Cx) -> PageResult {
             </a>
         }
     });
+    let actions = view! {
+        {new}
+        <AsOfForm />
+    };
     let body = if apps.is_empty() {
         view! {
             <Empty heading="No apps yet">
@@ -61,7 +71,7 @@ pub async fn page(cx: Cx) -> PageResult {
         {body}
         <Pager cx=cx.clone() next words=("Back", "Next") />
     };
-    Ok(Page::new("Apps", body).within(&project, Section::Apps).actions(new))
+    Ok(Page::new("Apps", body).within(&project, Section::Apps).actions(actions))
 }
 
 /// A rollout's phase on its colour.

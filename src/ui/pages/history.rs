@@ -16,6 +16,8 @@ pub struct RowPlace {
     pub current: Option<i64>,
     /// Its digest.
     pub current_digest: Option<String>,
+    /// Sequence of the row it pointed to at the moment that is looked back at.
+    pub then: Option<i64>,
     /// Digests no automation may put back.
     pub rejected: Vec<String>,
     /// The reader may roll back.
@@ -45,7 +47,8 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
     let current = place.current == Some(event.sequence);
     let rejected = event.digest.as_ref().is_some_and(|digest| place.rejected.contains(digest))
         || event.outcome == Outcome::Rejected;
-    let class = if current {
+    let then = place.then == Some(event.sequence);
+    let class = if current || then {
         "is-current"
     } else if rejected {
         "is-rejected"
@@ -63,6 +66,7 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
         Outcome::OtherKind => Some((Tone::Muted, "Refused: other kind")),
         Outcome::Deleted => Some((Tone::Muted, "Tag deleted")),
         Outcome::Moved if current => Some((Tone::Ok, "Current")),
+        Outcome::Moved if then => Some((Tone::Muted, "Pointed to then")),
         Outcome::Moved if rejected => Some((Tone::Muted, "Rejected")),
         Outcome::Moved => None,
     };

@@ -5,6 +5,7 @@ use axum::routing::post;
 use leptos::prelude::*;
 
 use super::history::{HistoryTable, RowPlace};
+use super::past;
 use super::retention;
 use super::sight::Sight;
 use super::streams::kind_words;
@@ -13,8 +14,8 @@ use crate::server::auth::Right;
 use crate::server::store::{CatalogTag, ImmutableTags, NEVER_MOVED, StreamFields};
 use crate::ui::app::PageResult;
 use crate::ui::components::{
-    Act, Ago, AreaField, Badge, Col, CopyText, DataTable, DigestText, Empty, More, PageSize, Pager, TextField, Tone,
-    Who, size_words,
+    Act, Ago, AreaField, AsOf, AsOfForm, Badge, Col, CopyText, DataTable, DigestText, Empty, More, PageSize, Pager,
+    TextField, Tone, Who, size_words,
 };
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
@@ -77,6 +78,9 @@ pub async fn laid_out(cx: &Cx, tab: &'static str, body: AnyView, project: &InPro
 
 /// `/p/:project/streams/:stream` and `/tags`
 pub async fn tags_page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past::stream_page(cx, as_of).await;
+    }
     let (project, stream) = open(&cx, Right::View).await?;
     let (size, text, by_name) =
         (PageSize::of(&cx), cx.query("q"), cx.query("sort") == "name" || !cx.query("q").is_empty());
@@ -128,11 +132,14 @@ pub async fn tags_page(cx: Cx) -> PageResult {
         .into_any()
     };
     let body = view! {
-        <form class="toolbar" method="get" role="search">
-            <input type="search" name="q" value=text.to_owned() placeholder="Tag name…" aria-label="Filter tags by name" />
-            <button class="btn">"Filter"</button>
-            <a href=format!("/p/{}/streams/{}/deleted-tags", project.name, stream.name)>"Deleted tags"</a>
-        </form>
+        <div class="cluster items-start">
+            <form class="toolbar" method="get" role="search">
+                <input type="search" name="q" value=text.to_owned() placeholder="Tag name…" aria-label="Filter tags by name" />
+                <button class="btn">"Filter"</button>
+                <a href=format!("/p/{}/streams/{}/deleted-tags", project.name, stream.name)>"Deleted tags"</a>
+            </form>
+            <AsOfForm />
+        </div>
         {body}
         <Pager cx=cx.clone() next />
     };

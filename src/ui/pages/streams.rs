@@ -6,8 +6,11 @@ use crate::model::EventKind;
 use crate::server::auth::Right;
 use crate::server::store::{COUNT_TO, CatalogStream, StreamFilter};
 use crate::ui::app::PageResult;
-use crate::ui::components::{Ago, Badge, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Tone, size_words};
+use crate::ui::components::{
+    Ago, AsOf, AsOfForm, Badge, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Tone, size_words,
+};
 use crate::ui::context::{Cx, InProject};
+use crate::ui::pages::past;
 use crate::ui::pages::streams_new::FirstStream;
 use crate::ui::shell::{Page, Section};
 
@@ -24,6 +27,9 @@ const SOURCE: [(&str, &str); 4] =
 
 /// `/p/:project/streams`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past::streams_page(cx, as_of).await;
+    }
     let project = cx.project(Right::View).await?;
     let size = PageSize::of(&cx);
     let filter = StreamFilter {
@@ -51,7 +57,7 @@ pub async fn page(cx: Cx) -> PageResult {
         table(&cx, &project, streams)
     };
     let body = view! {
-        {toolbar(&cx, &filter)}
+        <div class="cluster items-start">{toolbar(&cx, &filter)} <AsOfForm /></div>
         <a class="pill-new" data-new-pill hidden href="">"New streams"</a>
         {list}
         <Pager cx=cx.clone() next words=("Back", "Next") />

@@ -6,6 +6,7 @@ use leptos::prelude::*;
 
 use super::history::{HistoryTable, RowPlace};
 use super::imports::next_check;
+use super::past_tag;
 use super::resolution;
 use super::tags_deleted;
 use super::usage::traffic_words;
@@ -13,7 +14,9 @@ use crate::model::{Cascade, Hold, Lookup, RejectedDigest, Stream, Tag, TagEvent,
 use crate::server::auth::Right;
 use crate::server::store::ImmutableTags;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Badge, CopyText, DigestText, Empty, More, PageSize, Pager, Tone};
+use crate::ui::components::{
+    Act, Ago, AsOf, AsOfForm, Badge, CopyText, DigestText, Empty, More, PageSize, Pager, Tone,
+};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
@@ -51,6 +54,11 @@ impl Open {
     /// Whether the reader may move or delete the tag: an immutable one is for admins.
     pub fn may_move(&self) -> bool {
         if self.immutable.is_some() { self.project.can_admin() } else { self.project.can_edit() }
+    }
+
+    /// Digests that no automation may put back on the tag.
+    pub fn rejected_digests(&self) -> Vec<String> {
+        self.rejected.iter().map(|rejected| rejected.digest.clone()).collect()
     }
 
     /// Whether no automation may put this image back on the tag.
@@ -263,6 +271,9 @@ fn failing_banner(open: &Open, import: &TagImport) -> AnyView {
 
 /// `/p/:project/streams/:stream/tags/:tag` and `/history`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_tag::page(cx, as_of).await;
+    }
     let open = open(&cx, Right::View).await?;
     let size = PageSize::of(&cx);
     let before = cx.query("after").parse().ok();
@@ -273,7 +284,8 @@ pub async fn page(cx: Cx) -> PageResult {
         project_path: format!("/p/{}", open.project.name),
         current: open.tag.event_sequence.filter(|_| open.tag.digest.is_some()),
         current_digest: open.tag.digest.clone(),
-        rejected: open.rejected.iter().map(|rejected| rejected.digest.clone()).collect(),
+        then: None,
+        rejected: open.rejected_digests(),
         can_edit: open.may_move(),
         asks_first: open.immutable.is_some(),
         with_tag: false,
@@ -291,6 +303,9 @@ pub async fn page(cx: Cx) -> PageResult {
     let traffic = cx.store().tag_traffic(&open.tag.id).await?;
     let resolved = cx.store().resolve_tag(&open.tag, Lookup::Recent, cx.settings().registry_host()).await?;
     let body = view! {
+        <div class="toolbar">
+            <AsOfForm />
+        </div>
         {list}
         {about(&cx, &open, traffic)}
         {open.tag.deleted_at.is_none().then(|| resolution::card(&resolved))}

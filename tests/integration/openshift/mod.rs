@@ -4,6 +4,7 @@ mod apps;
 mod builds;
 mod cascades;
 mod imports;
+mod past;
 mod projects;
 mod proof;
 mod refusals;

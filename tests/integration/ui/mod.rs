@@ -3,6 +3,7 @@
 pub mod form;
 mod packages;
 mod pages;
+mod past;
 mod rollback;
 pub mod sample;
 mod sign_in;

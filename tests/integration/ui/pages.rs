@@ -6,7 +6,7 @@ use weir::server::store::TagSpec;
 
 use super::sample::{demo, digest, html, location, text};
 
-const PAGES: [&str; 26] = [
+const PAGES: [&str; 28] = [
     "/",
     "/projects/new",
     "/tokens",
@@ -30,6 +30,8 @@ const PAGES: [&str; 26] = [
     "/p/demo/streams/base/tags/latest/edit",
     "/p/demo/streams/base/tags/latest/delete",
     "/p/demo/streams/python/tags/3.12",
+    "/p/demo/streams?as-of=2026-01-01T10:00Z",
+    "/p/demo/apps?as-of=2026-01-01T10:00Z",
     "/p/demo/imports",
     "/p/demo/activity",
     "/p/demo/settings",

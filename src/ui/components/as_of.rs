@@ -1,0 +1,86 @@
+//! Looking back: the form that asks for a moment, and what a page of the past says first.
+
+use leptos::prelude::*;
+
+use crate::model::Moment;
+use crate::ui::context::Cx;
+use crate::ui::error::UiError;
+
+/// The moment that the address asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsOf(pub Moment);
+
+impl AsOf {
+    /// The parameter's name.
+    pub const NAME: &'static str = "as-of";
+
+    /// As it stands in the address; REST's name for it is taken, too.
+    pub fn text(cx: &Cx) -> &str {
+        match cx.query(Self::NAME) {
+            "" => cx.query("as_of"),
+            text => text,
+        }
+    }
+
+    /// The moment; `None` where the page is to show how things are.
+    pub fn of(cx: &Cx) -> Result<Option<Self>, UiError> {
+        match Self::text(cx) {
+            "" => Ok(None),
+            text => match text.parse() {
+                Ok(moment) => Ok(Some(Self(moment))),
+                Err(error) => Err(UiError::field(Self::NAME, error.to_string())),
+            },
+        }
+    }
+
+    /// An address at the same moment.
+    pub fn link(&self, path: &str) -> String {
+        format!("{path}?{}={}", Self::NAME, urlencoding::encode(&self.0.text))
+    }
+
+    /// What a page of the past says first.
+    pub fn banner(&self, cx: &Cx) -> AnyView {
+        let (now, words, value) = (cx.path().to_owned(), self.0.words.clone(), self.0.text.clone());
+        view! {
+            <section class="banner banner-warn" aria-label="The past">
+                <p>
+                    <strong>{format!("You see the past: how it was at {words}.")}</strong>
+                    " "
+                    <a href=now>"Back to now"</a>
+                </p>
+                <form class="cluster" method="get">
+                    <Moments value=value />
+                    <button class="btn btn-small">"Show"</button>
+                </form>
+            </section>
+        }
+        .into_any()
+    }
+}
+
+/// Asks for a moment, folded up.
+#[component]
+pub fn AsOfForm() -> impl IntoView {
+    view! {
+        <details>
+            <summary class="btn" title="See how this was at a moment of the past, with what was deleted since">"As of…"</summary>
+            <form class="cluster mt-2" method="get">
+                <Moments value=String::new() />
+                <button class="btn">"Show"</button>
+            </form>
+        </details>
+    }
+}
+
+#[component]
+fn Moments(value: String) -> impl IntoView {
+    // The browser's field knows no zone; what it cannot show, it would drop without a word.
+    let simple = value.get(16..).is_some_and(|rest| !rest.contains(['+', '-', ' ']));
+    let shown = if simple { value.get(..16).unwrap_or_default().replace(' ', "T") } else { String::new() };
+    view! {
+        <label class="cluster">
+            <span>"Moment, in UTC"</span>
+            <input class="input w-64" type="datetime-local" name=AsOf::NAME value=shown required />
+        </label>
+    }
+}

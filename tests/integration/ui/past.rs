@@ -1,0 +1,126 @@
+//! The console as it was at a moment.
+
+use reqwest::StatusCode;
+use weir::model::{Actor, Role};
+
+use super::sample::{demo, digest, html, push, send, text};
+use crate::support::TestWeir;
+
+/// The rows of everything so far are from this day on, an hour each: one for each of the tag's moves.
+const HOURS: [&str; 3] = ["2026-01-01T10:00Z", "2026-01-01T11:00Z", "2026-01-01T12:00Z"];
+const BEFORE: &str = "2026-01-01T09:00Z";
+
+/// Sets the times of a tag's rows to [`HOURS`], and those of its stream and project before them.
+async fn spread(weir: &TestWeir, stream: &str) {
+    let at = |text: &str| text.parse::<weir::model::Moment>().unwrap().end - 60_000;
+    let pool = weir.database().await;
+    for (number, hour) in (1_i64..).zip(HOURS) {
+        let row = "update tag_events set at = $1 where number = $2 and tag_id in \
+                   (select t.id from tags t join streams s on s.id = t.stream_id where s.name = $3)";
+        sqlx::query(row).bind(at(hour)).bind(number).bind(stream).execute(&pool).await.unwrap();
+    }
+    let made = sqlx::query("update streams set created_at = $1 where name = $2").bind(at(HOURS[0])).bind(stream);
+    made.execute(&pool).await.unwrap();
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn catalog_stream_and_tag_are_seen_as_they_were() {
+    let (weir, ada) = demo().await;
+    spread(&weir, "base").await;
+    let page = async |path: &str, moment: &str| {
+        text(&html(ada.get(&format!("{path}?as-of={moment}")).await, StatusCode::OK).await)
+    };
+    let streams = page("/p/demo/streams", HOURS[1]).await;
+    assert!(streams.contains("how it was at 2026-01-01 11:00 UTC") && streams.contains("Back to now"), "{streams}");
+    assert!(streams.contains("base") && !streams.contains("python"), "later ones are not there: {streams}");
+    let streams = page("/p/demo/streams", BEFORE).await;
+    assert!(streams.contains("There was no stream"), "{streams}");
+
+    let short = |n: u8| digest(n)[7..19].to_owned();
+    let tags = html(ada.get(&format!("/p/demo/streams/base?as-of={}", HOURS[1])).await, StatusCode::OK).await;
+    assert!(tags.contains(&short(2)) && tags.contains(&short(3)), "where it pointed, and where it does now");
+    let link = format!("/p/demo/streams/base/tags/latest?as-of={}", urlencoding::encode(HOURS[1]));
+    assert!(tags.contains(&link), "links keep the moment");
+    let whole = html(ada.get(&link).await, StatusCode::OK).await;
+    let tag = text(&whole);
+    assert!(tag.contains("Pointed to then") && tag.contains("Its history then"), "{tag}");
+    assert!(whole.contains("Roll back") && !whole.contains(&digest(3).replace("sha256:", "images/sha256:")), "{tag}");
+    for acting in ["Check now", ">Hold<", "Delete…", "Add tag"] {
+        assert!(!whole.contains(acting), "the past offers {acting}");
+    }
+    let missing = ada.get(&format!("/p/demo/streams/base/tags/latest?as-of={BEFORE}")).await;
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+
+    let vic = weir.user("vic", "demo", Role::Viewer).await;
+    assert!(!html(vic.get(&link).await, StatusCode::OK).await.contains("Roll back"));
+    let stranger = weir.user("eve", "other", Role::Admin).await;
+    assert_eq!(stranger.get(&link).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn going_back_from_the_past_is_going_back() {
+    let (weir, ada) = demo().await;
+    spread(&weir, "base").await;
+    let link = format!("/p/demo/streams/base/tags/latest?as-of={}", HOURS[0]);
+    let page = html(ada.get(&link).await, StatusCode::OK).await;
+    let value = |name: &str| {
+        let rest = page.split_once(&format!("name=\"{name}\" value=\"")).unwrap().1;
+        rest.split('"').next().unwrap().to_owned()
+    };
+    let fields = [("to", value("to")), ("seen", value("seen"))];
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let done = send(&ada, "/p/demo/streams/base/tags/latest/rollback", &fields).await;
+    assert_eq!(done.status(), StatusCode::SEE_OTHER);
+    assert_eq!(weir.store().tag("demo", "base", "latest").await.unwrap().digest, Some(digest(1)));
+}
+
+#[tokio::test]
+async fn what_was_deleted_since_is_there() {
+    let (weir, ada) = demo().await;
+    push(&weir, "base", "other", 1, &Actor::person("ada")).await;
+    spread(&weir, "base").await;
+    weir.store().delete_tag("demo", "base", "other", &Actor::person("ada")).await.unwrap();
+    let path = format!("/p/demo/streams/base?as-of={}", HOURS[2]);
+    let tags = text(&html(ada.get(&path).await, StatusCode::OK).await);
+    assert!(tags.contains("other") && tags.contains("Deleted"), "{tags}");
+    weir.store().delete_stream("demo", "base", &Actor::person("ada")).await.unwrap();
+    let streams = text(&html(ada.get(&format!("/p/demo/streams?as-of={}", HOURS[2])).await, StatusCode::OK).await);
+    assert!(streams.contains("base") && streams.contains("Deleted") && streams.contains("by ada"), "{streams}");
+    let tags = text(&html(ada.get(&path).await, StatusCode::OK).await);
+    assert!(tags.contains("latest") && tags.contains("other") && tags.contains("Deleted since"), "{tags}");
+    let tag = format!("/p/demo/streams/base/tags/other?as-of={}", HOURS[2]);
+    let page = html(ada.get(&tag).await, StatusCode::OK).await;
+    assert!(page.contains(&digest(1)[7..19]) && !page.contains("Roll back"), "{}", text(&page));
+    assert_eq!(ada.get("/p/demo/streams/base").await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn pages_keep_the_moment_and_bad_moments_are_refused_in_words() {
+    let (weir, ada) = demo().await;
+    for n in 0..30 {
+        push(&weir, "base", &format!("t{n:02}"), 1, &Actor::person("ada")).await;
+    }
+    spread(&weir, "base").await;
+    let first = html(ada.get(&format!("/p/demo/streams/base?as-of={}&n=25", HOURS[2])).await, StatusCode::OK).await;
+    let next = first.split("href=\"").find(|link| link.contains("after=t23")).unwrap();
+    let next = next.split('"').next().unwrap().replace("&amp;", "&");
+    assert!(next.contains("as-of="), "{next}");
+    let second = text(&html(ada.get(&next).await, StatusCode::OK).await);
+    assert!(second.contains("t24") && !second.contains("t23") && second.contains("You see the past"), "{second}");
+
+    for path in ["/p/demo/streams", "/p/demo/streams/base", "/p/demo/streams/base/tags/latest", "/p/demo/apps"] {
+        let unreadable =
+            html(ada.get(&format!("{path}?as-of=yesterday")).await, StatusCode::UNPROCESSABLE_ENTITY).await;
+        assert!(text(&unreadable).contains("is no moment: write it as 2026-11-20T12:00Z"), "{}", text(&unreadable));
+        let later =
+            html(ada.get(&format!("{path}?as-of=2999-01-01T00:00Z")).await, StatusCode::UNPROCESSABLE_ENTITY).await;
+        assert!(text(&later).contains("is not over yet"), "{}", text(&later));
+        let form = html(ada.get(path).await, StatusCode::OK).await;
+        assert!(form.contains("type=\"datetime-local\" name=\"as-of\""), "{path}");
+    }
+    let builds = text(&html(ada.get(&format!("/p/demo/builds?as-of={}", HOURS[0])).await, StatusCode::OK).await);
+    assert!(builds.contains("This page knows no past"), "{builds}");
+    let apps = text(&html(ada.get(&format!("/p/demo/apps?as_of={}", HOURS[0])).await, StatusCode::OK).await);
+    assert!(apps.contains("You see the past") && apps.contains("There was no app"), "{apps}");
+}
