@@ -5,11 +5,6 @@
 
 #![cfg_attr(feature = "ssr", forbid(unsafe_code))]
 
-/// Of what a page costs, a fifth was glibc's allocator: a page is thousands of short-lived strings, made on one thread and freed on another.
-#[cfg(feature = "ssr")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[cfg(feature = "ssr")]
 pub mod model;
 #[cfg(feature = "ssr")]

@@ -98,7 +98,7 @@ impl NoticeKind {
             "tag.rollback" => Self::TagRolledBack,
             "tag.restore" => Self::TagRestored,
             "tag.api" => Self::TagSet,
-            "tag.delete" => Self::TagDeleted,
+            "tag.delete" | "stream.delete" => Self::TagDeleted,
             "import.fail" => Self::ImportFailing,
             "import.recover" => Self::ImportRecovered,
             "tag.hold" | "app.hold" => Self::HoldSet,

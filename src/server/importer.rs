@@ -26,10 +26,10 @@ use tokio_util::task::TaskTracker;
 pub use fetch::Fetch;
 pub use pulls::PulledBlob;
 
-use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, TagName};
+use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, Tag, TagName};
 use crate::server::blobs::{self, Blobs};
 use crate::server::oci::{Access, Client, Credentials, Descriptor, Error as OciError, Manifest, ManifestError};
-use crate::server::store::{self, BudgetKey, Moved, Store, TagMove};
+use crate::server::store::{self, BudgetKey, Expected, Moved, Store, TagMove};
 use asking::{Allowances, Asks};
 use failures::Failures;
 use fetch::Wanted;
@@ -133,6 +133,11 @@ impl ImportError {
             Self::Shared(cause) => cause.is_resting(),
             _ => false,
         }
+    }
+
+    /// Whether the tag was deleted, or set to follow something else, while its image was fetched.
+    pub fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Store(store::Error::Invalid { field, .. }) if field == store::TAG_PRECONDITION)
     }
 
     /// How long the other registry asked to be left alone.
@@ -307,7 +312,7 @@ impl Importer {
         &self,
         source: &Source,
         stream: &Stream,
-        tag: &TagName,
+        tag: &Tag,
         fetched: &Fetched,
         actor: &Actor,
     ) -> Result<Option<Moved>, ImportError> {
@@ -322,8 +327,12 @@ impl Importer {
             self.store.put_manifest(stream, child, None, actor).await?;
         }
         let reference = format!("{}@{}", source.reference.as_repository().exact(), fetched.image.digest);
-        let to = TagMove { tag, kind: EventKind::Import, reference: Some(&reference), cause: None, build_id: None };
-        Ok(self.store.put_manifest(stream, &fetched.image, Some(to), actor).await?.pop())
+        let name: TagName = tag.name.parse().map_err(|error| store::Error::invalid("tag", format!("{error}")))?;
+        let reference = Some(reference.as_str());
+        let to = TagMove { tag: &name, kind: EventKind::Import, reference, cause: None, build_id: None };
+        // All that took its time; a person's word that came meanwhile counts.
+        let expected = Expected::Following { generation: tag.generation };
+        Ok(self.store.put_manifest_if(stream, &fetched.image, Some(to), &expected, actor).await?.pop())
     }
 
     /// Refuses what would not fit into the stream's project, before it is fetched.

@@ -113,6 +113,9 @@ impl Controller for Notices {
         }
         self.make().await?;
         self.deliver().await?;
+        if self.places.available_permits() == 0 {
+            return Ok(Some(RESYNC));
+        }
         let next = self.store.next_notice_at().await?.map(|at| at.saturating_sub(now()).max(0).unsigned_abs());
         Ok(Some(next.map_or(RESYNC, |ms| Duration::from_millis(ms.max(200)).min(RESYNC))))
     }

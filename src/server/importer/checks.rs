@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 
 use super::asking::Asks;
 use super::{Fetched, ImportError, Importer, Source};
-use crate::model::{Actor, Digest, ImageReference, Tag, TagName};
+use crate::model::{Actor, Digest, ImageReference, Tag};
 use crate::server::oci::{Error as OciError, Manifest};
 use crate::server::store::{self, Assignment, BudgetKey, CheckEnd, DueImport, NextCheck};
 
@@ -77,8 +77,8 @@ impl Importer {
                     let end = CheckEnd::Fetched { digest: digest.as_str() };
                     self.store.record_check(one, &end, next(one, None)).await?;
                 }
-                // It was not asked: what is due stays due until the registry lets itself be asked.
-                (Err(error), _) if error.is_resting() => {
+                // It was not asked, or asked for what the tag does not follow any more: what is due stays due.
+                (Err(error), _) if error.is_resting() || error.is_overtaken() => {
                     self.store.release_import(&one.tag.id, self.store.owner()).await?;
                 }
                 (Err(error), _) => {
@@ -135,12 +135,11 @@ impl Importer {
         let fetched = if is_legacy { &found.legacy } else { &found.whole };
         let Some(fetched) = fetched else { return Err(ImportError::Late) };
         let stream = self.store.stream(&tag.project, &tag.stream).await?;
-        let name: TagName = tag.name.parse().map_err(|error| store::Error::invalid("tag", format!("{error}")))?;
         let actor = match &one.import.requested_by {
             Some(person) if one.import.requested_at.is_some() => Actor::person(person.clone()),
             _ => Actor::schedule(),
         };
-        self.store_fetched(&found.source, &stream, &name, fetched, &actor).boxed().await?;
+        self.store_fetched(&found.source, &stream, tag, fetched, &actor).boxed().await?;
         Ok(End::Fetched(found.digest.clone()))
     }
 

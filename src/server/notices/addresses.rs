@@ -7,6 +7,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+/// The most characters of an address: each attempt to deliver keeps it.
+const LONGEST: usize = 2000;
+
+/// Where clouds hand out credentials or speak to their machines, beside link-local addresses: Azure, Amazon, Alibaba and Oracle.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
+
 /// Which addresses may be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -17,8 +28,11 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// Whether notices may go there. Link-local addresses are nobody's to choose: clouds hand out credentials there.
+    /// Whether notices may go there. Link-local addresses and the others at which clouds hand out credentials are nobody's to choose.
     pub fn allows(self, address: IpAddr) -> bool {
+        if METADATA.contains(&address) {
+            return false;
+        }
         match address {
             IpAddr::V4(address) => self.allows_v4(address),
             IpAddr::V6(address) => match embedded(address) {
@@ -29,12 +43,14 @@ impl Reach {
     }
 
     fn allows_v4(self, address: Ipv4Addr) -> bool {
-        let [a, b, ..] = address.octets();
+        let [a, b, c, _] = address.octets();
         if address.is_link_local() || address.is_multicast() || address.is_broadcast() || a == 0 || a >= 240 {
             return false;
         }
         // Besides the private ones: carriers' (RFC 6598), protocols' (RFC 6890), benchmarks' (RFC 2544).
-        let shared = (a == 100 && (64..128).contains(&b)) || (a == 192 && b == 0) || (a == 198 && (b == 18 || b == 19));
+        let shared = (a == 100 && (64..128).contains(&b))
+            || matches!([a, b, c], [192, 0, 0 | 2])
+            || (a == 198 && (b == 18 || b == 19));
         self == Self::Private || !(address.is_private() || address.is_loopback() || shared)
     }
 
@@ -42,7 +58,9 @@ impl Reach {
         if address.is_unicast_link_local() || address.is_multicast() || address.is_unspecified() {
             return false;
         }
-        self == Self::Private || !(address.is_loopback() || address.is_unique_local())
+        // Translators of a site's own (RFC 8215), and what was site-local once (RFC 3879).
+        let inside = matches!(address.segments(), [0x64, 0xff9b, 1, ..] | [0xfec0..=0xfeff, ..]);
+        self == Self::Private || !(address.is_loopback() || address.is_unique_local() || inside)
     }
 }
 
@@ -61,6 +79,9 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 
 /// The address of a target, or why it is none.
 pub fn check_url(text: &str, reach: Reach) -> Result<Url, String> {
+    if text.len() > LONGEST {
+        return Err(format!("an address is at most {LONGEST} characters long"));
+    }
     let url: Url = text.trim().parse().map_err(|_| "an address is written https://host/path".to_owned())?;
     if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none() {
         return Err("an address is written https://host/path".to_owned());

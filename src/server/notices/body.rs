@@ -17,7 +17,7 @@ pub fn body(news: &News, public_url: &str) -> String {
         "state": state(news.kind),
         "by": by(row),
         "reason": row.reason,
-        "cause": news.cause.as_ref().map(cause),
+        "cause": news.cause.as_ref().map(cause).or_else(|| row.cause.map(|sequence| json!({"sequence": sequence}))),
         "cascade": news.cascade_number.map(|number| json!({"number": number, "link": link(&format!("cascades/{number}"))})),
         "sequence": row.sequence,
         "link": link(&row.place().unwrap_or_else(|| "activity".to_owned())),

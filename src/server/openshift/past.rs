@@ -57,13 +57,12 @@ impl<S: Send + Sync> FromRequestParts<S> for AsOf {
 
 /// Passes on what asks for the past only where that is kept: nobody is to take the present for it.
 pub async fn refuse_elsewhere(request: Request, next: Next) -> Response {
-    let query = request.uri().query().unwrap_or_default();
-    let asks = query.split('&').any(|pair| {
-        let value = pair.strip_prefix("as_of=").or_else(|| pair.strip_prefix("as-of="));
-        value.is_some_and(|value| !value.is_empty())
-    });
+    // What cannot be read is refused by whoever reads it for good.
+    let asks = Query::<Raw>::try_from_uri(request.uri())
+        .is_ok_and(|Query(raw)| !raw.as_of.is_empty() || !raw.dashed.is_empty());
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let knows = request.method() == Method::GET && KEPT.iter().any(|end| route.ends_with(end));
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let knows = reads && KEPT.iter().any(|end| route.ends_with(end));
     if asks && !knows {
         let message = "the past of this is not kept: only streams, tags and their histories can be read as of a moment";
         return Status::bad_request(message).into_response();

@@ -123,15 +123,15 @@ macro_rules! catalog_page {
     ($beyond:literal, $order:literal) => {
         concat!(
             "with failing as materialized (select t.stream_id, count(*) as n from tag_imports m join tags t on t.id = m.tag_id \
-               where m.outcome = 'failed' group by t.stream_id), \
+               where m.project_id = $1 and m.outcome = 'failed' group by t.stream_id), \
              overdue as materialized (select t.stream_id, count(*) as n from tag_imports m join tags t on t.id = m.tag_id \
-               where m.next_at is not null and m.overdue_at <= $10 group by t.stream_id), \
+               where m.project_id = $1 and m.next_at is not null and m.overdue_at <= $10 group by t.stream_id), \
              held as materialized (select t.stream_id, count(*) as n from holds h join tags t on t.id = h.tag_id \
-               where h.ended_at is null group by t.stream_id), \
+               join streams x on x.id = t.stream_id and x.project_id = $1 where h.ended_at is null group by t.stream_id), \
              built as materialized (select t.stream_id, min(c.name) as name from build_configs c join tags t on t.id = c.output_tag_id \
                where c.project_id = $1 group by t.stream_id), \
              run as materialized (select t.stream_id, count(*) as n from apps a join tags t on t.id = a.tag_id \
-               where a.deleted_at is null group by t.stream_id) \
+               join streams x on x.id = t.stream_id and x.project_id = $1 where a.deleted_at is null group by t.stream_id) \
              select s.id, s.name, s.description, n.name as newest_tag, n.digest, n.moved_at, s.bytes, e.kind as newest_kind, \
              (select cast(coalesce(sum(x.pulls), 0) as bigint) from stream_traffic x where x.stream_id = s.id and x.day > $8) as pulls, \
              (select count(*) from (select 1 from tags t where t.stream_id = s.id and t.deleted_at is null limit $9) x) as tags, \

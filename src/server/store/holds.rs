@@ -1,6 +1,7 @@
 //! Holding and resuming tags: a person's word that automation may not move them.
 
 use super::moves::{Move, Moved};
+use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
 use crate::model::{Actor, EventKind, Hold, Tag, now};
 use crate::server::wake::Controller;
@@ -136,6 +137,30 @@ impl WriteTx {
             .await?;
         self.wake(Controller::Triggers);
         Ok(Some(hold))
+    }
+
+    /// Ends every hold that the cascade made.
+    pub(super) async fn end_holds_of(&mut self, cascade_id: &str, actor: &Actor) -> Result<()> {
+        let tags: Vec<Tag> = sqlx::query_as(select_tag!(
+            "where t.id in (select h.tag_id from holds h where h.cascade_id = $1 and h.ended_at is null) order by t.id"
+        ))
+        .bind(cascade_id)
+        .fetch_all(&mut **self)
+        .await?;
+        for tag in &tags {
+            self.end_hold(&Held::Tag(tag), actor).await?;
+        }
+        let apps: Vec<(String, String, String)> = sqlx::query_as(
+            "select a.id, p.name, a.name from holds h join apps a on a.id = h.app_id join projects p on p.id = a.project_id \
+             where h.cascade_id = $1 and h.ended_at is null order by a.id",
+        )
+        .bind(cascade_id)
+        .fetch_all(&mut **self)
+        .await?;
+        for (id, project, name) in &apps {
+            self.end_hold(&Held::App { id, project, name }, actor).await?;
+        }
+        Ok(())
     }
 
     async fn active_hold(&mut self, held: &Held<'_>) -> Result<Option<Hold>> {

@@ -1,7 +1,7 @@
 //! The schedule by which tags follow other registries, and what became of each check.
 
 use super::tags::select_tag;
-use super::{Entry, Error, Result, Store};
+use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{Actor, Tag, TagImport, now};
 use crate::server::wake::Controller;
 
@@ -51,6 +51,28 @@ fn shortened(message: &str) -> String {
         short.push('…');
     }
     short
+}
+
+impl WriteTx {
+    /// Ends the checks of a tag's source. Who was told that they fail is told that they do not any more.
+    pub(super) async fn end_import(&mut self, tag: &Tag, actor: &Actor) -> Result<()> {
+        let ended: Option<(String,)> = sqlx::query_as("delete from tag_imports where tag_id = $1 returning outcome")
+            .bind(&tag.id)
+            .fetch_optional(&mut **self)
+            .await?;
+        if ended.is_some_and(|(outcome,)| outcome == "failed") {
+            let entry = Entry {
+                action: "import.recover",
+                project: Some(&tag.project),
+                object: &tag.title(),
+                from: tag.source.as_deref(),
+                reason: Some("it is not imported any more"),
+                ..Entry::default()
+            };
+            self.record(actor, entry).await?;
+        }
+        Ok(())
+    }
 }
 
 /// When a tag is checked again, and from when on it counts as overdue.
@@ -136,9 +158,13 @@ impl Store {
             "update tag_imports set outcome = $2, reason = $3, message = $4, last_try_at = $5, \
              last_ok_at = case when $6 = 1 then last_ok_at else $5 end, \
              failing_since = case when $6 = 1 then coalesce(failing_since, $5) else null end, \
-             failures = case when $6 = 1 then failures + 1 else 0 end, upstream_digest = coalesce($7, upstream_digest), \
-             next_at = case when next_at <> $11 and next_at < $8 then next_at else $8 end, overdue_at = $12, generation = $9, lease_owner = null, lease_until = null, \
-             requested_at = case when requested_at > $10 then requested_at else null end where tag_id = $1",
+             failures = case when $6 = 1 then failures + 1 else 0 end, \
+             upstream_digest = case when $6 = 1 and generation <> $9 then null else coalesce($7, upstream_digest) end, \
+             next_at = case when next_at is not null and ($11 is null or next_at <> $11) and ($8 is null or next_at < $8) then next_at \
+               else $8 end, \
+             overdue_at = case when next_at is not null and ($11 is null or next_at <> $11) and ($8 is null or next_at < $8) \
+               then overdue_at else $12 end, \
+             generation = $9, lease_owner = null, lease_until = null, requested_at = case when requested_at > $10 then requested_at else null end where tag_id = $1",
         )
         .bind(&due.tag.id)
         .bind(outcome)
@@ -149,7 +175,7 @@ impl Store {
         .bind(digest)
         .bind(next.map(|next| next.at))
         .bind(due.tag.generation)
-        .bind(due.import.requested_at.unwrap_or(tried))
+        .bind(due.import.requested_at.unwrap_or(0))
         .bind(due.import.next_at)
         .bind(next.map(|next| next.overdue_at))
         .execute(&mut *tx)

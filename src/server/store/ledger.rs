@@ -158,15 +158,17 @@ impl Store {
 
     /// No row tells that rows after it were removed. What those rows did tells it.
     async fn find_missing_end(&self, last: i64) -> Result<Option<LedgerFault>> {
-        let (known,): (Option<i64>,) = sqlx::query_as(
-            "select max(sequence) from (select max(sequence) as sequence from tag_events \
+        // Both ends in one statement: others go on writing. A build's version also counts what is not written in the ledger.
+        let (known, end): (Option<i64>, Option<i64>) = sqlx::query_as(
+            "select (select max(sequence) from (select max(sequence) as sequence from tag_events \
              union all select max(sequence) from ended_tag_events union all select max(version) from projects \
-             union all select max(version) from streams union all select max(version) from builds \
-             union all select max(version) from apps union all select max(sequence) from rollouts) known",
+             union all select max(version) from streams union all select max(sequence) from builds \
+             union all select max(version) from apps union all select max(sequence) from rollouts) known), \
+             (select max(sequence) from ledger)",
         )
         .fetch_one(self.pool())
         .await?;
-        let missing = known.filter(|known| *known > last);
+        let missing = known.filter(|known| *known > end.unwrap_or(0).max(last));
         Ok(missing.map(|sequence| LedgerFault { sequence, problem: "it is missing, and what it did is there" }))
     }
 }

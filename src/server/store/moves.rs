@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::holds::Held;
 use super::tag_rules::is_immutable;
 use super::tags::select_tag;
 use super::{Entry, Result, WriteTx, new_id};
@@ -300,13 +301,14 @@ impl WriteTx {
         .execute(&mut **self)
         .await?;
         self.index_tag(&tag.id).await?;
-        for statement in [
-            "delete from tag_imports where tag_id = $1",
-            "update holds set ended_at = $2, ended_by = $3 where tag_id = $1 and ended_at is null",
-            "update rejected_digests set ended_at = $2, ended_by = $3 where tag_id = $1 and ended_at is null",
-        ] {
-            sqlx::query(statement).bind(&tag.id).bind(now()).bind(&actor.name).execute(&mut **self).await?;
-        }
+        self.end_import(tag, actor).await?;
+        self.end_hold(&Held::Tag(tag), actor).await?;
+        sqlx::query("update rejected_digests set ended_at = $2, ended_by = $3 where tag_id = $1 and ended_at is null")
+            .bind(&tag.id)
+            .bind(now())
+            .bind(&actor.name)
+            .execute(&mut **self)
+            .await?;
         sqlx::query("update streams set version = $2, generation = generation + 1 where id = $1")
             .bind(&tag.stream_id)
             .bind(sequence)

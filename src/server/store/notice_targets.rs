@@ -7,6 +7,8 @@ use crate::model::{Actor, AppName, NoticeKind, NoticeTarget, now};
 use crate::server::wake::Controller;
 
 const KIND: &str = "notices";
+/// The most targets of a project: each change makes a notice for each of them.
+const AT_MOST: i64 = 50;
 
 macro_rules! select_target {
     ($rest:literal) => {
@@ -74,6 +76,13 @@ impl Store {
         let project_id = members::project_id(&mut tx, project).await?;
         if tx.find_notice_target(project, name.as_str()).await?.is_some() {
             return Err(Error::Exists { kind: KIND, name: name.to_string() });
+        }
+        let (targets,): (i64,) = sqlx::query_as("select count(*) from notice_targets where project_id = $1")
+            .bind(&project_id)
+            .fetch_one(&mut *tx)
+            .await?;
+        if targets >= AT_MOST {
+            return Err(Error::invalid("name", format!("a project has at most {AT_MOST} targets: delete one first")));
         }
         let id = new_id();
         let sealed = self.seal_notice_secret(&id, secret)?;

@@ -9,10 +9,10 @@ use super::ledger::select_ledger;
 use super::{Result, Store, new_id};
 use crate::model::{ImageConfig, LedgerRow, News, NoticeKind, now};
 
-/// Rows of the ledger looked at together.
-const PAGE: i64 = 500;
+/// Rows of the ledger looked at together; a notice of each for each target of its project is written in one transaction.
+const PAGE: i64 = 100;
 /// The cursor is written at least every so many rows. In between it is enough to look again at rows that told nothing.
-const CURSOR_STEP: i64 = 200;
+const CURSOR_STEP: i64 = PAGE;
 
 /// Rows of the ledger that somebody wants to be told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,8 @@ impl Wanting {
 impl Store {
     /// The next rows of the ledger, and who wants to be told of which; `None` when there is no new row, or nobody wants anything.
     pub async fn next_news(&self) -> Result<Option<NewsPage>> {
+        // Before the targets: a row that comes behind them may be for a target that is not among them, and waits for the next look.
+        let (end,): (Option<i64>,) = sqlx::query_as("select max(sequence) from ledger").fetch_one(self.pool()).await?;
         let targets: Vec<Wanting> = sqlx::query_as(
             "select t.id, t.name, p.name as project, t.kinds, t.since from notice_targets t join projects p on p.id = t.project_id \
              where t.off_at is null order by t.id",
@@ -69,11 +71,13 @@ impl Store {
         let Some(first) = targets.iter().map(|target| target.since).min() else { return Ok(None) };
         let (cursor,): (i64,) =
             sqlx::query_as("select sequence from notice_cursor where id = 1").fetch_one(self.pool()).await?;
-        let rows: Vec<LedgerRow> = sqlx::query_as(select_ledger!("where sequence > $1 order by sequence limit $2"))
-            .bind(cursor.max(first))
-            .bind(PAGE)
-            .fetch_all(self.pool())
-            .await?;
+        let rows: Vec<LedgerRow> =
+            sqlx::query_as(select_ledger!("where sequence > $1 and sequence <= $3 order by sequence limit $2"))
+                .bind(cursor.max(first))
+                .bind(PAGE)
+                .bind(end.unwrap_or(0))
+                .fetch_all(self.pool())
+                .await?;
         let Some(upto) = rows.last().map(|row| row.sequence) else { return Ok(None) };
         let more = i64::try_from(rows.len()).is_ok_and(|rows| rows == PAGE);
         let mut news = Vec::new();
@@ -154,18 +158,29 @@ impl Store {
         Ok((before, kind))
     }
 
-    /// What is told beside a row: the images' versions, what led to it, and its cascade.
+    /// What is told beside a row: the images' versions, what led to it, and its cascade. Of other projects nothing is told: what happens
+    /// there is for those who may see them.
     async fn with_circumstances(&self, row: &LedgerRow) -> Result<News> {
         let cause = match row.cause {
             None => None,
             Some(cause) => {
-                sqlx::query_as(select_ledger!("where sequence = $1")).bind(cause).fetch_optional(self.pool()).await?
+                sqlx::query_as(select_ledger!("where sequence = $1 and project = $2"))
+                    .bind(cause)
+                    .bind(row.project.as_deref())
+                    .fetch_optional(self.pool())
+                    .await?
             }
         };
         let cascade: Option<(i64,)> = match &row.cascade_id {
             None => None,
             Some(id) => {
-                sqlx::query_as("select number from cascades where id = $1").bind(id).fetch_optional(self.pool()).await?
+                sqlx::query_as(
+                    "select c.number from cascades c join projects p on p.id = c.project_id where c.id = $1 and p.name = $2",
+                )
+                .bind(id)
+                .bind(row.project.as_deref())
+                .fetch_optional(self.pool())
+                .await?
             }
         };
         Ok(News {

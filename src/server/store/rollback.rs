@@ -374,12 +374,15 @@ impl WriteTx {
 
     /// Holds and rejected digests that the cascade made end with it.
     async fn lift_decisions_of(&mut self, cascade: &Cascade, actor: &Actor) -> Result<()> {
-        for statement in [
-            "update holds set ended_at = $2, ended_by = $3 where cascade_id = $1 and ended_at is null",
+        self.end_holds_of(&cascade.id, actor).await?;
+        sqlx::query(
             "update rejected_digests set ended_at = $2, ended_by = $3 where cascade_id = $1 and ended_at is null",
-        ] {
-            sqlx::query(statement).bind(&cascade.id).bind(now()).bind(&actor.name).execute(&mut **self).await?;
-        }
+        )
+        .bind(&cascade.id)
+        .bind(now())
+        .bind(&actor.name)
+        .execute(&mut **self)
+        .await?;
         Ok(())
     }
 

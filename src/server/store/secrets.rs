@@ -8,6 +8,9 @@ use crate::model::{Actor, AppName, SecretEntry, SecretKind, now};
 
 const KIND: &str = "secrets";
 
+/// The most characters of a host or a user name.
+const LONGEST_NAME: usize = 500;
+
 /// What a secret holds.
 #[derive(Debug, Clone)]
 pub enum SecretData {
@@ -62,7 +65,19 @@ impl SecretData {
                 ("private key", !private_key.expose_secret().contains("PRIVATE KEY-----"))
             }
         };
-        if missing { Err(Error::invalid(field, format!("the {field} is missing or not one"))) } else { Ok(()) }
+        if missing {
+            return Err(Error::invalid(field, format!("the {field} is missing or not one")));
+        }
+        let names = match self {
+            Self::Registry { host, username, .. } => [host.as_str(), username],
+            Self::BasicAuth { username, .. } => [username.as_str(), ""],
+            Self::SshAuth { .. } => ["", ""],
+        };
+        if names.iter().any(|name| name.len() > LONGEST_NAME || name.contains(char::is_control)) {
+            let message = format!("host and user name are a line of at most {LONGEST_NAME} characters each");
+            return Err(Error::invalid("username", message));
+        }
+        Ok(())
     }
 
     fn plain(&self) -> Plain {

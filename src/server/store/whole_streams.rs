@@ -127,7 +127,7 @@ impl WriteTx {
         .bind(&tag.id)
         .execute(&mut **self)
         .await?;
-        sqlx::query("delete from tag_imports where tag_id = $1").bind(&tag.id).execute(&mut **self).await?;
+        self.end_import(tag, actor).await?;
         self.index_tag(&tag.id).await?;
         self.mark_stream(stream, sequence, true).await
     }

@@ -106,10 +106,12 @@ fn tag_row(path: &str, as_of: &AsOf, stream: &StreamThen, tag: &TagThen) -> AnyV
     let platform = tag.os.as_ref().zip(tag.architecture.as_ref()).map(|(os, architecture)| {
         view! { <span class="cell-sub">{format!("{os}/{architecture}")}</span> }
     });
-    // Images of a stream that is gone have no page.
+    // Images of a stream that is gone, and those that were collected since, have no page.
     let image = match stream.deleted_at {
-        None => view! { <DigestText digest=tag.digest.clone() href=format!("{path}/images/{}", tag.digest) /> },
-        Some(_) => view! { <DigestText digest=tag.digest.clone() /> },
+        None if tag.size.is_some() => {
+            view! { <DigestText digest=tag.digest.clone() href=format!("{path}/images/{}", tag.digest) /> }
+        }
+        _ => view! { <DigestText digest=tag.digest.clone() /> },
     };
     let held = tag.held_by.clone().map(|by| {
         view! {

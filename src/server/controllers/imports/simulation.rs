@@ -65,7 +65,8 @@ async fn scheduled_tags_are_checked_in_time_and_no_registry_is_asked_too_much() 
     let (first, mut changed) = (now(), Vec::new());
     let mut next_change = 0;
     while now() < first + hours * HOUR {
-        for _ in 0..(tags / CHANGES / 60).max(usize::from(now() % (10 * MINUTE) < MINUTE)) {
+        let due = usize::try_from((now() - first) / MINUTE).unwrap() * tags / CHANGES / 60;
+        while changed.len() <= due {
             next_change = (next_change + 7919) % tags;
             registries[next_change % REGISTRIES].change(&name_of(next_change));
             changed.push((now(), next_change));
