@@ -355,12 +355,14 @@ impl WriteTx {
         if before.source != from || before.deleted_at.is_some() {
             self.index_tag(&before.id).await?;
         }
+        let imports = kind == Some(SourceKind::DockerImage) && !spec.reference_only;
+        // A row that stayed would be claimed with all that ask what this tag asked before.
         sqlx::query("delete from tag_imports where tag_id = $1 and $2 = 0")
             .bind(&before.id)
-            .bind(i64::from(kind == Some(SourceKind::DockerImage)))
+            .bind(i64::from(imports))
             .execute(&mut **self)
             .await?;
-        if kind == Some(SourceKind::DockerImage) && !spec.reference_only {
+        if imports {
             sqlx::query(
                 "insert into tag_imports (tag_id, next_at, overdue_at) values ($1, $2, $3) on conflict (tag_id) do update \
                  set next_at = $2, overdue_at = $3, budget = null, question = null",
