@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::{ImportError, Importer, Source};
-use crate::model::{BudgetState, now, rfc3339};
+use crate::model::{BudgetState, now, rfc3339, told_until};
 use crate::server::oci::{BlobDownload, Error as OciError, HeadManifest, RateLimit, RemoteManifest};
 use crate::server::store::{self, Allowance, Answers, BudgetKey};
 
@@ -126,7 +126,7 @@ impl Allowances {
         if asks == Asks::Manifest
             && let Some(told) = &mut note.told
             && let Some(remaining) = &mut told.remaining
-            && now < told.at.saturating_add(told.window_ms.unwrap_or(i64::MAX))
+            && now < told_until(told.at, told.window_ms)
         {
             if *remaining <= 0 {
                 let retry_after = Some(LOOK_AGAIN_AFTER);
@@ -143,18 +143,21 @@ impl Allowances {
         Ok(UnderWay { allowances: self, id: &source.budget.id, asks, alone, is_awaited })
     }
 
-    /// Whether a HEAD would tell something about a registry that has to be known before it is asked much.
+    /// Whether a HEAD would tell something about a registry that has to be known before it is asked much: also whether a used up
+    /// allowance is there again, where asking that is free.
     pub(super) fn wants_a_head(&self, id: &str) -> bool {
         let notes = self.lock();
         let is_limited = |note: &Note| note.told.is_some_and(|told| told.limit.is_some());
-        notes.budgets.get(id).is_none_or(|note| !note.was_answered || (note.heads_count.is_none() && is_limited(note)))
+        notes.budgets.get(id).is_none_or(|note| {
+            !note.was_answered
+                || (note.heads_count.is_none() && is_limited(note))
+                || (note.heads_count != Some(true) && note.is_used_up())
+        })
     }
 
     /// Whether the registry told that nothing remains.
     fn is_used_up(&self, id: &str) -> bool {
-        let is_now = |told: &Allowance| now() < told.at.saturating_add(told.window_ms.unwrap_or(i64::MAX));
-        let remaining = |note: &Note| note.told.filter(is_now)?.remaining;
-        self.lock().budgets.get(id).and_then(remaining).is_some_and(|remaining| remaining <= 0)
+        self.lock().budgets.get(id).is_some_and(Note::is_used_up)
     }
 
     /// What is to be written down now; all of it when somebody waits for it, or every few seconds.
@@ -179,6 +182,11 @@ impl Note {
         let (limit, remaining, window_ms) = (state.limit_count, state.remaining, state.window_ms);
         self.told = Some(Allowance { limit, remaining, window_ms, at });
         self.is_blurred = true;
+    }
+
+    fn is_used_up(&self) -> bool {
+        let told = self.told.filter(|told| now() < told_until(told.at, told.window_ms));
+        told.and_then(|told| told.remaining).is_some_and(|remaining| remaining <= 0)
     }
 
     fn take(&mut self) -> Option<Answers> {
@@ -297,6 +305,7 @@ fn milliseconds(count: i64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::testing::TIME;
     use crate::server::oci::Access;
 
     fn source() -> Source {
@@ -347,5 +356,21 @@ mod tests {
         assert!(allowances.begin(&source, Asks::Head, None).is_ok());
         allowances.begin(&source, Asks::Head, None).unwrap().answered("demo", remains(1), true);
         assert!(allowances.begin(&source, Asks::Manifest, None).is_ok(), "the registry says that there is one more");
+    }
+
+    #[test]
+    fn what_is_used_up_without_a_window_is_so_for_an_hour_and_a_free_head_shows_it_earlier() {
+        let (allowances, source) = (Allowances::default(), source());
+        TIME.set(Some(1_800_000_000_000));
+        let ask = |asks| allowances.begin(&source, asks, None);
+        let used_up = Some(RateLimit { limit: Some(100), remaining: Some(0), window_seconds: None });
+        for _ in 0..2 {
+            ask(Asks::Head).unwrap().answered("demo", used_up, true);
+        }
+        assert_eq!(heads_count(&allowances), Some(false));
+        assert!(ask(Asks::Manifest).is_err() && allowances.wants_a_head("r.io"));
+        TIME.set(Some(now() + 3_600_000));
+        assert!(ask(Asks::Manifest).is_ok() && !allowances.wants_a_head("r.io"));
+        TIME.set(None);
     }
 }
