@@ -18,6 +18,8 @@ use crate::server::store::{self, Allowance, Answers, BudgetKey};
 
 /// How long answers may wait to be written down.
 const WRITE_AFTER_MS: i64 = 5000;
+/// How close to each other two answers must be to show that what was known of HEADs is wrong.
+const PAIR_WITHIN_MS: i64 = 5000;
 /// When to try again when an allowance is used up; the registry tells earlier, as asking what a tag means is mostly free.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(15 * 60);
 
@@ -209,14 +211,18 @@ impl Note {
         }
     }
 
-    /// What one answer told. Whether HEADs are counted follows from two answers with one HEAD between them and nothing else.
+    /// What one answer told. Whether HEADs are counted follows from two answers with one HEAD between them and nothing else; what is known
+    /// of that is changed only by two close to each other, as a window that slides gives back meanwhile what was used long before.
     fn note_told(&mut self, told: RateLimit, asks: Asks, is_alone: bool) {
         let number = |count: Option<u64>| count.and_then(|count| i64::try_from(count).ok());
-        let before = self.told.and_then(|told| told.remaining).filter(|_| !self.is_blurred);
+        let is_close = |told: &Allowance| self.heads_count.is_none() || now() - told.at <= PAIR_WITHIN_MS;
+        let before = self.told.filter(|told| !self.is_blurred && is_close(told));
+        let before = before.and_then(|told| told.remaining);
         let remaining = number(told.remaining);
         if asks == Asks::Head
             && is_alone
             && let Some((before, remaining)) = before.zip(remaining)
+            && remaining <= before
         {
             self.heads_count = Some(remaining < before);
         }
@@ -339,8 +345,14 @@ mod tests {
         one.answered("demo", remains(79), true);
         two.answered("demo", remains(79), true);
         assert_eq!(heads_count(&allowances), Some(true), "asked beside one another");
+        TIME.set(Some(now() + PAIR_WITHIN_MS + 1000));
+        ask(Asks::Head).answered("demo", remains(79), true);
+        assert_eq!(heads_count(&allowances), Some(true), "so much later, others may have come back");
+        ask(Asks::Head).answered("demo", remains(95), true);
+        assert_eq!(heads_count(&allowances), Some(true), "more than before says nothing of this one");
         let taken = allowances.take();
-        assert_eq!((taken.len(), &taken[0].spend), (1, &vec![("demo".to_owned(), 5, 1)]));
+        TIME.set(None);
+        assert_eq!((taken.len(), &taken[0].spend), (1, &vec![("demo".to_owned(), 7, 1)]));
         assert!(allowances.take().is_empty());
     }
 
