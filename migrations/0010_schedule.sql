@@ -45,5 +45,8 @@ create index tag_imports_repository on tag_imports (repository);
 create index tag_imports_overdue on tag_imports (overdue_at);
 create index tag_imports_project on tag_imports (project_id);
 
+-- What is only a reference is never checked.
+delete from tag_imports where tag_id in (select id from tags where reference_only = 1);
+
 -- Counts how often the secret of the project's webhook was made anew.
 alter table projects add column hook_generation bigint not null default 0;

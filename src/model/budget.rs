@@ -67,6 +67,11 @@ pub enum Forecast {
     UsedUp,
 }
 
+/// Until when counts what a registry told of an allowance: for the window it is for, or an hour when it tells none.
+pub fn told_until(told_at: i64, window_ms: Option<i64>) -> i64 {
+    told_at.saturating_add(window_ms.unwrap_or(HOUR_MS))
+}
+
 impl BudgetState {
     /// Until when nothing is asked, if that is so now.
     pub fn rests_until(&self, now: i64) -> Option<i64> {
@@ -80,9 +85,13 @@ impl BudgetState {
 
     /// What remains of what was told, if it was told and its window has not passed since.
     pub fn known_remaining(&self, now: i64) -> Option<i64> {
-        let (remaining, told_at) = self.remaining.zip(self.told_at)?;
-        let window = self.window_ms.unwrap_or(HOUR_MS);
-        (now < told_at.saturating_add(window)).then_some(remaining)
+        let (remaining, until) = self.remaining.zip(self.told_until())?;
+        (now < until).then_some(remaining)
+    }
+
+    /// Until when what was told counts.
+    pub fn told_until(&self) -> Option<i64> {
+        Some(told_until(self.told_at?, self.window_ms))
     }
 }
 
@@ -90,8 +99,7 @@ impl Budget {
     /// How long what remains lasts when as much is asked as in the last hour.
     pub fn forecast(&self, now: i64) -> Forecast {
         let state = &self.state;
-        let Some((remaining, told_at)) = state.remaining.zip(state.told_at) else { return Forecast::NoLimit };
-        let end = told_at.saturating_add(state.window_ms.unwrap_or(HOUR_MS));
+        let Some((remaining, end)) = state.remaining.zip(state.told_until()) else { return Forecast::NoLimit };
         if now >= end {
             return Forecast::Enough;
         }

@@ -31,7 +31,7 @@ mod user;
 pub use app::{AppPort, AppSpec, AppSpecError, EnvVar, PublishMode};
 pub use app_state::{App, RolloutPhase, RolloutRow};
 pub use base::{Base, BaseKnown};
-pub use budget::{Budget, BudgetState, Forecast, ProjectSpend};
+pub use budget::{Budget, BudgetState, Forecast, ProjectSpend, told_until};
 pub use build::{BuildInput, GitSource, InputKind, Source};
 pub use build_config::{
     Build, BuildConfig, BuildConfigSpec, BuildPhase, BuildStep, ConfigInput, KnownInputs, NewConfigInput,

@@ -229,7 +229,9 @@ impl Importer {
 
     /// What the registry allows is counted for each account.
     fn budget(&self, host: &str, credentials: Option<&Credentials>) -> BudgetKey {
-        let (host, account) = (host.to_owned(), credentials.map_or("", |known| &known.username).to_owned());
+        // PostgreSQL keeps no NUL.
+        let account = credentials.map_or_else(String::new, |known| known.username.replace('\0', "\u{fffd}"));
+        let host = host.to_owned();
         let id = match credentials {
             None => host.clone(),
             Some(Credentials { username, password }) => {

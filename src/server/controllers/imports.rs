@@ -3,8 +3,8 @@
 //! Checks run in tasks of their own, so that a registry that does not answer keeps nobody waiting but its own tags. What is due, and may
 //! be asked now, `store/schedule.rs` gives out; what registries allow is kept to in `importer/asking.rs`, too, for whoever asks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,34 +42,69 @@ pub struct Imports {
     /// When this looks again by itself. The end of a check that is due again before that is news; while more is due than can be asked,
     /// any end is.
     looks_at: Arc<AtomicI64>,
+    /// What is being checked now: each group as long as its task lasts.
+    under_way: Mutex<Vec<Weak<Vec<String>>>>,
 }
+
+/// The ids of tags that are checked together.
+type Group = Arc<Vec<String>>;
 
 impl Imports {
     /// `interval` is the time between checks of tags that set none of their own; checks run in tasks of `runner`.
     pub fn new(store: Store, importer: Importer, interval: Duration, runner: Runner) -> Self {
         let (places, looks_at) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(AtomicI64::new(i64::MAX)));
-        Self { store, importer, interval, runner, places, looks_at }
+        Self { store, importer, interval, runner, places, looks_at, under_way: Mutex::default() }
     }
 
-    /// Finds out what the checks of new and changed tags ask.
+    /// Finds out what the checks of new and changed tags ask. A tag with which that does not work keeps no other waiting.
     async fn assign(&self) -> anyhow::Result<()> {
+        let mut after = String::new();
         loop {
-            let tags = self.store.list_unassigned_imports(ASSIGNED_AT_ONCE).await?;
-            if tags.is_empty() {
-                return Ok(());
-            }
+            let tags = self.store.list_unassigned_imports(&after, ASSIGNED_AT_ONCE).await?;
+            let Some(last) = tags.last() else { return Ok(()) };
+            after.clone_from(&last.id);
             let mut assignments = Vec::with_capacity(tags.len());
             for tag in &tags {
-                assignments.push(self.importer.assign(tag).await);
+                match self.importer.assign(tag).await {
+                    Ok(assignment) => assignments.push((tag, assignment)),
+                    Err(error) => warn!("What the check of {} asks could not be found out: {error}", tag.title()),
+                }
             }
-            self.store.assign_imports(&assignments).await?;
+            let (tags, assignments): (Vec<_>, Vec<_>) = assignments.into_iter().unzip();
+            if self.store.assign_imports(&assignments).await.is_ok() {
+                continue;
+            }
+            for (assignment, tag) in assignments.iter().zip(tags) {
+                if let Err(error) = self.store.assign_imports(std::slice::from_ref(assignment)).await {
+                    warn!("What the check of {} asks could not be recorded: {error}", tag.title());
+                }
+            }
         }
+    }
+
+    fn groups(&self) -> MutexGuard<'_, Vec<Weak<Vec<String>>>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the leases of what is under way.
+    async fn renew(&self, lease_ms: i64) -> anyhow::Result<()> {
+        let tag_ids: Vec<String> = {
+            let mut groups = self.groups();
+            groups.retain(|group| group.strong_count() > 0);
+            groups.iter().filter_map(Weak::upgrade).flat_map(|group| group.to_vec()).collect()
+        };
+        if !tag_ids.is_empty() {
+            self.store.renew_import_leases(self.store.owner(), lease_ms, &tag_ids).await?;
+        }
+        Ok(())
     }
 
     /// Checks what all these tags follow, in a task of its own.
     fn spawn(&self, due: Vec<DueImport>, place: tokio::sync::OwnedSemaphorePermit) {
         let (importer, stop, wake) = (self.importer.clone(), self.runner.stop.clone(), self.runner.wake.clone());
         let (default, looks_at) = (self.interval, Arc::clone(&self.looks_at));
+        let group: Group = Arc::new(due.iter().map(|one| one.tag.id.clone()).collect());
+        self.groups().push(Arc::downgrade(&group));
         self.runner.tracker.spawn(async move {
             let spread = rand::random_range(SPREAD.0..=SPREAD.1);
             let earliest = AtomicI64::new(i64::MAX);
@@ -82,14 +117,14 @@ impl Imports {
             tokio::select! {
                 checked = importer.check(&due, next) => {
                     if let Err(error) = checked {
-                        // Its lease ends, and then it is checked again.
+                        // Its lease ends, as nobody renews it any more, and then it is checked again: not at once, which might go on for ever.
                         warn!("The check of {title} could not be recorded: {error}");
                     }
                 }
                 // The server gives its leases back when it stops.
                 () = stop.cancelled() => {}
             }
-            drop(place);
+            drop((place, group));
             let looks_at = looks_at.load(Ordering::Relaxed);
             if looks_at == i64::MAX || earliest.load(Ordering::Relaxed) < looks_at {
                 wake.of(wake::Controller::Imports).notify_one();
@@ -113,11 +148,11 @@ impl Controller for Imports {
         // Whatever ends from here on may change what follows.
         self.looks_at.store(i64::MAX, Ordering::Relaxed);
         self.importer.write_down_answers().await?;
-        self.assign().await?;
-        let owner = self.store.owner();
-        if self.places.available_permits() < AT_ONCE {
-            self.store.renew_import_leases(owner, lease).await?;
+        self.renew(lease).await?;
+        if let Err(error) = self.assign().await {
+            warn!("What the checks of some tags ask could not be found out: {error}");
         }
+        let owner = self.store.owner();
         let claimed = self.store.claim_due_imports(owner, lease, self.places.available_permits()).await?;
         for due in claimed.questions {
             let place = Arc::clone(&self.places).acquire_owned().await?;

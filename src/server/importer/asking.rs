@@ -12,12 +12,14 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::{ImportError, Importer, Source};
-use crate::model::{BudgetState, now, rfc3339};
+use crate::model::{BudgetState, now, rfc3339, told_until};
 use crate::server::oci::{BlobDownload, Error as OciError, HeadManifest, RateLimit, RemoteManifest};
 use crate::server::store::{self, Allowance, Answers, BudgetKey};
 
 /// How long answers may wait to be written down.
 const WRITE_AFTER_MS: i64 = 5000;
+/// How close to each other two answers must be to show that what was known of HEADs is wrong.
+const PAIR_WITHIN_MS: i64 = 5000;
 /// When to try again when an allowance is used up; the registry tells earlier, as asking what a tag means is mostly free.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(15 * 60);
 
@@ -126,7 +128,7 @@ impl Allowances {
         if asks == Asks::Manifest
             && let Some(told) = &mut note.told
             && let Some(remaining) = &mut told.remaining
-            && now < told.at.saturating_add(told.window_ms.unwrap_or(i64::MAX))
+            && now < told_until(told.at, told.window_ms)
         {
             if *remaining <= 0 {
                 let retry_after = Some(LOOK_AGAIN_AFTER);
@@ -143,18 +145,21 @@ impl Allowances {
         Ok(UnderWay { allowances: self, id: &source.budget.id, asks, alone, is_awaited })
     }
 
-    /// Whether a HEAD would tell something about a registry that has to be known before it is asked much.
+    /// Whether a HEAD would tell something about a registry that has to be known before it is asked much: also whether a used up
+    /// allowance is there again, where asking that is free.
     pub(super) fn wants_a_head(&self, id: &str) -> bool {
         let notes = self.lock();
         let is_limited = |note: &Note| note.told.is_some_and(|told| told.limit.is_some());
-        notes.budgets.get(id).is_none_or(|note| !note.was_answered || (note.heads_count.is_none() && is_limited(note)))
+        notes.budgets.get(id).is_none_or(|note| {
+            !note.was_answered
+                || (note.heads_count.is_none() && is_limited(note))
+                || (note.heads_count != Some(true) && note.is_used_up())
+        })
     }
 
     /// Whether the registry told that nothing remains.
     fn is_used_up(&self, id: &str) -> bool {
-        let is_now = |told: &Allowance| now() < told.at.saturating_add(told.window_ms.unwrap_or(i64::MAX));
-        let remaining = |note: &Note| note.told.filter(is_now)?.remaining;
-        self.lock().budgets.get(id).and_then(remaining).is_some_and(|remaining| remaining <= 0)
+        self.lock().budgets.get(id).is_some_and(Note::is_used_up)
     }
 
     /// What is to be written down now; all of it when somebody waits for it, or every few seconds.
@@ -181,6 +186,11 @@ impl Note {
         self.is_blurred = true;
     }
 
+    fn is_used_up(&self) -> bool {
+        let told = self.told.filter(|told| now() < told_until(told.at, told.window_ms));
+        told.and_then(|told| told.remaining).is_some_and(|remaining| remaining <= 0)
+    }
+
     fn take(&mut self) -> Option<Answers> {
         let answered_at = self.answered_at.take()?;
         let spend = std::mem::take(&mut self.spend);
@@ -201,14 +211,18 @@ impl Note {
         }
     }
 
-    /// What one answer told. Whether HEADs are counted follows from two answers with one HEAD between them and nothing else.
+    /// What one answer told. Whether HEADs are counted follows from two answers with one HEAD between them and nothing else; what is known
+    /// of that is changed only by two close to each other, as a window that slides gives back meanwhile what was used long before.
     fn note_told(&mut self, told: RateLimit, asks: Asks, is_alone: bool) {
         let number = |count: Option<u64>| count.and_then(|count| i64::try_from(count).ok());
-        let before = self.told.and_then(|told| told.remaining).filter(|_| !self.is_blurred);
+        let is_close = |told: &Allowance| self.heads_count.is_none() || now() - told.at <= PAIR_WITHIN_MS;
+        let before = self.told.filter(|told| !self.is_blurred && is_close(told));
+        let before = before.and_then(|told| told.remaining);
         let remaining = number(told.remaining);
         if asks == Asks::Head
             && is_alone
             && let Some((before, remaining)) = before.zip(remaining)
+            && remaining <= before
         {
             self.heads_count = Some(remaining < before);
         }
@@ -297,6 +311,7 @@ fn milliseconds(count: i64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::testing::TIME;
     use crate::server::oci::Access;
 
     fn source() -> Source {
@@ -330,8 +345,14 @@ mod tests {
         one.answered("demo", remains(79), true);
         two.answered("demo", remains(79), true);
         assert_eq!(heads_count(&allowances), Some(true), "asked beside one another");
+        TIME.set(Some(now() + PAIR_WITHIN_MS + 1000));
+        ask(Asks::Head).answered("demo", remains(79), true);
+        assert_eq!(heads_count(&allowances), Some(true), "so much later, others may have come back");
+        ask(Asks::Head).answered("demo", remains(95), true);
+        assert_eq!(heads_count(&allowances), Some(true), "more than before says nothing of this one");
         let taken = allowances.take();
-        assert_eq!((taken.len(), &taken[0].spend), (1, &vec![("demo".to_owned(), 5, 1)]));
+        TIME.set(None);
+        assert_eq!((taken.len(), &taken[0].spend), (1, &vec![("demo".to_owned(), 7, 1)]));
         assert!(allowances.take().is_empty());
     }
 
@@ -347,5 +368,21 @@ mod tests {
         assert!(allowances.begin(&source, Asks::Head, None).is_ok());
         allowances.begin(&source, Asks::Head, None).unwrap().answered("demo", remains(1), true);
         assert!(allowances.begin(&source, Asks::Manifest, None).is_ok(), "the registry says that there is one more");
+    }
+
+    #[test]
+    fn what_is_used_up_without_a_window_is_so_for_an_hour_and_a_free_head_shows_it_earlier() {
+        let (allowances, source) = (Allowances::default(), source());
+        TIME.set(Some(1_800_000_000_000));
+        let ask = |asks| allowances.begin(&source, asks, None);
+        let used_up = Some(RateLimit { limit: Some(100), remaining: Some(0), window_seconds: None });
+        for _ in 0..2 {
+            ask(Asks::Head).unwrap().answered("demo", used_up, true);
+        }
+        assert_eq!(heads_count(&allowances), Some(false));
+        assert!(ask(Asks::Manifest).is_err() && allowances.wants_a_head("r.io"));
+        TIME.set(Some(now() + 3_600_000));
+        assert!(ask(Asks::Manifest).is_ok() && !allowances.wants_a_head("r.io"));
+        TIME.set(None);
     }
 }

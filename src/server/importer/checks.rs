@@ -33,24 +33,46 @@ enum End {
 }
 
 impl Importer {
-    /// What the check of a tag asks. A reference or a secret that cannot be used is told by the check itself.
-    pub async fn assign(&self, tag: &Tag) -> Assignment {
+    /// What the check of a tag asks. A reference or a secret that cannot be used is told by the check itself; while the database cannot
+    /// be asked, nobody knows.
+    pub async fn assign(&self, tag: &Tag) -> Result<Assignment, store::Error> {
         let reference = tag.source.as_deref().unwrap_or_default();
         let assignment = |budget, question, repository, upstream_tag| {
             let (tag_id, generation) = (tag.id.clone(), tag.generation);
             Assignment { tag_id, generation, budget, question, repository, upstream_tag }
         };
-        match self.source(&tag.project, reference, tag.insecure == 1).await {
+        Ok(match self.source(&tag.project, reference, tag.insecure == 1).await {
             Ok(source) => {
                 let full = canonical(&source.reference);
                 let question = format!("{} {} {}", source.budget.id, full.exact(), tag.insecure);
                 assignment(source.budget, question, full.repository_path(), full.tag)
             }
+            Err(ImportError::Store(cause @ store::Error::Db(_))) => return Err(cause),
             Err(_) => {
                 let nowhere = BudgetKey { id: String::new(), host: String::new(), account: String::new() };
                 assignment(nowhere, tag.id.clone(), String::new(), String::new())
             }
+        })
+    }
+
+    /// Those of a group that do ask the same as its first, with the same rights, as their sources and secrets are now. What asks something
+    /// else has to be found out anew for the others, which must not be given this answer.
+    async fn of_one_question(&self, due: &[DueImport]) -> Result<Vec<DueImport>, store::Error> {
+        let [first, others @ ..] = due else { return Ok(Vec::new()) };
+        let mut same = vec![first.clone()];
+        if others.is_empty() {
+            return Ok(same);
         }
+        let asked = self.assign(&first.tag).await?;
+        for one in others {
+            let asks = self.assign(&one.tag).await?;
+            if (&asks.budget, &asks.question) == (&asked.budget, &asked.question) {
+                same.push(one.clone());
+            } else {
+                self.store.unassign_import(&one.tag.id, self.store.owner()).await?;
+            }
+        }
+        Ok(same)
     }
 
     /// Checks once what all these tags follow, imports what changed, and records how it went for each, with the time of its next check.
@@ -59,6 +81,7 @@ impl Importer {
         due: &[DueImport],
         next: impl Fn(&DueImport, Option<&ImportError>) -> Option<NextCheck>,
     ) -> Result<(), store::Error> {
+        let due = &self.of_one_question(due).await?[..];
         let mut found = match in_time(due, self.find(due)).await {
             Ok(found) => Ok(found),
             Err(cause) => Err(Arc::new(cause)),

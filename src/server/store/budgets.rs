@@ -11,6 +11,8 @@ const LONGEST_GAP_MS: i64 = 60_000;
 const SPEED_UP_AFTER_MS: i64 = HOUR_MS;
 /// The first rest after a refusal that does not say how long; each further one doubles it.
 const FIRST_REST_MS: i64 = 60_000;
+/// The least rest after a further refusal, whatever it says.
+const LEAST_FURTHER_REST_MS: i64 = 5000;
 /// The longest such rest.
 const LAST_REST_MS: i64 = HOUR_MS;
 /// How much of what a registry allows the schedule plans with: checks come a little before their interval ends, and what changed has to
@@ -153,7 +155,10 @@ impl Store {
         let strikes = state.strikes + i64::from(is_news);
         let doublings = u32::try_from(strikes.clamp(1, 12) - 1).unwrap_or(0);
         let own = FIRST_REST_MS.saturating_mul(1 << doublings).min(LAST_REST_MS);
-        let rest = asked_ms.unwrap_or_else(|| own.saturating_mul(rand::random_range(90..=110)) / 100);
+        // No time at all, or one that is over, says nothing; and whoever refuses again a moment later meant longer.
+        let asked = asked_ms.filter(|asked| *asked > 0);
+        let asked = asked.map(|asked| if strikes > 1 { asked.max(LEAST_FURTHER_REST_MS) } else { asked });
+        let rest = asked.unwrap_or_else(|| own.saturating_mul(rand::random_range(90..=110)) / 100);
         let until = now().saturating_add(rest).max(state.rest_until.unwrap_or(0));
         let slower = is_abuse && is_news;
         let gap = if slower { (state.gap_ms * 2).min(LONGEST_GAP_MS) } else { state.gap_ms };
@@ -170,6 +175,17 @@ impl Store {
         .bind(now())
         .execute(&mut *tx)
         .await?;
+        if is_abuse {
+            // The rate is that of the site's address, whoever it asks as.
+            sqlx::query(
+                "update registry_budgets set rest_until = $2, rest_reason = 'abuse-limit' \
+                 where host = $1 and coalesce(rest_until, 0) < $2",
+            )
+            .bind(&key.host)
+            .bind(until)
+            .execute(&mut *tx)
+            .await?;
+        }
         tx.commit().await?;
         Ok(until)
     }
@@ -330,6 +346,28 @@ mod tests {
                 assert_eq!((state.strikes, state.gap_ms), (0, gap));
                 TIME.set(Some(now() + SPEED_UP_AFTER_MS + 1000));
             }
+            TIME.set(None);
+        }
+    }
+
+    #[tokio::test]
+    async fn no_time_to_wait_is_no_leave_to_ask_on_and_all_accounts_rest_after_a_complaint() {
+        for store in each_store().await {
+            let start = 1_800_000_000_000;
+            TIME.set(Some(start));
+            let until = store.rest_budget(&key("a"), Some(0), false).await.unwrap();
+            assert!(until - start >= FIRST_REST_MS * 9 / 10, "{}", until - start);
+            TIME.set(Some(until));
+            assert_eq!(store.rest_budget(&key("a"), Some(1), false).await.unwrap(), until + LEAST_FURTHER_REST_MS);
+
+            let account = BudgetKey { id: "b ada".to_owned(), account: "ada".to_owned(), ..key("b") };
+            store.note_answers(&[answers("b", start), answers("c", start)]).await.unwrap();
+            store.rest_budget(&account, Some(60_000), false).await.unwrap();
+            let rests = async |id: &str| store.find_budget(id).await.unwrap().unwrap().rest_until;
+            assert_eq!(rests("b").await, None, "only the account's allowance is used up");
+            TIME.set(Some(now() + 60_000));
+            let until = store.rest_budget(&account, Some(90_000), true).await.unwrap();
+            assert_eq!((rests("b").await, rests("c").await), (Some(until), None));
             TIME.set(None);
         }
     }

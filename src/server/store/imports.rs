@@ -142,7 +142,7 @@ impl Store {
     }
 
     /// Records how a check ended and when the next one is due (`None`: only when asked). The tag's history is not touched here. What
-    /// moved the next check forward meanwhile still counts.
+    /// moved the next check forward meanwhile still counts. Whoever has lost its lease records nothing.
     pub async fn record_check(&self, due: &DueImport, end: &CheckEnd<'_>, next: Option<NextCheck>) -> Result<()> {
         let (outcome, digest, reason, message) = match end {
             CheckEnd::Unchanged { digest } => ("unchanged", Some(*digest), None, None),
@@ -154,7 +154,7 @@ impl Store {
         let failed = outcome == "failed";
         let mut tx = self.write_tx().await?;
         let tried = now();
-        sqlx::query(
+        let recorded = sqlx::query(
             "update tag_imports set outcome = $2, reason = $3, message = $4, last_try_at = $5, \
              last_ok_at = case when $6 = 1 then last_ok_at else $5 end, \
              failing_since = case when $6 = 1 then coalesce(failing_since, $5) else null end, \
@@ -164,7 +164,8 @@ impl Store {
                else $8 end, \
              overdue_at = case when next_at is not null and ($11 is null or next_at <> $11) and ($8 is null or next_at < $8) \
                then overdue_at else $12 end, \
-             generation = $9, lease_owner = null, lease_until = null, requested_at = case when requested_at > $10 then requested_at else null end where tag_id = $1",
+             generation = $9, lease_owner = null, lease_until = null, \
+             requested_at = case when requested_at > $10 then requested_at else null end where tag_id = $1 and lease_owner = $13",
         )
         .bind(&due.tag.id)
         .bind(outcome)
@@ -178,8 +179,13 @@ impl Store {
         .bind(due.import.requested_at.unwrap_or(0))
         .bind(due.import.next_at)
         .bind(next.map(|next| next.overdue_at))
+        .bind(self.owner())
         .execute(&mut *tx)
         .await?;
+        // Another server has taken it over, and records how it went there.
+        if recorded.rows_affected() == 0 {
+            return Ok(());
+        }
         // Only a change of state is news: the ledger is no log of checks.
         if failed != (due.import.outcome == "failed") {
             let entry = Entry {

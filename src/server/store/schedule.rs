@@ -17,7 +17,7 @@ const AT_ONE_REGISTRY: i64 = 8;
 const BURST_MS: i64 = 1000;
 /// Slots that a first import takes: it asks for a manifest, a configuration and layers.
 const FIRST_IMPORT: i64 = 4;
-/// What is kept of a counted allowance for fetching what changed: one in so many.
+/// What is kept of a counted allowance for fetching what changed, and for seeing whether there is more of it again: one in so many.
 const RESERVE: i64 = 20;
 
 /// Tags whose checks one hint moves.
@@ -69,6 +69,14 @@ struct Concerned {
     least_interval_ms: i64,
 }
 
+/// What was claimed of a budget.
+struct Taken {
+    questions: Vec<Vec<DueImport>>,
+    slots: i64,
+    /// Not everything that is due was looked at.
+    may_be_more: bool,
+}
+
 /// How many questions a registry may be asked now.
 #[derive(Debug, PartialEq, Eq)]
 enum Room {
@@ -93,12 +101,12 @@ impl InDemand {
             return Room::Crowded;
         }
         if let Some(remaining) = state.known_remaining(now).filter(|_| state.heads_count == Some(1)) {
-            let spare = remaining - state.limit_count.unwrap_or(0) / RESERVE;
-            if spare <= 0 {
-                let window = state.window_ms.unwrap_or(BURST_MS);
-                return Room::From(state.told_at.unwrap_or(now).saturating_add(window));
+            let kept = state.limit_count.unwrap_or(0) / RESERVE;
+            let looks_at = self.looks_at(remaining, kept);
+            if remaining <= kept && looks_at > now {
+                return Room::From(looks_at.max(now + BURST_MS));
             }
-            room = room.min(spare);
+            room = room.min((remaining - kept).max(1));
         }
         let burst = BURST_MS.max(state.gap_ms);
         let slots = (burst - (state.next_slot_at - now).max(0)) / state.gap_ms.max(1);
@@ -107,14 +115,27 @@ impl InDemand {
         }
         Room::For { questions: room.min(slots), slots }
     }
+
+    /// When one thing is asked although nothing remains but what is kept: a window that slides gives back long before its end, which
+    /// only an answer tells. Half of what is kept may go for that.
+    fn looks_at(&self, remaining: i64, kept: i64) -> i64 {
+        let state = &self.state;
+        let (told_at, end) = (state.told_at.unwrap_or(0), state.told_until().unwrap_or(0));
+        if remaining <= 0 || kept <= 0 {
+            return end;
+        }
+        let after = (end - told_at).saturating_mul(2) / kept;
+        end.min(told_at.max(state.next_slot_at).saturating_add(after))
+    }
 }
 
 impl Store {
-    /// Tags of which nobody has found out yet what their check asks.
-    pub async fn list_unassigned_imports(&self, limit: i64) -> Result<Vec<Tag>> {
+    /// Tags of which nobody has found out yet what their check asks, by id, from after that one on.
+    pub async fn list_unassigned_imports(&self, after: &str, limit: i64) -> Result<Vec<Tag>> {
         let tags = sqlx::query_as(select_tag!(
-            "join tag_imports m on m.tag_id = t.id where m.budget is null order by m.tag_id limit $1"
+            "join tag_imports m on m.tag_id = t.id where m.budget is null and m.tag_id > $1 order by m.tag_id limit $2"
         ))
+        .bind(after)
         .bind(limit)
         .fetch_all(self.pool())
         .await?;
@@ -162,11 +183,10 @@ impl Store {
                 Room::For { questions, slots } => {
                     let most = questions.min(left);
                     let taken = tx.claim_of(&budget.state, owner, lease_ms, most, slots).await?;
-                    if i64::try_from(taken.len()).unwrap_or(0) == most {
-                        // There may be more of them.
-                        claimed.look_again(now() + budget.state.gap_ms * most);
+                    if taken.may_be_more {
+                        claimed.look_again(now() + budget.state.gap_ms * taken.slots);
                     }
-                    claimed.questions.extend(taken);
+                    claimed.questions.extend(taken.questions);
                 }
             }
         }
@@ -174,15 +194,33 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Keeps what this process is at from being taken by others.
-    pub async fn renew_import_leases(&self, owner: &str, lease_ms: i64) -> Result<()> {
-        let _turn = self.turn().await;
-        sqlx::query("update tag_imports set lease_until = $2 where lease_until is not null and lease_owner = $1")
-            .bind(owner)
-            .bind(now() + lease_ms)
-            .execute(self.pool())
-            .await?;
-        Ok(())
+    /// Keeps the tags this process is at from being taken by others.
+    pub async fn renew_import_leases(&self, owner: &str, lease_ms: i64, tag_ids: &[String]) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        for tag_id in tag_ids {
+            sqlx::query("update tag_imports set lease_until = $3 where tag_id = $1 and lease_owner = $2")
+                .bind(tag_id)
+                .bind(owner)
+                .bind(now() + lease_ms)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit_soon().await
+    }
+
+    /// Gives back a tag that was claimed and does not ask what was thought: that has to be found out anew.
+    pub async fn unassign_import(&self, tag_id: &str, owner: &str) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        sqlx::query(
+            "update tag_imports set budget = null, question = null, lease_owner = null, lease_until = null \
+             where tag_id = $1 and lease_owner = $2",
+        )
+        .bind(tag_id)
+        .bind(owner)
+        .execute(&mut *tx)
+        .await?;
+        tx.wake(Controller::Imports);
+        tx.commit_soon().await
     }
 
     /// When the next check is due that is not yet, in milliseconds since the epoch.
@@ -281,7 +319,7 @@ impl WriteTx {
         lease_ms: i64,
         most: i64,
         slots: i64,
-    ) -> Result<Vec<Vec<DueImport>>> {
+    ) -> Result<Taken> {
         let statement = format!(
             "select r.question from (select i.question, row_number() over (partition by i.project_id \
                order by case when i.requested_at is null then 1 else 0 end, i.next_at, i.tag_id) as turn \
@@ -294,6 +332,7 @@ impl WriteTx {
             .bind(most)
             .fetch_all(&mut **self)
             .await?;
+        let mut may_be_more = i64::try_from(picked.len()).unwrap_or(most) == most;
         let (mut questions, mut used) = (Vec::with_capacity(picked.len()), 0);
         for (question,) in picked {
             let due = self.claim_question(&question, owner, now() + lease_ms).await?;
@@ -305,11 +344,12 @@ impl WriteTx {
             used += if is_first { FIRST_IMPORT } else { 1 };
             questions.push(due);
             if used >= slots {
+                may_be_more = true;
                 break;
             }
         }
         self.take_slots(budget, i64::try_from(questions.len()).unwrap_or(0), used).await?;
-        Ok(questions)
+        Ok(Taken { questions, slots: used, may_be_more })
     }
 
     /// Claims every tag that the answer is for: also those that are due later, as it costs nothing more.

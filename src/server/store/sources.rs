@@ -505,16 +505,19 @@ mod tests {
             let (actor, name) = (Actor::system("test"), "latest".parse().unwrap());
             let spec = TagSpec::import("quay.io/org/base:1");
             let tag = store.set_tag("demo", &"base".parse().unwrap(), &name, &spec, None, &actor).await.unwrap().tag;
-            let due = store.claim_import(&tag.id, "one", 60_000).await.unwrap().unwrap();
+            let due = store.claim_import(&tag.id, store.owner(), 60_000).await.unwrap().unwrap();
             assert_eq!(store.claim_import(&tag.id, "two", 60_000).await.unwrap(), None);
             store.release_import(&tag.id, "two").await.unwrap();
             assert_eq!(store.claim_import(&tag.id, "two", 60_000).await.unwrap(), None, "it is not theirs to give");
-            store.release_import(&tag.id, "one").await.unwrap();
+            store.release_import(&tag.id, store.owner()).await.unwrap();
             assert!(store.claim_import(&tag.id, "two", 60_000).await.unwrap().is_some());
             assert_eq!(store.claim_import("no such tag", "two", 60_000).await.unwrap(), None);
 
-            assert!(!store.is_any_import_failing().await.unwrap());
             let end = CheckEnd::Failed { reason: "timeout", message: "too slow" };
+            store.record_check(&due, &end, None).await.unwrap();
+            assert!(!store.is_any_import_failing().await.unwrap(), "who has lost the lease tells nothing");
+            store.release_import(&tag.id, "two").await.unwrap();
+            let due = store.claim_import(&tag.id, store.owner(), 60_000).await.unwrap().unwrap();
             store.record_check(&due, &end, None).await.unwrap();
             assert!(store.is_any_import_failing().await.unwrap());
             let trouble = ImportTrouble { message: Some("too slow".to_owned()), last_ok_at: None };
@@ -522,6 +525,7 @@ mod tests {
             assert_eq!(store.find_import_trouble(&tag.stream_id, "other").await.unwrap(), None);
             let long = "ü".repeat(100_000);
             let end = CheckEnd::Failed { reason: "other", message: &long };
+            let due = store.claim_import(&tag.id, store.owner(), 60_000).await.unwrap().unwrap();
             store.record_check(&due, &end, None).await.unwrap();
             let message = store.find_import(&tag.id).await.unwrap().unwrap().message.unwrap();
             assert!(message.chars().count() == 500 && message.ends_with("ü…"), "{message}");

@@ -81,6 +81,11 @@ impl TagSpec {
     pub fn import(reference: impl Into<String>) -> Self {
         Self { source: Some((SourceKind::DockerImage, reference.into())), scheduled: true, ..Self::default() }
     }
+
+    /// Whether its image is fetched from another registry: a mere reference is not.
+    fn imports(&self) -> bool {
+        matches!(self.source, Some((SourceKind::DockerImage, _))) && !self.reference_only
+    }
 }
 
 /// What [`Store::set_tag`] did.
@@ -306,6 +311,10 @@ impl WriteTx {
             ..Entry::default()
         };
         let sequence = self.record(actor, entry).await?;
+        if !spec.imports() {
+            // A row that stayed would be claimed with all that ask what this tag asked before.
+            self.end_import(&before, actor).await?;
+        }
         self.write_spec(stream, &before, spec, source.as_ref(), sequence).await?;
         if let Some(source) = source.filter(|source| !spec.reference_only && source.digest.is_some()) {
             self.take_over(&before, &source, spec, actor, sequence).await?;
@@ -355,12 +364,7 @@ impl WriteTx {
         if before.source != from || before.deleted_at.is_some() {
             self.index_tag(&before.id).await?;
         }
-        sqlx::query("delete from tag_imports where tag_id = $1 and $2 = 0")
-            .bind(&before.id)
-            .bind(i64::from(kind == Some(SourceKind::DockerImage)))
-            .execute(&mut **self)
-            .await?;
-        if kind == Some(SourceKind::DockerImage) && !spec.reference_only {
+        if spec.imports() {
             sqlx::query(
                 "insert into tag_imports (tag_id, next_at, overdue_at) values ($1, $2, $3) on conflict (tag_id) do update \
                  set next_at = $2, overdue_at = $3, budget = null, question = null",

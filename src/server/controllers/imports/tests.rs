@@ -4,9 +4,9 @@ use axum::http::Method;
 
 use super::testing::{Allows, HOUR, MINUTE, Registry, SECOND, START, Site};
 use crate::model::time::testing::TIME;
-use crate::model::{Actor, now};
-use crate::server::store::SecretData;
+use crate::model::{Actor, Tag, now};
 use crate::server::store::testing::{each_store, quick_store};
+use crate::server::store::{Assignment, SecretData};
 
 /// Requests for manifests by method.
 fn count(asked: &[super::testing::Asked], method: &Method) -> usize {
@@ -301,5 +301,25 @@ async fn what_fails_is_tried_less_and_less_often_and_comes_back() {
     site.pass(HOUR).await;
     let import = site.import("demo", "base:1").await;
     assert_eq!((import.outcome.as_str(), import.failures), ("unchanged", 0));
+    TIME.set(None);
+}
+
+#[tokio::test]
+async fn a_tag_that_asks_something_else_by_now_is_not_given_the_answer_of_others() {
+    let site = Site::start(quick_store().await).await;
+    let registry = Registry::start(Allows::default()).await;
+    for (project, tag) in [("one", "a:1"), ("two", "b:1")] {
+        site.project(project).await;
+        site.follow(project, tag, &registry.reference(&format!("org/{tag}"))).await;
+    }
+    let right = site.imports.importer.assign(&site.tag("one", "a:1").await).await.unwrap();
+    let Tag { id: tag_id, generation, .. } = site.tag("two", "b:1").await;
+    let wrong = Assignment { tag_id, generation, ..right.clone() };
+    site.store.assign_imports(&[right, wrong]).await.unwrap();
+    site.pass(5 * SECOND).await;
+    let digests = (site.tag("one", "a:1").await.digest, site.tag("two", "b:1").await.digest);
+    assert!(digests.0.is_some() && digests.1.is_some() && digests.0 != digests.1, "{digests:?}");
+    let asked = registry.take();
+    assert!(asked.iter().any(|one| one.what == "org/b:1"), "it has a question of its own again: {asked:?}");
     TIME.set(None);
 }

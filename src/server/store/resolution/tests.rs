@@ -121,7 +121,7 @@ async fn section_7_2_an_import_that_is_pending_or_failed_leaves_the_last_known_g
         let two = || Ok("docker.io/library/app:2".to_owned());
         assert_eq!(both().await, ((at_digest.clone(), true, true), two()), "another is wanted");
         let tag = store.tag("demo", "app", "1").await.unwrap();
-        let due = store.claim_import(&tag.id, "me", 60_000).await.unwrap().unwrap();
+        let due = store.claim_import(&tag.id, store.owner(), 60_000).await.unwrap().unwrap();
         let failed = CheckEnd::Failed { reason: "NotFound", message: "not there" };
         store.record_check(&due, &failed, None).await.unwrap();
         assert_eq!(both().await, ((at_digest.clone(), true, true), two()), "it failed");
