@@ -64,7 +64,7 @@ impl Reach {
     }
 }
 
-/// The IPv4 address that an IPv6 address leads to: mapped, of a translator (64:ff9b::/96) or of 6to4 (2002::/16).
+/// The IPv4 address that an IPv6 address leads to: mapped, of a translator (`64:ff9b::/96`) or of 6to4 (`2002::/16`).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
     let [high, low] = match segments {
