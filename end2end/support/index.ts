@@ -24,10 +24,10 @@ export const test = base.extend<{ silent: void }>({
 
 export { expect };
 
-export async function signIn(page: Page): Promise<void> {
+export async function signIn(page: Page, user = weir().user, password = weir().password): Promise<void> {
   await page.goto(`${weir().url}/login`);
-  await page.getByLabel('User name').fill(weir().user);
-  await page.getByLabel('Password').fill(weir().password);
+  await page.getByLabel('User name').fill(user);
+  await page.getByLabel('Password').fill(password);
   await page.getByRole('button', { name: 'Sign in' }).click();
   await expect(page).toHaveURL(`${weir().url}/`);
 }

@@ -1,6 +1,7 @@
 // Starts `weir demo` in a fresh directory on a free port, waits for the demo, and takes everything down afterwards.
 import { ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +11,7 @@ export interface Running {
   dataDir: string;
   user: string;
   password: string;
+  adminPassword: string;
   token: string;
   apps: Record<string, string>;
 }
@@ -54,8 +56,9 @@ export default async function start(): Promise<() => Promise<void>> {
   const dataDir = mkdtempSync(join(tmpdir(), 'weir-end2end-'));
   const url = `http://127.0.0.1:${await freePort()}`;
   const listen = url.replace('http://', '');
+  const adminPassword = randomBytes(12).toString('hex');
   const child = spawn(binary, ['demo', '--data-dir', dataDir, '--listen', listen, '--metrics-listen', 'none'], {
-    env: { ...process.env, WEIR_LOG: process.env.WEIR_LOG ?? 'warn' },
+    env: { ...process.env, WEIR_LOG: process.env.WEIR_LOG ?? 'warn', WEIR_ADMIN_PASSWORD: adminPassword },
   });
   const output = await ready(child);
   const password = /Sign in as developer with the password (\S+)/.exec(output)?.[1];
@@ -63,7 +66,7 @@ export default async function start(): Promise<() => Promise<void>> {
   if (!password) throw new Error(`the demo names no sign-in:\n${output}`);
   const token = execFileSync(binary, ['token', 'create', '--data-dir', dataDir, '--user', user], { encoding: 'utf8' }).trim();
   const apps = Object.fromEntries([...output.matchAll(/(app-[ab]) at (http:\S+?)[,\s]/g)].map((match) => [match[1], match[2]]));
-  const running: Running = { url, dataDir, user, password, token, apps };
+  const running: Running = { url, dataDir, user, password, adminPassword, token, apps };
   process.env.WEIR_E2E = JSON.stringify(running);
   writeFileSync(join(dataDir, 'end2end.json'), JSON.stringify(running));
   return () => stop(child, running);

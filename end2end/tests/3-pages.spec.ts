@@ -63,7 +63,6 @@ async function routes(): Promise<Record<string, string>> {
     'tag-then': `/p/demo/streams/httpd-base/tags/latest?as-of=${moment()}`,
     'apps-then': `/p/demo/apps?as-of=${moment()}`,
     tokens: '/tokens',
-    registries: '/imports/registries',
     search: '/search?q=httpd',
   };
 }
@@ -145,6 +144,11 @@ test('every page reads well at both widths and in both themes', async ({ page })
 
 test('so does the page to sign in on', async ({ page }) => {
   expect(await faults(page, 'sign-in', '/login')).toEqual([]);
+});
+
+test('so does the page of site admins', async ({ page }) => {
+  await signIn(page, 'admin', weir().adminPassword);
+  expect(await faults(page, 'registries', '/imports/registries')).toEqual([]);
 });
 
 // On a page of its own: the browser remarks on every answer that is no 200.

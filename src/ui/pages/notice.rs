@@ -214,10 +214,8 @@ pub async fn delivery_page(cx: Cx) -> PageResult {
 }
 
 fn attempt_card(attempt: &NoticeAttempt) -> AnyView {
-    let (tone, text) = match &attempt.problem {
-        None => (Tone::Ok, "Delivered".to_owned()),
-        Some(problem) => (Tone::Fail, problem.clone()),
-    };
+    let (tone, text) = if attempt.problem.is_none() { (Tone::Ok, "Delivered") } else { (Tone::Fail, "Failed") };
+    let problem = attempt.problem.clone().map(|problem| view! { <p class="error break">{problem}</p> });
     let response = match &attempt.response {
         Some(response) => view! { <pre tabindex="0">{response.clone()}</pre> }.into_any(),
         None => view! { <p class="muted">"There was no answer."</p> }.into_any(),
@@ -227,11 +225,12 @@ fn attempt_card(attempt: &NoticeAttempt) -> AnyView {
             <h3 class="cluster">
                 {format!("Attempt {}", attempt.number)} <Badge tone=tone text=text />
             </h3>
+            {problem}
             <p class="muted">
                 <Ago at=attempt.at />
                 {format!(", it took {} ms", attempt.duration_ms)}
             </p>
-            <div class="grid gap-4 lg:grid-cols-2 items-start">
+            <div class="grid grid-cols-1 gap-4 lg:grid-cols-2 items-start">
                 <div class="stack">
                     <h4>"Request"</h4>
                     <pre tabindex="0">{attempt.request.clone()}</pre>
