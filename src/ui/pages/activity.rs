@@ -109,8 +109,8 @@ fn row(path: &str, entry: LedgerRow) -> AnyView {
                 <Who kind=entry.actor_kind name=entry.actor.clone() />
             </td>
             <td data-label="Did" class="nowrap">{action_words(&entry.action)}</td>
-            <td data-label="What">{object}</td>
-            <td data-label="From → to">{change.map(|change| view! { <span class="mono small" title=full>{change}</span> })}</td>
+            <td data-label="What" class="break">{object}</td>
+            <td data-label="From → to" class="break">{change.map(|change| view! { <span class="mono small" title=full>{change}</span> })}</td>
             <td data-label="Why" class="break">
                 {entry.reason.clone()} {cause}
             </td>
