@@ -69,8 +69,12 @@ async fn render(State(metrics): State<Arc<PrometheusHandle>>) -> Response {
 
 /// Middleware around everything: names the request, opens its span, counts it by route pattern, and turns a panic into a 500 that
 /// names the request.
-pub async fn observe(request: Request, next: Next) -> Response {
+pub async fn observe(mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
+    // Pages that fail show it.
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        request.headers_mut().insert(REQUEST_ID.clone(), id);
+    }
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let route = matched.unwrap_or_else(|| "unmatched".to_owned());

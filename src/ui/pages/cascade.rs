@@ -294,9 +294,9 @@ fn moves(open: &Open) -> AnyView {
 pub async fn cancel_page(cx: Cx) -> PageResult {
     let open = open(&cx, Right::Edit).await?;
     let path = path_of(&cx);
-    let names = |word: &[&str]| {
-        let names: Vec<&str> =
-            open.steps.iter().filter(|step| word.contains(&step.word)).map(|step| step.name.as_str()).collect();
+    let names = |words: &[&str]| {
+        let steps = open.steps.iter().filter(|step| words.contains(&step.word));
+        let names: Vec<String> = steps.map(|step| format!("{} {}", step.kind, step.name)).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     };
     let body = view! {

@@ -106,7 +106,7 @@ fn row(path: &str, target: &NoticeTarget) -> AnyView {
     };
     view! {
         <tr>
-            <th scope="row">
+            <th scope="row" class="min-w-[12rem]">
                 <a class="cell-main" href=format!("{path}/{}", target.name)>
                     {target.name.clone()}
                 </a>
@@ -117,7 +117,7 @@ fn row(path: &str, target: &NoticeTarget) -> AnyView {
             <td class="num" data-label="Waiting">
                 {target.waiting}
             </td>
-            <td data-label="Is told" class="break">{told}</td>
+            <td data-label="Is told">{told}</td>
         </tr>
     }
     .into_any()

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::model::{Budget, BudgetState, Forecast, now};
+use crate::model::{Budget, BudgetState, Forecast, counted, now};
 use crate::ui::app::PageResult;
 use crate::ui::components::{Ago, Badge, Col, DataTable, Empty, Tone, duration_words};
 use crate::ui::context::Cx;
@@ -72,7 +72,7 @@ fn card(budget: &Budget) -> AnyView {
                     <dt>"Forecast"</dt>
                     <dd>{forecast(budget)}</dd>
                     <dt>"Tags"</dt>
-                    <dd>{format!("{} tags, {} different questions", budget.tags, budget.questions)}</dd>
+                    <dd>{format!("{}, {}", counted(budget.tags, "tag"), counted(budget.questions, "different question"))}</dd>
                     <dt>"Pace"</dt>
                     <dd>{pace(state)}</dd>
                 </dl>

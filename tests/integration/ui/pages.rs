@@ -83,7 +83,10 @@ async fn what_one_may_not_see_is_not_there_and_what_one_may_not_do_names_who_may
     assert!(text(&page).contains("needs the role editor") && text(&page).contains("Ask boss."), "{}", text(&page));
     let page = html(viewer.get("/p/demo/streams/base/tags/latest").await, StatusCode::OK).await;
     assert!(!page.contains("Roll back"), "a viewer gets no buttons that would be refused");
-    let page = html(viewer.get("/nothing/here").await, StatusCode::NOT_FOUND).await;
+    let answer = viewer.get("/nothing/here").await;
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let page = html(answer, StatusCode::NOT_FOUND).await;
+    assert!(page.contains(&id), "by its id the log is searched: {page}");
     assert!(text(&page).contains("The page /nothing/here does not exist here."));
     weir.stop().await;
 }
