@@ -1,5 +1,6 @@
 //! The nouns that every part shares: plain data with serde, no I/O and no other module of ours.
 
+mod allowed_registries;
 mod app;
 mod app_state;
 mod base;
@@ -23,11 +24,13 @@ mod search;
 mod size;
 mod stream;
 mod stream_tag;
+mod tag_order;
 mod text_enum;
 pub(crate) mod time;
 mod usage;
 mod user;
 
+pub use allowed_registries::{AllowedRegistries, AllowedRegistriesError, ForbiddenRegistry};
 pub use app::{AppPort, AppSpec, AppSpecError, EnvVar, PublishMode};
 pub use app_state::{App, RolloutPhase, RolloutRow};
 pub use base::{Base, BaseKnown};
@@ -61,6 +64,7 @@ pub use stream_tag::{
     DigestPrefix, DigestPrefixError, LATEST, RepositoryName, SourceName, SourceNameError, StreamTag, TagTitle,
     check_repository, image_halves,
 };
+pub use tag_order::{TagOrder, by_import_priority, lenient_version};
 pub use text_enum::UnknownWord;
 pub use time::{now, rfc3339};
 pub use usage::{ProjectUsage, StreamUsage, TRAFFIC_DAYS, Traffic, day_of};

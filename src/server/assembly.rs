@@ -132,6 +132,7 @@ impl Weir {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let lock = claim_directory(&config.storage.data_dir)?;
         let store = open_store(&config.storage).await?;
+        let store = store.allowing(config.allowed_registries.clone().unwrap_or_default());
         if store.backend() == Backend::Sqlite {
             // Nobody else uses this database: leases of an earlier process are nobody's.
             store.end_all_leases().await?;
@@ -146,6 +147,7 @@ impl Weir {
             public_url,
             listen: config.listen,
             import_interval: config.import_interval,
+            repository_import_limit: config.repository_import_limit.into(),
             upload_silence: config.upload_silence,
             build_concurrency: config.build_concurrency.into(),
             gc_grace: config.gc_grace,

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
 use super::blobs::{BucketUrl, S3Args};
-use crate::model::{Digest, Role};
+use crate::model::{AllowedRegistries, Digest, Role};
 
 /// Weir: image streams for any team.
 #[derive(Debug, Parser)]
@@ -93,6 +93,12 @@ pub struct Config {
     /// Time between two checks of a tag that follows an external image, where the tag says nothing else
     #[arg(long, env = "WEIR_IMPORT_INTERVAL", default_value = "15m", value_name = "DURATION", value_parser = parse_duration)]
     pub import_interval: Duration,
+    /// Registries from which people may import, for instance docker.io,quay.io,*.example.com:5000; empty for none [default: all]
+    #[arg(long, env = "WEIR_ALLOWED_REGISTRIES", value_name = "HOST[:PORT],…")]
+    pub allowed_registries: Option<AllowedRegistries>,
+    /// How many tags of a whole repository one oc import-image request takes; the others are named
+    #[arg(long, env = "WEIR_REPOSITORY_IMPORT_LIMIT", default_value_t = 50, value_name = "N")]
+    pub repository_import_limit: u16,
     /// How long whoever pushes may send nothing, or next to nothing, before the upload counts as broken off; it can be gone on with
     #[arg(long, env = "WEIR_UPLOAD_SILENCE", default_value = "60s", value_name = "DURATION", value_parser = parse_duration)]
     pub upload_silence: Duration,

@@ -10,6 +10,7 @@ mod completion;
 mod failures;
 mod fetch;
 mod fetches;
+mod listing;
 mod places;
 mod pulls;
 mod questions;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use fetch::Fetch;
+pub use listing::MAX_LISTED;
 pub use pulls::PulledBlob;
 
 use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, Tag, TagName};

@@ -47,6 +47,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Time between two scheduled checks, where a tag says nothing else.
     pub import_interval: Duration,
+    /// How many tags of a whole repository one request imports.
+    pub repository_import_limit: usize,
     /// How long the sender of a body may be silent before it counts as gone.
     pub upload_silence: Duration,
     /// How many builds run at once.
@@ -112,6 +114,7 @@ mod tests {
             public_url: public_url.to_owned(),
             listen: listen.parse().unwrap(),
             import_interval: second,
+            repository_import_limit: 50,
             upload_silence: second,
             build_concurrency: 1,
             gc_grace: second,

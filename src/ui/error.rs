@@ -127,6 +127,7 @@ impl From<store::Error> for UiError {
             store::Error::Conflict(what) => Self::Conflict(what),
             error @ store::Error::Quota { .. } => Self::Conflict(error.to_string()),
             store::Error::Invalid { field, message } => Self::Field { field, message },
+            store::Error::Forbidden { field, cause } => Self::Field { field, message: cause.to_string() },
             error => match error.outage() {
                 Some(outage) => Self::Outage(outage),
                 None => Self::Internal(error.to_string()),

@@ -29,6 +29,8 @@ pub(super) enum Asks {
     Head,
     Manifest,
     Blob,
+    /// A page of a repository's tags.
+    List,
 }
 
 /// What an answer may tell of the registry's allowance.
@@ -79,7 +81,7 @@ struct Note {
     under_way: u32,
     /// Counts questions that nothing follows from: those asked beside others.
     beside: u64,
-    /// A blob was asked for since, whose answer told nothing.
+    /// A blob or a list was asked for since, whose answer told nothing.
     is_blurred: bool,
     /// By project.
     spend: BTreeMap<String, (i64, i64)>,
@@ -207,7 +209,7 @@ impl Note {
         match asks {
             Asks::Head => spent.0 += 1,
             Asks::Manifest => spent.1 += 1,
-            Asks::Blob => self.is_blurred = true,
+            Asks::Blob | Asks::List => self.is_blurred = true,
         }
     }
 

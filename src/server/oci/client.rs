@@ -232,7 +232,8 @@ impl Client {
         .await
     }
 
-    /// One page of a repository's tags, in the registry's order; `after` is an earlier page's `next`.
+    /// One page of a repository's tags, in the registry's order; `after` is an earlier page's `next`. A page that leads to itself, or
+    /// tells nothing, is the last one: a registry that sends us in circles has told what it has.
     pub async fn list_tags_page(
         &self,
         repository: &ImageReference,
@@ -248,24 +249,11 @@ impl Client {
             let body = read_up_to(response, MAX_TAG_PAGE).await.map_err(|e| question.failure(e))?;
             let unreadable = |_| question.other("the registry's list of tags could not be read".to_owned());
             let page: TagList = serde_json::from_slice(&body).map_err(unreadable)?;
-            Ok(TagPage { tags: page.tags.unwrap_or_default(), next })
+            let tags = page.tags.unwrap_or_default();
+            let next = next.filter(|next| Some(next.as_str()) != after && !tags.is_empty());
+            Ok(TagPage { tags, next })
         })
         .await
-    }
-
-    /// All of a repository's tags, paged to the end.
-    pub async fn list_tags(&self, repository: &ImageReference, access: &Access) -> Result<Vec<String>, Error> {
-        let mut page = self.list_tags_page(repository, None, access).await?;
-        let mut tags = page.tags;
-        while let Some(next) = page.next {
-            page = self.list_tags_page(repository, Some(&next), access).await?;
-            if page.tags.is_empty() || page.next.as_ref() == Some(&next) || tags.len() > MAX_TAGS {
-                // A registry that sends us in circles has told what it has.
-                page.next = None;
-            }
-            tags.append(&mut page.tags);
-        }
-        Ok(tags)
     }
 
     async fn in_time<T>(&self, asked: &Asked, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -275,7 +263,6 @@ impl Client {
 }
 
 const MAX_TAG_PAGE: usize = 16 * 1024 * 1024;
-const MAX_TAGS: usize = 1_000_000;
 
 #[derive(Deserialize)]
 struct TagList {

@@ -58,6 +58,8 @@ pub struct Door {
     pub own_hosts: Arc<[String]>,
     /// Asks other registries what a reference means now. What is kept, the import controller fetches.
     pub importer: Importer,
+    /// How many tags of a whole repository one request takes.
+    pub repository_import_limit: usize,
     /// What images hold and how they differ, as it is shown.
     pub views: Views,
     /// How long what nothing needs rests before it goes, in milliseconds.
@@ -80,6 +82,7 @@ impl Door {
         let host = state.settings.registry_host();
         Self {
             store: state.store.clone(),
+            repository_import_limit: state.settings.repository_import_limit,
             gc_grace_ms: i64::try_from(state.settings.gc_grace.as_millis()).unwrap_or(i64::MAX),
             notice_reach: state.settings.notice_reach,
             auth: state.auth.clone(),

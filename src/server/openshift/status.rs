@@ -47,6 +47,11 @@ impl Cause {
         Self { reason: "FieldValueInvalid", field: field.into(), message }
     }
 
+    /// A value that the site's rules forbid.
+    pub fn forbidden(field: impl Into<String>, message: impl std::fmt::Display) -> Self {
+        Self { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {message}") }
+    }
+
     /// A field that is missing.
     pub fn required(field: impl Into<String>, message: &str) -> Self {
         let message = format!("Required value: {message}").trim_end_matches(": ").to_owned();
@@ -139,6 +144,11 @@ impl Status {
             403 => Self::new(StatusCode::FORBIDDEN, "Forbidden", message),
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message),
         }
+    }
+
+    /// Some images of a repository were not to be had (OpenShift's `ImportFailed`).
+    pub fn import_failed(message: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ImportFailed", message)
     }
 
     /// 405: this kind of object does not take that.
@@ -293,6 +303,7 @@ impl From<store::Error> for Status {
             store::Error::Invalid { field, message } => {
                 Self::invalid(vec![Cause { reason: "FieldValueInvalid", field, message }])
             }
+            store::Error::Forbidden { field, cause } => Self::invalid(vec![Cause::forbidden(field, &cause)]),
             error @ (store::Error::Db(_) | store::Error::Json(_)) => match error.outage() {
                 Some(outage) => Self::unavailable(outage, &error),
                 None => Self::internal(&error),

@@ -200,7 +200,7 @@ impl From<&store::Error> for Error {
             store::Error::Invalid { field, .. } if field == store::TAG_PRECONDITION => {
                 Self { status: StatusCode::PRECONDITION_FAILED, ..Self::denied(cause.to_string()) }
             }
-            store::Error::Invalid { .. } => Self::manifest_invalid(cause.to_string()),
+            store::Error::Invalid { .. } | store::Error::Forbidden { .. } => Self::manifest_invalid(cause.to_string()),
             store::Error::Db(_) | store::Error::Json(_) => match cause.outage() {
                 Some(outage) => Self::outage(outage, cause),
                 None => Self::internal(cause),

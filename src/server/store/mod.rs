@@ -3,6 +3,7 @@
 //! Reading verbs take a connection from the pool. Whatever reads and then writes goes through [`Store::write_tx`]: there is one writer
 //! at a time on both databases, so a verb never has to fear that what it read has changed under it. Committing wakes whom it concerns.
 
+mod allowed;
 mod app_list;
 mod apps;
 mod as_of;
@@ -81,7 +82,7 @@ use std::time::Instant;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::model::size_words;
+use crate::model::{AllowedRegistries, ForbiddenRegistry, size_words};
 use crate::server::wake::{Controller, Wake};
 use durable::Durable;
 use memory::{Ending, Leaves};
@@ -153,6 +154,7 @@ pub struct Store {
     /// Ends what was remembered of the state before a commit.
     commits: Arc<memory::Commits>,
     durable: Arc<Durable>,
+    allowed: Arc<AllowedRegistries>,
 }
 
 /// Which database it is.
@@ -183,6 +185,9 @@ pub enum Error {
     /// The request can never work as written; `field` is a path into it.
     #[error("{message}")]
     Invalid { field: String, message: String },
+    /// People may not take images from there; `field` is a path into the request.
+    #[error("{cause}")]
+    Forbidden { field: String, cause: ForbiddenRegistry },
     #[error("the database failed: {0}")]
     Db(#[from] sqlx::Error),
     #[error("stored data does not read: {0}")]
@@ -221,6 +226,7 @@ pub struct WriteTx {
     ending: Ending,
     turn: Turn,
     durable: Arc<Durable>,
+    allowed: Arc<AllowedRegistries>,
 }
 
 /// The right to write, which one writer of this process has at a time.
@@ -263,7 +269,8 @@ impl Store {
             }
         })?;
         let news = News { wake: self.wake.clone(), woken: BTreeSet::new(), changed: BTreeSet::new() };
-        Ok(WriteTx { tx, news, ending: Ending::of(&self.commits), turn, durable: Arc::clone(&self.durable) })
+        let (durable, allowed) = (Arc::clone(&self.durable), Arc::clone(&self.allowed));
+        Ok(WriteTx { tx, news, ending: Ending::of(&self.commits), turn, durable, allowed })
     }
 
     async fn begin(&self) -> sqlx::Result<Transaction<'static, Any>> {
@@ -304,6 +311,12 @@ impl Store {
     /// [`WriteTx::commit_soon`], and must leave everything that is remembered as it is.
     pub(in crate::server::store) async fn turn(&self) -> Turn {
         Arc::clone(&self.writer).lock_owned().await
+    }
+
+    /// Lets people take images from these registries only.
+    #[must_use]
+    pub fn allowing(self, registries: AllowedRegistries) -> Self {
+        Self { allowed: Arc::new(registries), ..self }
     }
 
     /// Answers when the database does.

@@ -90,8 +90,8 @@ impl Store {
             Backend::Sqlite => Durable::beside(&database_file(&pool).await.map_err(refused)?),
             Backend::Postgres => Durable::default(),
         });
-        let (writer, commits) = (Arc::new(Mutex::new(None)), Arc::default());
-        let store = Self { pool, wake, backend, writer, key, owner: new_id().into(), commits, durable };
+        let (writer, commits, allowed) = (Arc::new(Mutex::new(None)), Arc::default(), Arc::default());
+        let store = Self { pool, wake, backend, writer, key, owner: new_id().into(), commits, durable, allowed };
         if backend == Backend::Postgres {
             store.compare_by_bytes().await.map_err(refused)?;
         }

@@ -301,6 +301,7 @@ impl WriteTx {
         actor: &Actor,
     ) -> Result<TagSet> {
         let before = self.ensure_tag(stream, name).await?;
+        self.check_registry(&before, spec, actor).await?;
         let source = self.resolve_source(stream, &before, spec).await?;
         let entry = Entry {
             action: "tag.set",

@@ -72,6 +72,22 @@ impl Store {
         tx.commit().await?;
         Ok(stream)
     }
+
+    /// Takes back what a tag was to be, unless it was set to something else since. A tag that never had an image goes altogether.
+    pub async fn take_back_tag(&self, set: &Tag, actor: &Actor) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        let tag = tx.tag_by_id(&set.id).await?;
+        if tag.deleted_at.is_some() || tag.generation != set.generation {
+            return Ok(());
+        }
+        if tag.digest.is_none() {
+            tx.delete_tag(&tag, actor).await?;
+        } else {
+            let stream = tx.stream(&tag.project, &tag.stream).await?;
+            tx.unset_tag(&stream, &tag, actor).await?;
+        }
+        tx.commit().await
+    }
 }
 
 impl WriteTx {

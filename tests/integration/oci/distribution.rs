@@ -8,7 +8,7 @@ use weir::model::ImageConfig;
 use weir::server::hash::sha256;
 use weir::server::oci::{Access, Client, Error, Kind};
 
-use super::insecure;
+use super::{insecure, list_tags};
 use crate::upstreams::images::{OCI_INDEX, TestImage, index_of, push_manifest};
 use crate::upstreams::{DockerRegistry, Upstream, programmable};
 
@@ -79,9 +79,9 @@ async fn lists_tags_to_the_end() {
     for n in 1..25 {
         push_manifest(registry.address(), "many", &format!("t{n:03}"), image.media_type, image.manifest.clone()).await;
     }
-    let tags = client.list_tags(&registry.reference("many"), &insecure()).await.expect("listed");
+    let tags = list_tags(&client, &registry.reference("many")).await.expect("listed");
     assert_eq!(tags.len(), 25);
-    let missing = client.list_tags(&registry.reference("none"), &insecure()).await;
+    let missing = list_tags(&client, &registry.reference("none")).await;
     assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
 }
 

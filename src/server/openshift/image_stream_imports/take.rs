@@ -1,0 +1,174 @@
+//! Taking images, or only looking at them, and how each went in OpenShift's words.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+
+use super::super::Door;
+use super::super::images::{self, typed};
+use super::super::kind::IMAGES;
+use super::super::status::{Cause, Status};
+use super::Wanted;
+use crate::model::{Actor, StreamName, Tag};
+use crate::server::importer::ImportError;
+use crate::server::store::TagSet;
+
+/// How long one request waits for its imports; they go on after it.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a lost signal can delay the answer.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How many images are looked at side by side.
+const LOOKS: usize = 4;
+
+/// How it went with one image.
+pub(super) struct Taken {
+    /// The image's part of the answer.
+    pub answer: Value,
+    pub is_taken: bool,
+    /// The tag that nothing but this request said should be, of an import that failed.
+    pub was_made: Option<Tag>,
+}
+
+/// Where images are taken to.
+pub(super) struct Taking<'a> {
+    pub door: &'a Door,
+    pub project: &'a str,
+    pub stream: &'a StreamName,
+    pub actor: &'a Actor,
+    /// Or else they are only looked at.
+    pub keep: bool,
+}
+
+impl Taking<'_> {
+    /// Takes images, or looks at them, and tells how each went.
+    pub async fn all(&self, wanted: &[Wanted]) -> Result<Vec<Taken>, Status> {
+        if !self.keep {
+            let looks: Vec<_> = wanted.iter().map(|one| look(self.door, self.project, one)).collect();
+            return Ok(stream::iter(looks).buffered(LOOKS).collect().await);
+        }
+        let mut sets = Vec::with_capacity(wanted.len());
+        for one in wanted {
+            sets.push(self.set(one).await?);
+        }
+        let results = join_all(sets.iter().zip(wanted).map(|(set, one)| finish(self.door, set, one))).await;
+        results.into_iter().collect()
+    }
+
+    /// Says what the tag should be. Its check is the import controller's.
+    async fn set(&self, one: &Wanted) -> Result<TagSet, Status> {
+        let (store, project) = (&self.door.store, self.project);
+        let set = store.set_tag(project, self.stream, &one.tag, &one.spec, None, self.actor).await?;
+        // Asked for by a person, it comes before what the schedule has in its queue.
+        store.request_check(project, self.stream.as_str(), one.tag.as_str(), self.actor).await?;
+        Ok(set)
+    }
+}
+
+async fn finish(door: &Door, set: &TagSet, one: &Wanted) -> Result<Taken, Status> {
+    let tag = &set.tag;
+    let (status, is_over) = match tokio::time::timeout(PATIENCE, check_ended(door, tag)).await {
+        Err(_) => (Some(outcome(&one.reference, "timeout", "it goes on; look at the stream again later")), false),
+        Ok(end) => match end? {
+            CheckEnd::Done => (None, true),
+            CheckEnd::Failed { reason, message } => (Some(outcome(&one.reference, &reason, &message)), true),
+            CheckEnd::Left { reason, message } => (Some(outcome(&one.reference, reason, message)), false),
+        },
+    };
+    if let Some(status) = status {
+        let was_made = (set.created && is_over).then(|| tag.clone());
+        return Ok(Taken { answer: json!({"status": status, "tag": one.tag}), is_taken: false, was_made });
+    }
+    let tag = door.store.tag_by_id(&tag.id).await?;
+    let digest = tag.digest.clone().unwrap_or_default();
+    let image = images::image(door, &digest, tag.reference.as_deref().unwrap_or_default()).await?;
+    let answer = json!({"status": success(), "image": typed(&IMAGES, image), "tag": one.tag});
+    Ok(Taken { answer, is_taken: true, was_made: None })
+}
+
+/// How the wait for a check ended.
+enum CheckEnd {
+    Done,
+    Failed {
+        reason: String,
+        message: String,
+    },
+    /// It goes on, or is nobody's any more.
+    Left {
+        reason: &'static str,
+        message: &'static str,
+    },
+}
+
+/// Waits until the tag's source was checked as its spec has it now.
+async fn check_ended(door: &Door, tag: &Tag) -> Result<CheckEnd, Status> {
+    let mut changes = door.store.wake().changes();
+    loop {
+        let Some(import) = door.store.find_import(&tag.id).await? else {
+            return Ok(CheckEnd::Left { reason: "other", message: "the tag was changed meanwhile" });
+        };
+        if import.generation >= tag.generation && import.requested_at.is_none() && import.outcome != "new" {
+            if import.outcome != "failed" {
+                return Ok(CheckEnd::Done);
+            }
+            let (reason, message) = (import.reason.unwrap_or_default(), import.message.unwrap_or_default());
+            return Ok(CheckEnd::Failed { reason, message });
+        }
+        tokio::select! {
+            _ = changes.recv() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = door.stop.cancelled() => {
+                let message = "the server stops; the import goes on when it is back";
+                return Ok(CheckEnd::Left { reason: "timeout", message });
+            }
+        }
+    }
+}
+
+/// What the reference means now, with nothing kept.
+async fn look(door: &Door, project: &str, one: &Wanted) -> Taken {
+    let legacy = one.spec.import_mode == "Legacy";
+    let status = match door.importer.look(project, &one.reference, one.spec.insecure, legacy).await {
+        Ok(found) => {
+            let reference = format!("{}@{}", one.parsed.as_repository().exact(), found.image.digest);
+            let image = typed(&IMAGES, images::fetched(&found.image, &reference));
+            let answer = json!({"status": success(), "image": image, "tag": one.tag});
+            return Taken { answer, is_taken: true, was_made: None };
+        }
+        Err(error) => refusal(&one.reference, error),
+    };
+    Taken { answer: json!({"status": status, "tag": one.tag}), is_taken: false, was_made: None }
+}
+
+/// Why another registry, or this one, gave nothing.
+pub(super) fn refusal(reference: &str, error: ImportError) -> Value {
+    match error {
+        ImportError::Store(error) => Status::from(error).to_json(),
+        error => outcome(reference, error.reason(), &error.to_string()),
+    }
+}
+
+pub(super) fn success() -> Value {
+    json!({"metadata": {}, "status": "Success"})
+}
+
+/// A failure in OpenShift's words, as far as it has words for it.
+fn outcome(reference: &str, reason: &str, message: &str) -> Value {
+    let status = match reason {
+        "not-found" => Status::image_not_found(reference),
+        "denied" => {
+            Status::import_refused(401, format!("you may not have access to the container image \"{reference}\""))
+        }
+        "wrong-password" => {
+            Status::import_refused(401, format!("incorrect username or password for image {reference:?}"))
+        }
+        "plain-http" => Status::bad_request(format!(
+            "the repository {reference:?} is HTTP only and requires the insecure flag to import"
+        )),
+        "blocked" => Status::import_refused(403, message.to_owned()),
+        "invalid-reference" => Status::invalid(vec![Cause::invalid_value("from.name", reference, message)]),
+        _ => Status::import_refused(500, format!("Internal error occurred: {reference}: {message}")),
+    };
+    status.to_json()
+}
