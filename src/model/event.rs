@@ -188,6 +188,7 @@ impl LedgerRow {
             "tag" | "import" | "hold" => {
                 object.split_once(':').map(|(stream, tag)| format!("streams/{stream}/tags/{tag}"))
             }
+            "import-rule" => object.split_once(" import rule ").map(|(stream, _)| format!("streams/{stream}/imports")),
             "stream" if !object.contains(':') => Some(format!("streams/{object}")),
             "config" => Some(format!("builds/{object}")),
             "build" => object.rsplit_once('-').map(|(config, number)| format!("builds/{config}/runs/{number}")),
@@ -235,6 +236,7 @@ mod tests {
             ("hold.explain", "base:latest", Some("streams/base/tags/latest")),
             ("stream.create", "base", Some("streams/base")),
             ("stream.delete", "base", None),
+            ("import-rule.fail", "base import rule 3", Some("streams/base/imports")),
             ("config.update", "app-a", Some("builds/app-a")),
             ("build.finish", "app-a-12", Some("builds/app-a/runs/12")),
             ("rollout.finish", "app-a rollout 10", Some("apps/app-a")),

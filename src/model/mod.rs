@@ -12,6 +12,7 @@ mod event;
 mod garbage;
 mod image;
 mod image_config;
+mod import_rule;
 mod name;
 mod notice;
 mod package;
@@ -25,6 +26,7 @@ mod size;
 mod stream;
 mod stream_tag;
 mod tag_order;
+mod tag_pattern;
 mod text_enum;
 pub(crate) mod time;
 mod usage;
@@ -45,6 +47,7 @@ pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
 pub use garbage::{Garbage, GarbageKind, RetentionRule};
 pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest, is_artifact};
 pub use image_config::{ContainerConfig, HistoryStep, ImageConfig, RootFs};
+pub use import_rule::{Choice, ImportRule, ImportRuleSpec, MOST_CHOSEN, RuleTrial, Standing, Why};
 pub use name::{AppName, NameError, ProjectName, StreamName, TagName, label_value};
 pub use notice::{News, Notice, NoticeAttempt, NoticeKind, NoticeState, NoticeTarget};
 pub use package::{
@@ -65,6 +68,7 @@ pub use stream_tag::{
     check_repository, image_halves,
 };
 pub use tag_order::{TagOrder, by_import_priority, lenient_version};
+pub use tag_pattern::{PatternError, PatternKind, TagPattern, tag_glob};
 pub use text_enum::UnknownWord;
 pub use time::{now, rfc3339};
 pub use usage::{ProjectUsage, StreamUsage, TRAFFIC_DAYS, Traffic, day_of};

@@ -1,14 +1,13 @@
 //! What a stream forbids its tags: to move once they have an image (immutable tags), and to change between image and artifact.
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
 
 use super::moves::Move;
 use super::{Entry, Error, Result, Store, WriteTx, check_version};
-use crate::model::{Actor, Outcome, Stream, Tag, is_artifact};
+use crate::model::{Actor, Outcome, Stream, Tag, is_artifact, tag_glob};
 
-/// The most patterns a stream may have, and the most characters of one: no tag's name is longer.
+/// The most patterns a stream may have.
 const MAX_PATTERNS: usize = 32;
-const MAX_LENGTH: usize = 128;
 
 /// The rules of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,10 +39,7 @@ impl ImmutableTags {
             return Err(Error::invalid("immutable", format!("may have at most {MAX_PATTERNS} patterns")));
         }
         let globs = patterns.iter().enumerate().map(|(index, pattern)| {
-            let refuse = |message: String| Error::invalid(format!("immutable[{index}]"), message);
-            check(pattern).map_err(refuse)?;
-            let glob = GlobBuilder::new(pattern).build();
-            glob.map(|glob| glob.compile_matcher()).map_err(|error| refuse(format!("\"{pattern}\": {}", error.kind())))
+            tag_glob(pattern).map_err(|error| Error::invalid(format!("immutable[{index}]"), error.to_string()))
         });
         globs.collect::<Result<_>>().map(Self)
     }
@@ -56,19 +52,6 @@ impl ImmutableTags {
     /// Whether tags of this name are immutable.
     pub fn covers(&self, name: &str) -> bool {
         self.pattern_for(name).is_some()
-    }
-}
-
-/// Refuses patterns that no tag can match.
-fn check(pattern: &str) -> std::result::Result<(), String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.-*?[]{},!^".contains(&b);
-    match pattern.len() {
-        0 => Err("a pattern may not be empty".to_owned()),
-        length if length > MAX_LENGTH => Err(format!("a pattern may have at most {MAX_LENGTH} characters")),
-        _ if !pattern.bytes().all(fits) => Err(format!(
-            "\"{pattern}\" matches no tag: tags have letters, digits, '_', '.' and '-'; patterns also *, ?, [a-z] and {{a,b}}"
-        )),
-        _ => Ok(()),
     }
 }
 
