@@ -29,8 +29,8 @@ use super::builder::buildah::{Buildah, BuildahConfig};
 use super::collector::Collector;
 use super::config::{BlobStore, BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
-    BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Housekeeping, Imports, Inspect, Notices, Packages,
-    Proof, Rollouts, Runner, SearchFill, Traffic, Triggers,
+    BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Housekeeping, ImportRules, Imports, Inspect,
+    Notices, Packages, Proof, Rollouts, Runner, SearchFill, Traffic, Triggers,
 };
 use super::importer::{Importer, Surroundings};
 use super::notices;
@@ -239,6 +239,7 @@ fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> anyh
     let registry = state.settings.registry_host().to_owned();
     let mut controllers: Vec<Arc<dyn Controller>> = vec![
         Arc::new(Proof::new(store(), state.blobs.clone(), state.importer.clone(), runner.stop.clone())),
+        Arc::new(ImportRules::new(store(), state.importer.clone(), runner.clone())),
         Arc::new(Imports::new(store(), state.importer.clone(), state.settings.import_interval, runner.clone())),
         Arc::new(Completions::new(store(), state.importer.clone(), runner.clone())),
         Arc::new(Triggers::new(store())),

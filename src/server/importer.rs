@@ -14,6 +14,7 @@ mod listing;
 mod places;
 mod pulls;
 mod questions;
+mod trials;
 mod trouble;
 
 use std::collections::BTreeSet;

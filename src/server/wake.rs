@@ -10,6 +10,7 @@ use tokio::sync::{Notify, broadcast};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Controller {
     Imports,
+    ImportRules,
     Completions,
     Inspect,
     Triggers,
@@ -29,6 +30,7 @@ pub struct Changed {
 #[derive(Debug, Clone)]
 pub struct Wake {
     imports: Arc<Notify>,
+    import_rules: Arc<Notify>,
     completions: Arc<Notify>,
     inspect: Arc<Notify>,
     triggers: Arc<Notify>,
@@ -44,6 +46,7 @@ impl Default for Wake {
     fn default() -> Self {
         Self {
             imports: Arc::default(),
+            import_rules: Arc::default(),
             completions: Arc::default(),
             inspect: Arc::default(),
             triggers: Arc::default(),
@@ -62,6 +65,7 @@ impl Wake {
     pub fn of(&self, controller: Controller) -> &Notify {
         match controller {
             Controller::Imports => &self.imports,
+            Controller::ImportRules => &self.import_rules,
             Controller::Completions => &self.completions,
             Controller::Inspect => &self.inspect,
             Controller::Triggers => &self.triggers,

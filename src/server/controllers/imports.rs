@@ -198,6 +198,6 @@ fn next_check(due: &DueImport, default: Duration, spread: i64, error: Option<&Im
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;

@@ -44,7 +44,8 @@ pub enum CheckEnd<'a> {
 /// The most characters of why a check failed: the words may quote what another registry said.
 const LONGEST_MESSAGE: usize = 500;
 
-fn shortened(message: &str) -> String {
+/// As much of a message as is kept.
+pub(super) fn shortened(message: &str) -> String {
     let mut short: String = message.chars().take(LONGEST_MESSAGE).collect();
     if short.len() < message.len() {
         short.pop();

@@ -10,6 +10,7 @@ impl Store {
             "update builds set lease_until = 0 where lease_owner = $1 and phase in ('Pending', 'Running')",
             "update apps set lease_owner = null, lease_until = null where lease_owner = $1",
             "update tag_imports set lease_owner = null, lease_until = null where lease_owner = $1",
+            "update import_rules set lease_owner = null, lease_until = null where lease_owner = $1",
             "update layer_readings set attempts = 0, lease_owner = null, lease_until = null where lease_owner = $1",
             "update notice_targets set lease_owner = null, lease_until = null where lease_owner = $1",
             "update duties set lease_owner = null, lease_until = null where lease_owner = $1",

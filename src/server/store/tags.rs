@@ -10,7 +10,7 @@ use crate::server::store::tag_rules::{is_immutable, refusal};
 use crate::server::wake::Controller;
 
 /// A source that was not looked at for so long after it was set counts as overdue.
-const FIRST_CHECK_WITHIN_MS: i64 = 15 * 60 * 1000;
+pub(super) const FIRST_CHECK_WITHIN_MS: i64 = 15 * 60 * 1000;
 
 macro_rules! select_tag {
     ($rest:literal) => {

@@ -156,7 +156,8 @@ fn same_fields(stream: &Stream, fields: &StreamFields) -> bool {
         && (stream.local_lookup != 0) == fields.local_lookup
 }
 
-fn same_spec(tag: &Tag, spec: &TagSpec) -> bool {
+/// Whether the tag is what it should be already.
+pub(super) fn same_spec(tag: &Tag, spec: &TagSpec) -> bool {
     let source = spec.source.as_ref().map(|(kind, name)| (kind.as_str(), name.as_str()));
     let tag_source = tag.source_kind.as_deref().zip(tag.source.as_deref());
     tag_source == source

@@ -16,7 +16,7 @@ use super::Imports;
 use crate::model::time::testing::TIME;
 use crate::model::{Actor, Tag, TagImport, now};
 use crate::server::blobs::Filesystem;
-use crate::server::controllers::{Runner, step};
+use crate::server::controllers::{Controller, ImportRules, Runner, step};
 use crate::server::hash::sha256;
 use crate::server::importer::{Importer, Surroundings};
 use crate::server::oci::{Client, Options};
@@ -40,6 +40,13 @@ pub struct Asked {
     pub status: u16,
 }
 
+impl Asked {
+    /// Whether it was for a page of a repository's tags.
+    pub fn is_list(&self) -> bool {
+        self.what.contains("/tags/list")
+    }
+}
+
 /// What a registry allows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allows {
@@ -60,6 +67,12 @@ struct Shelf {
     refusal: Option<Refusal>,
     /// HEADs are answered all the same.
     refuses_gets_only: bool,
+    /// What repositories are said to have.
+    tags: BTreeMap<String, Vec<String>>,
+    /// Lists are answered so often, and then not at all.
+    lists_left: Option<usize>,
+    /// How pages but the first of a list are answered instead.
+    next_pages: Option<u16>,
     /// How often what a tag means has changed.
     versions: BTreeMap<String, u64>,
     asked: Vec<Asked>,
@@ -82,8 +95,16 @@ impl Registry {
         let shelf = Arc::new(Mutex::new(Shelf { allows, ..Shelf::default() }));
         let served = Arc::clone(&shelf);
         let app = axum::Router::new().fallback(move |request: Request| {
-            let answer = served.lock().expect("the shelf").answer(request.method(), request.uri().path());
-            async move { answer }
+            let (answer, is_silent) = {
+                let mut shelf = served.lock().expect("the shelf");
+                (shelf.answer(request.method(), &request.uri().to_string()), shelf.lists_left == Some(0))
+            };
+            async move {
+                if is_silent {
+                    std::future::pending::<()>().await;
+                }
+                answer
+            }
         });
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { address, shelf }
@@ -100,6 +121,31 @@ impl Registry {
     /// The tag means another image from now on.
     pub fn change(&self, name: &str) {
         *self.shelf().versions.entry(name.to_owned()).or_default() += 1;
+    }
+
+    /// The repository has these tags, in that order.
+    pub fn has(&self, repository: &str, tags: impl IntoIterator<Item = String>) {
+        self.shelf().tags.insert(repository.to_owned(), tags.into_iter().collect());
+    }
+
+    /// There is no such repository.
+    pub fn has_not(&self, repository: &str) {
+        self.shelf().tags.remove(repository);
+    }
+
+    /// Answers pages but the first of a list with this status.
+    pub fn refuse_next_pages(&self, status: Option<u16>) {
+        self.shelf().next_pages = status;
+    }
+
+    /// Answers so many more pages of lists, and then nothing at all.
+    pub fn fall_silent_after(&self, lists: Option<usize>) {
+        self.shelf().lists_left = lists.map(|lists| lists + 1);
+    }
+
+    /// How many pages of lists were asked for since the last time anything was taken.
+    pub fn lists(&self) -> usize {
+        self.shelf().asked.iter().filter(|asked| asked.is_list()).count()
     }
 
     pub fn refuse(&self, refusal: Option<Refusal>) {
@@ -125,8 +171,8 @@ impl Registry {
 }
 
 impl Shelf {
-    fn answer(&mut self, method: &Method, path: &str) -> Response {
-        let (response, what) = self.respond(method, path);
+    fn answer(&mut self, method: &Method, uri: &str) -> Response {
+        let (response, what) = self.respond(method, uri);
         let status = response.status().as_u16();
         self.refused += usize::from(status == 429);
         self.asked.push(Asked { at: now(), method: method.clone(), what, status });
@@ -145,6 +191,10 @@ impl Shelf {
                 return (response(429, &[], "Too Many Requests"), what);
             }
             self.recent.push_back(now());
+        }
+        if let Some((repository, query)) = what.split_once("/tags/list?") {
+            self.lists_left = self.lists_left.map(|left| left.saturating_sub(1));
+            return (self.list(repository, query), what);
         }
         let Some((repository, reference)) = what.split_once(':').filter(|_| path.contains("/manifests/")) else {
             let content = path.rsplit(':').next().and_then(|hash| self.blob(hash)).unwrap_or_default();
@@ -172,6 +222,26 @@ impl Shelf {
         headers.push(("content-type", "application/vnd.oci.image.manifest.v1+json".to_owned()));
         let body = if method == Method::HEAD { String::new() } else { manifest };
         (response(200, &headers, body), what)
+    }
+
+    /// A page of a repository's tags, as the distribution specification has it.
+    fn list(&self, repository: &str, query: &str) -> Response {
+        let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let Some(tags) = self.tags.get(repository) else {
+            let body = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known to registry"}]}"#;
+            return response(404, &[], body);
+        };
+        if let Some(status) = self.next_pages.filter(|_| value("last").is_some()) {
+            return response(status, &[], "");
+        }
+        let from = value("last").and_then(|last| tags.iter().position(|tag| tag == last)).map_or(0, |at| at + 1);
+        let most: usize = value("n").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
+        let page: Vec<&String> = tags.iter().skip(from).take(most).collect();
+        let next = page.last().filter(|_| from + page.len() < tags.len());
+        let link =
+            next.map(|last| ("link", format!("</v2/{repository}/tags/list?n={most}&last={last}>; rel=\"next\"")));
+        let body = serde_json::json!({"name": repository, "tags": page}).to_string();
+        response(200, link.as_slice(), body)
     }
 
     fn content(&self, repository: &str, tag: &str) -> String {
@@ -222,6 +292,7 @@ fn response(status: u16, headers: &[(&'static str, String)], body: impl Into<Bod
 pub struct Site {
     pub store: TestStore,
     pub imports: Imports,
+    pub rules: ImportRules,
     /// The least time between two looks.
     pub grain: i64,
     runner: Runner,
@@ -232,6 +303,11 @@ impl Site {
     /// With an interval of 15 minutes, at [`START`].
     pub async fn start(store: TestStore) -> Self {
         TIME.set(Some(START));
+        Self::over(store).await
+    }
+
+    /// With what the store has, at whatever time it is.
+    pub async fn over(store: TestStore) -> Self {
         let memory = std::path::Path::new("/dev/shm");
         let blobs = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let blobs = blobs.expect("a temporary directory");
@@ -239,8 +315,16 @@ impl Site {
         let around = Surroundings { own_hosts: Vec::new(), tracker: runner.tracker.clone(), stop: runner.stop.clone() };
         let kept = Arc::new(Filesystem::open(blobs.path()).await.expect("a blob store"));
         let importer = Importer::new(plain(&store), kept, Arc::new(Client::new(Options::default())), around);
+        let rules = ImportRules::new(plain(&store), importer.clone(), runner.clone());
         let imports = Imports::new(plain(&store), importer, Duration::from_secs(15 * 60), runner.clone());
-        Self { store, imports, grain: SECOND, runner, _blobs: blobs }
+        Self { store, imports, rules, grain: SECOND, runner, _blobs: blobs }
+    }
+
+    /// Ends in the middle of whatever it does; leases stay as they are.
+    pub async fn kill(self) -> TestStore {
+        self.runner.stop.cancel();
+        self.idle().await;
+        self.store
     }
 
     pub async fn project(&self, name: &str) {
@@ -265,15 +349,22 @@ impl Site {
         self.store.find_import(&tag.id).await.expect("asked").expect("it follows")
     }
 
+    async fn idle(&self) {
+        while !self.runner.tracker.is_empty() {
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+    }
+
     /// Does what is to be done at this moment; gives when to come again.
     pub async fn settle(&self) -> Duration {
         loop {
-            let again = step(&self.imports).await.expect("it works").expect("a time");
-            while !self.runner.tracker.is_empty() {
-                tokio::time::sleep(Duration::from_micros(200)).await;
+            let mut again = Duration::MAX;
+            for controller in [&self.rules as &dyn Controller, &self.imports] {
+                again = again.min(step(controller).await.expect("it works").expect("a time"));
+                self.idle().await;
             }
-            let woken = self.store.wake().of(wake::Controller::Imports).notified().now_or_never();
-            if woken.is_none() {
+            let is_woken = |of| self.store.wake().of(of).notified().now_or_never().is_some();
+            if !(is_woken(wake::Controller::ImportRules) | is_woken(wake::Controller::Imports)) {
                 return again;
             }
         }

@@ -1,0 +1,253 @@
+//! What import rules do to tags: they make those that are not there, keep what they made as they say, and leave alone what somebody
+//! else made or set. A tag they do not choose any more keeps its image and its history; it is only not checked on schedule.
+
+use std::collections::{HashMap, HashSet};
+
+use super::tags::{FIRST_CHECK_WITHIN_MS, select_tag};
+use super::whole_streams::same_spec;
+use super::{Entry, Error, Result, Store, TagSpec, WriteTx};
+use crate::model::{Actor, ImportRule, ImportRuleSpec, SourceKind, Standing, Tag, TagName, Why, now};
+use crate::server::wake::Controller;
+
+/// What a rule has to do with a tag that it made.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+struct MadeTag {
+    tag_id: String,
+    rule_id: String,
+    generation: i64,
+    selected: i64,
+}
+
+/// What has to be done so that a stream's tags are as a rule wants them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RulePlan {
+    /// To be made, or to be set as the rule says now.
+    pub take: Vec<String>,
+    /// Made by the rule, and not chosen by it any more.
+    pub let_go: Vec<String>,
+    pub left_alone: usize,
+}
+
+/// A stream's tags, and which of them rules made.
+struct StreamTags {
+    by_name: HashMap<String, Tag>,
+    made: HashMap<String, MadeTag>,
+}
+
+impl StreamTags {
+    fn standing(&self, rule_id: &str, name: &str) -> Standing {
+        let tag = self.by_name.get(name);
+        standing(rule_id, tag, tag.and_then(|tag| self.made.get(&tag.id)))
+    }
+}
+
+fn standing(rule_id: &str, tag: Option<&Tag>, made: Option<&MadeTag>) -> Standing {
+    let Some(tag) = tag else { return Standing::New };
+    match made {
+        Some(made) if made.rule_id != rule_id => Standing::LeftAlone(Why::OfAnotherRule),
+        Some(_) if tag.deleted_at.is_some() => Standing::LeftAlone(Why::Deleted),
+        Some(made) if tag.has_spec == 0 || tag.generation != made.generation => Standing::LeftAlone(Why::SetSince),
+        Some(_) => Standing::Own,
+        // A deleted one stands in nobody's way, nor does a name that another tag only waits for.
+        None if tag.deleted_at.is_some() || (tag.has_spec == 0 && tag.digest.is_none()) => Standing::New,
+        None => Standing::LeftAlone(Why::WasThere),
+    }
+}
+
+impl Store {
+    /// How tags of these names stand to a rule of the stream, which may be one that is only thought of (`""`).
+    pub async fn rule_standings(&self, stream_id: &str, rule_id: &str, names: &[String]) -> Result<Vec<Standing>> {
+        let tags = self.stream_tags(stream_id).await?;
+        Ok(names.iter().map(|name| tags.standing(rule_id, name)).collect())
+    }
+
+    /// What is to be done for a rule that chooses these tags.
+    pub async fn plan_import_rule(&self, rule: &ImportRule, chosen: &[String]) -> Result<RulePlan> {
+        let tags = self.stream_tags(&rule.stream_id).await?;
+        let mut plan = RulePlan::default();
+        for name in chosen {
+            match tags.standing(&rule.id, name) {
+                Standing::New => plan.take.push(name.clone()),
+                Standing::LeftAlone(_) => plan.left_alone += 1,
+                Standing::Own => {
+                    let is_right = tags.by_name.get(name).is_some_and(|tag| {
+                        let is_selected = tags.made.get(&tag.id).is_some_and(|made| made.selected == 1);
+                        is_selected && same_spec(tag, &wanted(&rule.spec, name))
+                    });
+                    if !is_right {
+                        plan.take.push(name.clone());
+                    }
+                }
+            }
+        }
+        let chosen: HashSet<&str> = chosen.iter().map(String::as_str).collect();
+        let own = |tag: &&Tag| tags.made.get(&tag.id).is_some_and(|made| made.rule_id == rule.id && made.selected == 1);
+        let gone = tags.by_name.values().filter(own).filter(|tag| !chosen.contains(tag.name.as_str()));
+        plan.let_go = gone.map(|tag| tag.name.clone()).collect();
+        plan.let_go.sort_unstable();
+        Ok(plan)
+    }
+
+    /// Makes these tags, or sets them as the rule says now. Gives how many were new; `None` when the work is not ours any more.
+    pub async fn take_rule_tags(&self, rule: &ImportRule, names: &[String], lease_ms: i64) -> Result<Option<usize>> {
+        let mut tx = self.write_tx().await?;
+        if !tx.keep_rule(rule, self.owner(), lease_ms).await? {
+            return Ok(None);
+        }
+        let mut made = 0;
+        for name in names {
+            made += usize::from(tx.take_rule_tag(rule, name).await?);
+        }
+        tx.commit().await?;
+        Ok(Some(made))
+    }
+
+    /// Checks these tags no longer on schedule. False when the work is not ours any more.
+    pub async fn let_go_rule_tags(&self, rule: &ImportRule, names: &[String], lease_ms: i64) -> Result<bool> {
+        let mut tx = self.write_tx().await?;
+        if !tx.keep_rule(rule, self.owner(), lease_ms).await? {
+            return Ok(false);
+        }
+        for name in names {
+            let Some((tag, made)) = tx.rule_tag(rule, name).await? else { continue };
+            if standing(&rule.id, Some(&tag), made.as_ref()) == Standing::Own {
+                let spec = TagSpec { scheduled: false, interval_ms: tag.interval_ms, ..wanted(&rule.spec, name) };
+                tx.set_schedule(&tag, &spec, &format!("{} does not choose it any more", rule.title()), &actor(rule))
+                    .await?;
+            }
+            tx.mark_rule_tag(rule, &tag, made.map_or(tag.generation, |made| made.generation), false).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn stream_tags(&self, stream_id: &str) -> Result<StreamTags> {
+        let tags: Vec<Tag> =
+            sqlx::query_as(select_tag!("where t.stream_id = $1")).bind(stream_id).fetch_all(self.pool()).await?;
+        let made: Vec<MadeTag> = sqlx::query_as(
+            "select m.tag_id, m.rule_id, m.generation, m.selected from import_rule_tags m join tags t on t.id = m.tag_id \
+             where t.stream_id = $1",
+        )
+        .bind(stream_id)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(StreamTags {
+            by_name: tags.into_iter().map(|tag| (tag.name.clone(), tag)).collect(),
+            made: made.into_iter().map(|made| (made.tag_id.clone(), made)).collect(),
+        })
+    }
+}
+
+impl WriteTx {
+    /// Whether it was new.
+    async fn take_rule_tag(&mut self, rule: &ImportRule, name: &str) -> Result<bool> {
+        let found = self.rule_tag(rule, name).await?;
+        let (tag, made) = found.unzip();
+        let standing = standing(&rule.id, tag.as_ref(), made.flatten().as_ref());
+        let spec = wanted(&rule.spec, name);
+        let tag = match (standing, tag) {
+            (Standing::LeftAlone(_), _) => return Ok(false),
+            (Standing::Own, Some(tag)) if is_only_rescheduled(&tag, &spec) => {
+                if !same_spec(&tag, &spec) {
+                    self.set_schedule(&tag, &spec, &format!("{} chooses it", rule.title()), &actor(rule)).await?;
+                }
+                tag
+            }
+            _ => {
+                let name: TagName = name.parse().map_err(|error| Error::invalid("tag", format!("{error}")))?;
+                let stream = self.stream(&rule.project, &rule.stream).await?;
+                self.set_tag(&stream, &name, &spec, &actor(rule)).await?.tag
+            }
+        };
+        self.mark_rule_tag(rule, &tag, tag.generation, true).await?;
+        Ok(standing == Standing::New)
+    }
+
+    async fn rule_tag(&mut self, rule: &ImportRule, name: &str) -> Result<Option<(Tag, Option<MadeTag>)>> {
+        let tag: Option<Tag> = sqlx::query_as(select_tag!("where t.stream_id = $1 and t.name = $2"))
+            .bind(&rule.stream_id)
+            .bind(name)
+            .fetch_optional(&mut **self)
+            .await?;
+        let Some(tag) = tag else { return Ok(None) };
+        let made =
+            sqlx::query_as("select tag_id, rule_id, generation, selected from import_rule_tags where tag_id = $1")
+                .bind(&tag.id)
+                .fetch_optional(&mut **self)
+                .await?;
+        Ok(Some((tag, made)))
+    }
+
+    async fn mark_rule_tag(&mut self, rule: &ImportRule, tag: &Tag, generation: i64, is_selected: bool) -> Result<()> {
+        sqlx::query(
+            "insert into import_rule_tags (tag_id, rule_id, generation, selected) values ($1, $2, $3, $4) on conflict (tag_id) \
+             do update set rule_id = excluded.rule_id, generation = excluded.generation, selected = excluded.selected",
+        )
+        .bind(&tag.id)
+        .bind(&rule.id)
+        .bind(generation)
+        .bind(i64::from(is_selected))
+        .execute(&mut **self)
+        .await?;
+        Ok(())
+    }
+
+    /// Changes when a tag is checked, and nothing else: what it follows stays known, so that no image is fetched again for it.
+    async fn set_schedule(&mut self, tag: &Tag, spec: &TagSpec, reason: &str, actor: &Actor) -> Result<()> {
+        let (title, source) = (tag.title(), tag.source.as_deref());
+        let (project, reason) = (Some(tag.project.as_str()), Some(reason));
+        let entry =
+            Entry { action: "tag.set", project, object: &title, from: source, to: source, reason, ..Entry::default() };
+        let sequence = self.record(actor, entry).await?;
+        sqlx::query("update streams set generation = generation + 1, version = $2 where id = $1")
+            .bind(&tag.stream_id)
+            .bind(sequence)
+            .execute(&mut **self)
+            .await?;
+        sqlx::query("update tags set scheduled = $2, interval_ms = $3 where id = $1")
+            .bind(&tag.id)
+            .bind(i64::from(spec.scheduled))
+            .bind(spec.interval_ms)
+            .execute(&mut **self)
+            .await?;
+        // Checked at once when it was not scheduled, else no later than the new interval says.
+        let within = spec.interval_ms.unwrap_or(FIRST_CHECK_WITHIN_MS);
+        let soon = if tag.scheduled == 1 { now().saturating_add(within) } else { now() };
+        sqlx::query(
+            "update tag_imports set overdue_at = case when $2 = 0 then null when next_at is null or next_at > $3 then $3 + $4 \
+             else overdue_at end, next_at = case when $2 = 0 then null when next_at is null or next_at > $3 then $3 else next_at end \
+             where tag_id = $1",
+        )
+        .bind(&tag.id)
+        .bind(i64::from(spec.scheduled))
+        .bind(soon)
+        .bind(within)
+        .execute(&mut **self)
+        .await?;
+        self.wake(Controller::Imports);
+        Ok(())
+    }
+}
+
+/// What a tag of that name is to be.
+fn wanted(rule: &ImportRuleSpec, name: &str) -> TagSpec {
+    TagSpec {
+        source: Some((SourceKind::DockerImage, rule.source(name))),
+        insecure: rule.insecure == 1,
+        scheduled: true,
+        interval_ms: rule.interval_ms,
+        import_mode: rule.import_mode.clone(),
+        reference_policy: rule.reference_policy.clone(),
+        ..TagSpec::default()
+    }
+}
+
+/// Whether it differs at the most in when it is checked.
+fn is_only_rescheduled(tag: &Tag, spec: &TagSpec) -> bool {
+    same_spec(tag, &TagSpec { scheduled: tag.scheduled != 0, interval_ms: tag.interval_ms, ..spec.clone() })
+}
+
+/// Who made and set the tag, as its history tells.
+fn actor(rule: &ImportRule) -> Actor {
+    Actor::system(format!("import rule {}", rule.name))
+}
