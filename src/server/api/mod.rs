@@ -8,6 +8,7 @@ mod activity;
 mod apps;
 mod cascades;
 mod images;
+mod import_rules;
 mod notices;
 mod packages;
 mod plans;
@@ -60,6 +61,13 @@ fn router(door: Door) -> Router {
         .route("/streams/{stream}/tags/{tag}/restore", post(tags::restore))
         .route("/streams/{stream}/images/{id}", get(images::get))
         .route("/streams/{stream}/tag-rules", get(tag_rules::get).put(tag_rules::put))
+        .route("/streams/{stream}/import-rules", get(import_rules::list).post(import_rules::create))
+        .route("/streams/{stream}/import-rules/dry-run", post(import_rules::try_out))
+        .route(
+            "/streams/{stream}/import-rules/{name}",
+            get(import_rules::get).put(import_rules::put).delete(import_rules::delete),
+        )
+        .route("/streams/{stream}/import-rules/{name}/check", post(import_rules::check))
         .route("/streams/{stream}/retention", get(retention::get))
         .route("/streams/{stream}/images/{id}/packages", get(packages::list))
         .route("/streams/{stream}/compare", get(packages::compare_images))

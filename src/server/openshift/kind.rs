@@ -38,6 +38,7 @@ pub const SECRETS: Kind = kind("", "secrets", "secret", "Secret");
 pub const CASCADES: Kind = kind("", "cascades", "cascade", "Cascade");
 pub const ROLLOUTS: Kind = kind("", "rollouts", "rollout", "Rollout");
 pub const TAG_RULES: Kind = kind("", "tagrules", "tagrules", "TagRules");
+pub const IMPORT_RULES: Kind = kind("", "importrules", "importrule", "ImportRule");
 pub const RETENTION_RULES: Kind = kind("", "retentionrules", "retentionrule", "RetentionRule");
 pub const ACTIVITY: Kind = kind("", "activity", "activity", "Activity");
 pub const NOTICES: Kind = kind("", "notices", "notice", "Notice");
@@ -60,6 +61,7 @@ const ALL: &[&Kind] = &[
     &CASCADES,
     &ROLLOUTS,
     &NOTICES,
+    &IMPORT_RULES,
 ];
 
 impl Kind {

@@ -3,6 +3,7 @@
 mod apps;
 mod builds;
 mod cascades;
+mod import_rules;
 mod imports;
 mod past;
 mod projects;
