@@ -21,6 +21,8 @@ async function routes(): Promise<Record<string, string>> {
     'stream-history': '/p/demo/streams/httpd-base/history',
     'stream-used-by': '/p/demo/streams/httpd-base/used-by',
     'stream-imports': '/p/demo/streams/busybox/imports',
+    'import-rule-new': '/p/demo/streams/busybox/import-rules/new',
+    'import-rule-edit': `/p/demo/streams/busybox/import-rules/${await rule()}/edit`,
     'stream-settings': '/p/demo/streams/httpd-base/settings',
     'stream-deleted-tags': '/p/demo/streams/httpd-base/deleted-tags',
     'tag-add': '/p/demo/streams/httpd-base/add-tag',
@@ -95,6 +97,19 @@ async function faults(page: Page, name: string, route: string, status = 200): Pr
     }
   }
   return failures;
+}
+
+/** An import rule about a repository in a registry that does not answer, which was asked. */
+async function rule(): Promise<string> {
+  const rules = '/weir/v1/projects/demo/streams/busybox/import-rules';
+  if ((await api('GET', rules)).items.length === 0) {
+    await api('POST', rules, { name: 'versions', repository: 'localhost:9/library/busybox', patternKind: 'semver', pattern: '1.*', limit: 5 });
+  }
+  for (let tries = 0; ; tries += 1) {
+    if ((await api('GET', `${rules}/versions`)).listing.outcome !== 'new') return 'versions';
+    if (tries === 300) throw new Error('the repository was not asked for its tags');
+    await new Promise((next) => setTimeout(next, 100));
+  }
 }
 
 /** The last second that is over. */

@@ -150,6 +150,7 @@ fn noun(kind: &str) -> &str {
         "cascades" => "Cascade",
         "secrets" => "Secret",
         "notices" => "Target",
+        "importrules" => "Import rule",
         "notice deliveries" => "Notice",
         "users" => "User",
         "tokens" => "Token",

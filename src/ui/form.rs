@@ -65,16 +65,24 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     }
 }
 
-/// A form shown again after a refusal.
+/// A form shown again: after a refusal, or because it was only tried.
 #[derive(Debug, Clone, Default)]
 pub struct FormState {
     values: BTreeMap<String, String>,
     /// At which field, when it is one's.
     field: Option<String>,
     message: Option<String>,
+    is_again: bool,
 }
 
 impl FormState {
+    /// A form that is shown again as it was typed, with nothing wrong in it.
+    pub fn of(fields: &Fields) -> Self {
+        // Secrets do not travel back.
+        let values = fields.0.iter().filter(|(key, _)| !key.contains("password")).cloned().collect();
+        Self { values, is_again: true, ..Self::default() }
+    }
+
     /// What was typed into the field; `None` when the form is fresh or did not send it.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
@@ -92,7 +100,7 @@ impl FormState {
 
     /// Whether the form is shown again, so that unticked boxes stay unticked.
     pub fn is_again(&self) -> bool {
-        self.message.is_some()
+        self.is_again
     }
 }
 
@@ -117,10 +125,9 @@ impl Cx {
         }
         error.log(&self.request_id);
         let form = FormState {
-            // Secrets do not travel back.
-            values: fields.0.iter().filter(|(key, _)| !key.contains("password")).cloned().collect(),
             field: error.field_name().map(str::to_owned),
             message: Some(error.message(&self.request_id)),
+            ..FormState::of(fields)
         };
         self.render(page, form, error.status()).await
     }

@@ -20,6 +20,8 @@ mod graph_parts;
 mod history;
 pub mod image;
 mod image_parts;
+pub mod import_rule_form;
+pub mod import_rules;
 pub mod imports;
 pub mod look;
 pub mod notice;

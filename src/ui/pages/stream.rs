@@ -335,7 +335,7 @@ pub async fn imports_page(cx: Cx) -> PageResult {
     let mut due = cx.store().list_stream_imports(&stream.id, cx.query("after"), size.limit()).await?;
     let more = size.cut(&mut due);
     let next = due.last().filter(|_| more).map(|last| last.tag.name.clone());
-    let body = if due.is_empty() {
+    let tags = if due.is_empty() {
         view! {
             <Empty heading="Nothing is imported into this stream">
                 <p>"A tag can follow an image in another registry: it is checked on a schedule and moves when the image changes there."</p>
@@ -349,7 +349,13 @@ pub async fn imports_page(cx: Cx) -> PageResult {
         }
         .into_any()
     };
-    laid_out(&cx, "Imports", body, &project, &stream).await
+    let rules = super::import_rules::section(&cx, &project, &stream).await?;
+    let body = view! {
+        {rules}
+        <h2>"Tags"</h2>
+        {tags}
+    };
+    laid_out(&cx, "Imports", body.into_any(), &project, &stream).await
 }
 
 /// `/p/:project/streams/:stream/used-by`
