@@ -111,9 +111,8 @@ impl Store {
         for name in names {
             let Some((tag, made)) = tx.rule_tag(rule, name).await? else { continue };
             if standing(&rule.id, Some(&tag), made.as_ref()) == Standing::Own {
-                let spec = TagSpec { scheduled: false, interval_ms: tag.interval_ms, ..wanted(&rule.spec, name) };
-                tx.set_schedule(&tag, &spec, &format!("{} does not choose it any more", rule.title()), &actor(rule))
-                    .await?;
+                let reason = format!("{} does not choose it any more", rule.title());
+                tx.set_schedule(&tag, false, tag.interval_ms, &reason, &actor(rule)).await?;
             }
             tx.mark_rule_tag(rule, &tag, made.map_or(tag.generation, |made| made.generation), false).await?;
         }
@@ -149,7 +148,8 @@ impl WriteTx {
             (Standing::LeftAlone(_), _) => return Ok(false),
             (Standing::Own, Some(tag)) if is_only_rescheduled(&tag, &spec) => {
                 if !same_spec(&tag, &spec) {
-                    self.set_schedule(&tag, &spec, &format!("{} chooses it", rule.title()), &actor(rule)).await?;
+                    let reason = format!("{} chooses it", rule.title());
+                    self.set_schedule(&tag, spec.scheduled, spec.interval_ms, &reason, &actor(rule)).await?;
                 }
                 tag
             }
@@ -193,7 +193,14 @@ impl WriteTx {
     }
 
     /// Changes when a tag is checked, and nothing else: what it follows stays known, so that no image is fetched again for it.
-    async fn set_schedule(&mut self, tag: &Tag, spec: &TagSpec, reason: &str, actor: &Actor) -> Result<()> {
+    async fn set_schedule(
+        &mut self,
+        tag: &Tag,
+        is_scheduled: bool,
+        interval_ms: Option<i64>,
+        reason: &str,
+        actor: &Actor,
+    ) -> Result<()> {
         let (title, source) = (tag.title(), tag.source.as_deref());
         let (project, reason) = (Some(tag.project.as_str()), Some(reason));
         let entry =
@@ -206,12 +213,12 @@ impl WriteTx {
             .await?;
         sqlx::query("update tags set scheduled = $2, interval_ms = $3 where id = $1")
             .bind(&tag.id)
-            .bind(i64::from(spec.scheduled))
-            .bind(spec.interval_ms)
+            .bind(i64::from(is_scheduled))
+            .bind(interval_ms)
             .execute(&mut **self)
             .await?;
         // Checked at once when it was not scheduled, else no later than the new interval says.
-        let within = spec.interval_ms.unwrap_or(FIRST_CHECK_WITHIN_MS);
+        let within = interval_ms.unwrap_or(FIRST_CHECK_WITHIN_MS);
         let soon = if tag.scheduled == 1 { now().saturating_add(within) } else { now() };
         sqlx::query(
             "update tag_imports set overdue_at = case when $2 = 0 then null when next_at is null or next_at > $3 then $3 + $4 \
@@ -219,7 +226,7 @@ impl WriteTx {
              where tag_id = $1",
         )
         .bind(&tag.id)
-        .bind(i64::from(spec.scheduled))
+        .bind(i64::from(is_scheduled))
         .bind(soon)
         .bind(within)
         .execute(&mut **self)

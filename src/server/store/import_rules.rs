@@ -1,6 +1,9 @@
 //! Import rules: what a stream takes in of a repository in another registry. Carrying them out is in `import_rule_work`, what that does
 //! to tags in `import_rule_tags`.
 
+use sqlx::query::Query;
+use sqlx::{Any, Database};
+
 use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
 use crate::model::{Actor, AppName, ImageReference, ImportRule, ImportRuleSpec, MOST_CHOSEN, PatternKind, now};
 use crate::server::wake::Controller;
@@ -120,30 +123,20 @@ impl Store {
         let id = new_id();
         let object = format!("{stream} import rule {name}");
         let version = tx.record_rule("import-rule.create", project, &object, Some(spec), actor).await?;
-        sqlx::query(
-            "insert into import_rules (id, stream_id, name, repository, pattern_kind, pattern, tag_order, newest, insecure, import_mode, \
-             reference_policy, interval_ms, listing_interval_ms, paused_at, created_at, created_by, version, next_at) \
+        let insert = sqlx::query(
+            "insert into import_rules (id, repository, pattern_kind, pattern, tag_order, newest, insecure, import_mode, reference_policy, \
+             interval_ms, listing_interval_ms, stream_id, name, paused_at, created_at, created_by, version, next_at) \
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $15)",
-        )
-        .bind(&id)
-        .bind(&owner.id)
-        .bind(&name)
-        .bind(&spec.repository)
-        .bind(spec.pattern_kind.as_str())
-        .bind(&spec.pattern)
-        .bind(spec.tag_order.as_str())
-        .bind(spec.newest)
-        .bind(spec.insecure)
-        .bind(&spec.import_mode)
-        .bind(&spec.reference_policy)
-        .bind(spec.interval_ms)
-        .bind(spec.listing_interval_ms)
-        .bind(is_paused.then(now))
-        .bind(now())
-        .bind(&actor.name)
-        .bind(version)
-        .execute(&mut *tx)
-        .await?;
+        );
+        bind_spec(insert.bind(&id), spec)
+            .bind(&owner.id)
+            .bind(&name)
+            .bind(is_paused.then(now))
+            .bind(now())
+            .bind(&actor.name)
+            .bind(version)
+            .execute(&mut *tx)
+            .await?;
         let rule = tx.import_rule(project, stream, &name).await?;
         tx.wake(Controller::ImportRules);
         tx.commit().await?;
@@ -178,27 +171,17 @@ impl Store {
         };
         let sequence = tx.record_rule(action, project, &before.title(), Some(spec), actor).await?;
         let earliest = before.listed_at.map_or(now(), |at| now().max(at.saturating_add(spec.listing_interval_ms)));
-        sqlx::query(
+        let update = sqlx::query(
             "update import_rules set repository = $2, pattern_kind = $3, pattern = $4, tag_order = $5, newest = $6, insecure = $7, \
              import_mode = $8, reference_policy = $9, interval_ms = $10, listing_interval_ms = $11, paused_at = $12, version = $13, \
              next_at = $14, unapplied = case when listing > 0 then 1 else 0 end where id = $1",
-        )
-        .bind(&before.id)
-        .bind(&spec.repository)
-        .bind(spec.pattern_kind.as_str())
-        .bind(&spec.pattern)
-        .bind(spec.tag_order.as_str())
-        .bind(spec.newest)
-        .bind(spec.insecure)
-        .bind(&spec.import_mode)
-        .bind(&spec.reference_policy)
-        .bind(spec.interval_ms)
-        .bind(spec.listing_interval_ms)
-        .bind(if is_paused { before.paused_at.or_else(|| Some(now())) } else { None })
-        .bind(sequence)
-        .bind(before.next_at.min(earliest))
-        .execute(&mut *tx)
-        .await?;
+        );
+        bind_spec(update.bind(&before.id), spec)
+            .bind(if is_paused { before.paused_at.or_else(|| Some(now())) } else { None })
+            .bind(sequence)
+            .bind(before.next_at.min(earliest))
+            .execute(&mut *tx)
+            .await?;
         if takes_from(&before.spec) != takes_from(spec) {
             tx.forget_listings(&before.id).await?;
         }
@@ -319,6 +302,23 @@ impl WriteTx {
         .await?;
         Ok(())
     }
+}
+
+type AnyQuery<'q> = Query<'q, Any, <Any as Database>::Arguments>;
+
+/// Binds what a rule asks for, as `$2` to `$11`.
+fn bind_spec<'q>(query: AnyQuery<'q>, spec: &ImportRuleSpec) -> AnyQuery<'q> {
+    query
+        .bind(&spec.repository)
+        .bind(spec.pattern_kind.as_str())
+        .bind(&spec.pattern)
+        .bind(spec.tag_order.as_str())
+        .bind(spec.newest)
+        .bind(spec.insecure)
+        .bind(&spec.import_mode)
+        .bind(&spec.reference_policy)
+        .bind(spec.interval_ms)
+        .bind(spec.listing_interval_ms)
 }
 
 /// A rule in the ledger's words.

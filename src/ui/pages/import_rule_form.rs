@@ -1,26 +1,20 @@
 //! The form of an import rule: making one, changing one, and trying what it would choose before that.
 
-use std::sync::Arc;
-
-use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
 use leptos::prelude::*;
 
+use super::import_rule_trial;
 use super::import_rules::{list_of, path_of};
 use super::stream::open;
-use crate::model::{AppName, ImportRule, ImportRuleSpec, MOST_CHOSEN, PatternKind, RuleTrial, Standing, TagOrder};
+use crate::model::{AppName, ImportRule, ImportRuleSpec, MOST_CHOSEN, PatternKind, TagOrder};
 use crate::server::auth::Right;
-use crate::server::importer::ImportError;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Badge, CheckField, Col, DataTable, SelectField, TextField, Tone};
+use crate::ui::components::{CheckField, SelectField, TextField};
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
-use crate::ui::form::{Fields, FormState, Router};
+use crate::ui::form::{Fields, Router};
 use crate::ui::shell::{Page, Section};
-
-/// How many tags of a trial are shown.
-const SHOWN: usize = 100;
 
 /// What the forms post to.
 pub fn router() -> Router {
@@ -29,16 +23,12 @@ pub fn router() -> Router {
         .route("/p/{project}/streams/{stream}/import-rules/{rule}/edit", post(post_update))
 }
 
-/// What a form would do: travels to the page of the same answer.
-#[derive(Clone)]
-struct Tried(Arc<RuleTrial>);
-
 /// `/p/:project/streams/:stream/import-rules/new`
 pub async fn new_page(cx: Cx) -> PageResult {
     let (project, stream) = open(&cx, Right::Edit).await?;
     let body = view! {
         {form(&format!("{}/new", path_of(&cx)), None)}
-        {trial(&cx)}
+        {import_rule_trial::below(&cx)}
     };
     Ok(Page::new("New import rule", body)
         .kind("stream")
@@ -54,7 +44,7 @@ pub async fn edit_page(cx: Cx) -> PageResult {
     let here = format!("{}/{}", path_of(&cx), rule.name);
     let body = view! {
         {form(&format!("{here}/edit"), Some(&rule))}
-        {trial(&cx)}
+        {import_rule_trial::below(&cx)}
         <form class="card stack content-narrow" id="delete" method="post" action=format!("{here}/delete")>
             <h2>"Delete this rule"</h2>
             <p>"The tags that it made stay as they are: they go on following, and are checked on their schedule. No new ones come."</p>
@@ -138,7 +128,7 @@ fn which_fields(spec: Option<&ImportRuleSpec>) -> AnyView {
             label="Pattern"
             value=spec.map(|spec| spec.pattern.clone()).unwrap_or_default()
             autocomplete="off"
-            hint="It fits whole names. Of versions before a release (3.13.0-rc1) only those fit that the range itself names one of."
+            hint="It fits whole names. Versions before a release, like 3.13.0-rc1, fit only a range that names one itself."
         />
         <TextField
             name="limit"
@@ -197,58 +187,8 @@ fn choices(known: &[(&str, &str)], present: &str) -> Vec<(String, String)> {
     choices
 }
 
-/// What was tried, below the form.
-fn trial(cx: &Cx) -> Option<AnyView> {
-    let Tried(trial) = cx.parts.extensions.get::<Tried>().cloned()?;
-    let seen = match trial.is_whole {
-        true => format!("The repository has {} tags; {} fit.", trial.seen, trial.fitting),
-        false => format!("Of the first {} tags {} fit; the list was not read to its end.", trial.seen, trial.fitting),
-    };
-    let count = |wanted: fn(&Standing) -> bool| trial.tags.iter().filter(|(_, standing)| wanted(standing)).count();
-    let new = count(|standing| *standing == Standing::New);
-    let left_alone = count(|standing| matches!(standing, Standing::LeftAlone(_)));
-    let chosen = format!(
-        "{} would be selected: {new} new here, {} made by this rule before, {left_alone} left alone.",
-        trial.tags.len(),
-        trial.tags.len() - new - left_alone
-    );
-    let more = trial.tags.len().checked_sub(SHOWN + 1).map(|more| {
-        let words = format!("… and {} more.", more + 1);
-        view! { <p class="muted">{words}</p> }
-    });
-    let rows: Vec<_> = trial.tags.iter().take(SHOWN).map(|(tag, standing)| trial_row(tag, *standing)).collect();
-    let table = (!rows.is_empty()).then(|| {
-        view! { <DataTable columns=&[Col::Text("Tag"), Col::Text("Here")]>{rows}</DataTable> }
-    });
-    let section = view! {
-        <section class="stack content-narrow" role="status">
-            <h2>"What this rule would choose"</h2>
-            <p>{seen}" "{chosen}</p>
-            {table}
-            {more}
-        </section>
-    };
-    Some(section.into_any())
-}
-
-fn trial_row(tag: &str, standing: Standing) -> AnyView {
-    let here = match standing {
-        Standing::New => view! { <Badge tone=Tone::Ok text="New" /> }.into_any(),
-        Standing::Own => view! { <Badge tone=Tone::Muted text="Made by this rule" /> }.into_any(),
-        Standing::LeftAlone(why) => {
-            view! { <Badge tone=Tone::Warn text="Left alone" /> <span class="cell-sub">{why.words()}</span> }.into_any()
-        }
-    };
-    view! {
-        <tr>
-            <th scope="row" class="break">{tag.to_owned()}</th>
-            <td data-label="Here">{here}</td>
-        </tr>
-    }
-    .into_any()
-}
-
-fn read(fields: &Fields) -> Result<ImportRuleSpec, UiError> {
+/// The rule that the form describes.
+pub fn read(fields: &Fields) -> Result<ImportRuleSpec, UiError> {
     let kind: PatternKind = fields.parse("patternKind")?;
     let number = |name: &str| -> Result<Option<i64>, UiError> {
         fields.some(name).map(|text| text.parse().map_err(|_| UiError::field(name, "Write a whole number"))).transpose()
@@ -271,7 +211,7 @@ fn read(fields: &Fields) -> Result<ImportRuleSpec, UiError> {
 async fn post_create(cx: Cx, fields: Fields) -> Response {
     let here = format!("{}/new", path_of(&cx));
     if fields.get("do") == "try" {
-        return show_trial(&cx, &fields, &here, None).await;
+        return import_rule_trial::answer(&cx, &fields, &here, None).await;
     }
     cx.submit(&fields, &here, async {
         let (project, stream) = open(&cx, Right::Edit).await?;
@@ -296,7 +236,7 @@ async fn post_update(cx: Cx, fields: Fields) -> Response {
         Err(error) => return cx.refuse(&fields, &here, &error).await,
     };
     if fields.get("do") == "try" {
-        return show_trial(&cx, &fields, &here, Some(&rule)).await;
+        return import_rule_trial::answer(&cx, &fields, &here, Some(&rule)).await;
     }
     cx.submit(&fields, &here, async {
         let spec = keep(read(&fields)?, &rule);
@@ -312,23 +252,4 @@ async fn post_update(cx: Cx, fields: Fields) -> Response {
 fn keep(spec: ImportRuleSpec, rule: &ImportRule) -> ImportRuleSpec {
     let (import_mode, reference_policy) = (rule.spec.import_mode.clone(), rule.spec.reference_policy.clone());
     ImportRuleSpec { import_mode, reference_policy, ..spec }
-}
-
-/// Answers with the page itself: the form as it was typed, and below it what it would do.
-async fn show_trial(cx: &Cx, fields: &Fields, here: &str, rule: Option<&ImportRule>) -> Response {
-    let tried = async {
-        let (_, stream) = open(cx, Right::Edit).await?;
-        let (spec, rule_id) = (read(fields)?, rule.map(|rule| rule.id.as_str()).unwrap_or_default());
-        let tried = cx.state.app.importer.try_rule(&stream, &spec, rule_id, &cx.actor()?).await;
-        tried.map_err(|error| match error {
-            ImportError::Store(error) => error.into(),
-            error => UiError::field("repository", error.to_string()),
-        })
-    };
-    match tried.await {
-        Ok(trial) => {
-            cx.with_extension(Tried(Arc::new(trial))).render(here, FormState::of(fields), StatusCode::OK).await
-        }
-        Err(error) => cx.refuse(fields, here, &error).await,
-    }
 }

@@ -43,7 +43,7 @@ pub async fn section(cx: &Cx, project: &InProject, stream: &Stream) -> Result<An
     let list = if rules.is_empty() {
         view! {
             <p class="muted">
-                "None. A rule takes in tags of a repository in another registry, also those to come: all of them, or those that fit a pattern, or only the newest."
+                "There is no rule. A rule takes in tags of a repository in another registry, also those to come: all of them, or those that fit a pattern, or only the newest."
             </p>
         }
         .into_any()
@@ -136,7 +136,10 @@ fn last_listing(rule: &ImportRule) -> AnyView {
         let words = format!("under way: {} tags so far", rule.listed_tags);
         view! { <span class="cell-sub">{words}</span> }
     });
-    view! { {failure} {listed} {so_far} }.into_any()
+    match failure {
+        None => view! { {listed} {so_far} }.into_any(),
+        Some(failure) => view! { {failure} <span class="cell-sub">"last good: "{listed}</span> {so_far} }.into_any(),
+    }
 }
 
 fn next_listing(rule: &ImportRule) -> AnyView {

@@ -21,6 +21,7 @@ mod history;
 pub mod image;
 mod image_parts;
 pub mod import_rule_form;
+mod import_rule_trial;
 pub mod import_rules;
 pub mod imports;
 pub mod look;

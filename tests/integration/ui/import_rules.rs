@@ -23,7 +23,8 @@ async fn an_editor_tries_makes_changes_and_deletes_a_rule() {
     let imports = format!("{STREAM}/imports");
     let page = html(ada.get(&imports).await, StatusCode::OK).await;
     assert!(
-        page.contains(&format!("{STREAM}/import-rules/new")) && text(&page).contains("None. A rule takes in"),
+        page.contains(&format!("{STREAM}/import-rules/new"))
+            && text(&page).contains("There is no rule. A rule takes in"),
         "{}",
         text(&page)
     );

@@ -6,7 +6,7 @@ use weir::server::store::TagSpec;
 
 use super::sample::{demo, digest, html, location, text};
 
-const PAGES: [&str; 28] = [
+const PAGES: [&str; 29] = [
     "/",
     "/projects/new",
     "/tokens",
@@ -20,6 +20,7 @@ const PAGES: [&str; 28] = [
     "/p/demo/streams/base/deleted-tags",
     "/p/demo/streams/base/history",
     "/p/demo/streams/python/imports",
+    "/p/demo/streams/python/import-rules/new",
     "/p/demo/streams/base/used-by",
     "/p/demo/streams/base/settings",
     "/p/demo/streams/base/add-tag",
