@@ -26,8 +26,8 @@ const RESYNC: Duration = Duration::from_secs(30);
 const SPREAD: (i64, i64) = (100, 110);
 /// The first wait after a failure; each further one is twice as long, up to the interval between listings.
 const FIRST_WAIT_MS: i64 = 5 * 60 * 1000;
-/// The least rest of a registry that wants to be left alone.
-const LEAST_REST_MS: i64 = 1000;
+/// The rest of a registry that is not to be asked, when nobody says for how long.
+const UNSAID_REST_MS: i64 = 60_000;
 /// The most tags of a repository. One that tells more may never come to its end.
 const MOST_SEEN: i64 = 200_000;
 /// Pages of such a listing, if they have few tags each.
@@ -136,10 +136,11 @@ impl Work {
 
     async fn not_listed(&self, rule: &ImportRule, error: &ImportError) -> Result<(), store::Error> {
         let asked = error.retry_after().map_or(0, |wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
-        let not_before = if asked == 0 { rule.not_before } else { now().saturating_add(asked) };
         if error.is_resting() {
-            return self.store.rest_import_rule(rule, not_before.max(now() + LEAST_REST_MS)).await;
+            let rest = if asked == 0 { UNSAID_REST_MS } else { asked };
+            return self.store.rest_import_rule(rule, now().saturating_add(rest)).await;
         }
+        let not_before = if asked == 0 { rule.not_before } else { now().saturating_add(asked) };
         // A place in the list that the registry does not know any more leads nowhere, however often it is asked for.
         let begin_anew = !matches!(error, ImportError::Upstream(cause) if cause.is_transient());
         let message = error.to_string();
