@@ -40,6 +40,15 @@ struct Wanted {
     given: Value,
 }
 
+impl Wanted {
+    /// What the tag should be. What an import says nothing of stays as the tag has it: how often its source is checked, and its cool-down.
+    fn spec_beside(&self, before: Option<&Tag>) -> TagSpec {
+        let kept = before.filter(|tag| tag.deleted_at.is_none());
+        let (interval_ms, cool_down_ms) = kept.map_or((None, None), |tag| (tag.interval_ms, tag.cool_down_ms));
+        TagSpec { interval_ms, cool_down_ms, ..self.spec.clone() }
+    }
+}
+
 /// Imports images into a stream.
 pub async fn create(
     State(door): State<Door>,
@@ -145,7 +154,9 @@ async fn import_all(
     let actor = caller.actor();
     let mut tags = Vec::with_capacity(wanted.len());
     for one in wanted {
-        let set = door.store.set_tag(project, stream, &one.tag, &one.spec, None, &actor).await?;
+        let before = door.store.find_tag(project, stream.as_str(), one.tag.as_str()).await?;
+        let set =
+            door.store.set_tag(project, stream, &one.tag, &one.spec_beside(before.as_ref()), None, &actor).await?;
         // Asked for by a person, it comes before what the schedule has in its queue.
         door.store.request_check(project, stream.as_str(), one.tag.as_str(), &actor).await?;
         tags.push(set.tag);
@@ -176,6 +187,12 @@ async fn check_ended(door: &Door, tag: &Tag) -> Result<Option<(String, String)>,
         let Some(import) = door.store.find_import(&tag.id).await? else {
             return Ok(Some(("other".to_owned(), "the tag was changed meanwhile".to_owned())));
         };
+        if let Some(person) = &import.paused_by {
+            return Ok(Some((
+                "paused".to_owned(),
+                format!("{person} paused its registry; the import follows when it is resumed"),
+            )));
+        }
         if import.generation >= tag.generation && import.requested_at.is_none() && import.outcome != "new" {
             let failed = import.outcome == "failed";
             return Ok(failed.then(|| (import.reason.unwrap_or_default(), import.message.unwrap_or_default())));

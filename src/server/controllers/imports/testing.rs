@@ -1,6 +1,6 @@
 //! A site whose clock a test sets, and registries that remember what they were asked and when by that clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use super::Imports;
 use crate::model::time::testing::TIME;
@@ -62,6 +63,10 @@ struct Shelf {
     refuses_gets_only: bool,
     /// How often what a tag means has changed.
     versions: BTreeMap<String, u64>,
+    /// Contents that are not given any more, also by their digest.
+    withdrawn: BTreeSet<String>,
+    /// Blobs are not sent for now.
+    holds_blobs: Option<Arc<Semaphore>>,
     asked: Vec<Asked>,
     /// When allowances were used, the oldest first.
     used: VecDeque<i64>,
@@ -82,8 +87,17 @@ impl Registry {
         let shelf = Arc::new(Mutex::new(Shelf { allows, ..Shelf::default() }));
         let served = Arc::clone(&shelf);
         let app = axum::Router::new().fallback(move |request: Request| {
-            let answer = served.lock().expect("the shelf").answer(request.method(), request.uri().path());
-            async move { answer }
+            let (answer, held) = {
+                let mut shelf = served.lock().expect("the shelf");
+                let held = shelf.holds_blobs.clone().filter(|_| request.uri().path().contains("/blobs/"));
+                (shelf.answer(request.method(), request.uri().path()), held)
+            };
+            async move {
+                if let Some(held) = held {
+                    _ = held.acquire().await;
+                }
+                answer
+            }
         });
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { address, shelf }
@@ -100,6 +114,29 @@ impl Registry {
     /// The tag means another image from now on.
     pub fn change(&self, name: &str) {
         *self.shelf().versions.entry(name.to_owned()).or_default() += 1;
+    }
+
+    /// The tag means what it meant before it changed last.
+    pub fn change_back(&self, name: &str) {
+        *self.shelf().versions.get_mut(name).expect("it changed") -= 1;
+    }
+
+    /// What the tag means now is given to nobody any more, whatever it means afterwards.
+    pub fn withdraw(&self, name: &str) {
+        let mut shelf = self.shelf();
+        let content = Shelf::version(name, shelf.versions.get(name).copied().unwrap_or(0));
+        shelf.withdrawn.insert(content);
+    }
+
+    /// From now on whoever asks for a blob waits for it.
+    pub fn hold_blobs(&self) {
+        self.shelf().holds_blobs = Some(Arc::new(Semaphore::new(0)));
+    }
+
+    /// Whoever waits for a blob gets it.
+    pub fn release_blobs(&self) {
+        let held = self.shelf().holds_blobs.take();
+        held.expect("they are held").close();
     }
 
     pub fn refuse(&self, refusal: Option<Refusal>) {
@@ -166,7 +203,7 @@ impl Shelf {
             headers.push(("ratelimit-limit", format!("{limit};w={window}")));
             headers.push(("ratelimit-remaining", format!("{};w={window}", limit - self.used.len() as u64)));
         }
-        let content = self.content(repository, reference);
+        let Some(content) = self.content(repository, reference) else { return (response(404, &headers, ""), what) };
         let manifest = manifest(&content);
         headers.push(("docker-content-digest", sha256(manifest.as_bytes()).to_string()));
         headers.push(("content-type", "application/vnd.oci.image.manifest.v1+json".to_owned()));
@@ -174,16 +211,30 @@ impl Shelf {
         (response(200, &headers, body), what)
     }
 
-    fn content(&self, repository: &str, tag: &str) -> String {
-        let name = format!("{repository}:{tag}");
-        format!("{name} {}", self.versions.get(&name).copied().unwrap_or(0))
+    /// What a tag or a digest of the repository means, unless that was withdrawn.
+    fn content(&self, repository: &str, reference: &str) -> Option<String> {
+        let name = format!("{repository}:{reference}");
+        let content = match reference.starts_with("sha256:") {
+            false => Self::version(&name, self.versions.get(&name).copied().unwrap_or(0)),
+            true => {
+                let changed = self.versions.iter().filter(|(name, _)| name.starts_with(&format!("{repository}:")));
+                let mut all =
+                    changed.flat_map(|(name, last)| (0..=*last + 1).map(|version| Self::version(name, version)));
+                all.find(|content| sha256(manifest(content).as_bytes()).as_str() == reference)?
+            }
+        };
+        (!self.withdrawn.contains(&content)).then_some(content)
+    }
+
+    fn version(name: &str, version: u64) -> String {
+        format!("{name} {version}")
     }
 
     /// The configuration or the layer with that hash, among those of what was asked for.
     fn blob(&self, hash: &str) -> Option<String> {
         let names = self.asked.iter().rev().filter(|asked| asked.method == Method::GET);
         names.filter_map(|asked| asked.what.split_once(':')).find_map(|(repository, tag)| {
-            let content = self.content(repository, tag);
+            let content = self.content(repository, tag)?;
             let of = |text: String| sha256(text.as_bytes()).to_string().ends_with(hash).then_some(text);
             of(config(&content)).or_else(|| of(content))
         })
