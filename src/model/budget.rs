@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::time::rfc3339;
+
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// A registry, or one account there, with what it allows and what it is asked.
@@ -40,6 +42,65 @@ pub struct BudgetState {
     pub gap_ms: i64,
     pub next_slot_at: i64,
     pub least_interval_ms: i64,
+}
+
+/// A registry of which a site admin has nothing asked for now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Pause {
+    pub host: String,
+    pub paused_at: i64,
+    pub paused_by: String,
+    pub reason: Option<String>,
+}
+
+impl Pause {
+    /// For whoever wants something of it.
+    pub fn in_words(&self) -> String {
+        let why = self.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        format!(
+            "the registry {} was paused by {} at {}{why}: nothing is asked of it until a site admin resumes it",
+            self.host,
+            self.paused_by,
+            rfc3339(self.paused_at)
+        )
+    }
+}
+
+/// How a project's secret for registries stands at one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Login {
+    /// The registry; what the secret is for while it was used nowhere.
+    pub host: String,
+    pub project: String,
+    pub secret: String,
+    /// The last answer to somebody signed in with it.
+    pub answered_at: Option<i64>,
+    pub failing_since: Option<i64>,
+    pub failed_at: Option<i64>,
+    /// `wrong-password` or `denied`
+    pub reason: Option<String>,
+    pub message: Option<String>,
+}
+
+/// Whether a secret is still good for a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginState {
+    Unused,
+    /// Since its last answer.
+    Good(i64),
+    /// Since then.
+    Failing(i64),
+}
+
+impl Login {
+    /// What came last.
+    pub fn state(&self) -> LoginState {
+        match (self.failing_since, self.answered_at) {
+            (Some(since), _) => LoginState::Failing(since),
+            (None, Some(at)) => LoginState::Good(at),
+            (None, None) => LoginState::Unused,
+        }
+    }
 }
 
 /// What one project asked of a registry.

@@ -36,7 +36,7 @@ pub use allowed_registries::{AllowedRegistries, AllowedRegistriesError, Forbidde
 pub use app::{AppPort, AppSpec, AppSpecError, EnvVar, PublishMode};
 pub use app_state::{App, RolloutPhase, RolloutRow};
 pub use base::{Base, BaseKnown};
-pub use budget::{Budget, BudgetState, Forecast, ProjectSpend, told_until};
+pub use budget::{Budget, BudgetState, Forecast, Login, LoginState, Pause, ProjectSpend, told_until};
 pub use build::{BuildInput, GitSource, InputKind, Source};
 pub use build_config::{
     Build, BuildConfig, BuildConfigSpec, BuildPhase, BuildStep, ConfigInput, KnownInputs, NewConfigInput,
@@ -62,7 +62,7 @@ pub use search::{
     BASE_DIGEST, BASE_NAME, SHORT_DIGEST, SearchField, SearchQuery, SearchTerms, beginning_with, title_term,
 };
 pub use size::{ByteSize, SizeError, counted, size_words};
-pub use stream::{Cascade, Hold, Project, RejectedDigest, RollbackMode, SourceKind, Stream, Tag, TagImport};
+pub use stream::{Cascade, Cooling, Hold, Project, RejectedDigest, RollbackMode, SourceKind, Stream, Tag, TagImport};
 pub use stream_tag::{
     DigestPrefix, DigestPrefixError, LATEST, RepositoryName, SourceName, SourceNameError, StreamTag, TagTitle,
     check_repository, image_halves,

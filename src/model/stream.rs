@@ -84,6 +84,8 @@ pub struct Tag {
     pub scheduled: i64,
     /// Milliseconds between scheduled checks; absent means the server's default.
     pub interval_ms: Option<i64>,
+    /// How old what is new in another registry must be before the tag takes it over, in milliseconds; absent or 0: it need not be.
+    pub cool_down_ms: Option<i64>,
     pub import_mode: String,
     pub reference_policy: String,
     pub annotations: String,
@@ -139,7 +141,7 @@ pub struct TagImport {
     pub requested_by: Option<String>,
     pub last_try_at: Option<i64>,
     pub last_ok_at: Option<i64>,
-    /// `new`, `ok`, `unchanged` or `failed`
+    /// `new`, `ok`, `unchanged`, `waiting` or `failed`
     pub outcome: String,
     pub reason: Option<String>,
     pub message: Option<String>,
@@ -153,6 +155,28 @@ pub struct TagImport {
     pub rests_until: Option<i64>,
     /// What the registry allows lets its tags be checked no more often than that, in milliseconds.
     pub least_interval_ms: i64,
+    /// Who paused the registry; absent while it is asked.
+    pub paused_by: Option<String>,
+    /// When something new was found there that is still to be downloaded.
+    pub found_at: Option<i64>,
+    /// What the tag took over last from its source; absent before the first image.
+    pub passed_digest: Option<String>,
+    /// What is new there and waits for its cool-down, since when, and who said that it need not.
+    pub cooling_digest: Option<String>,
+    pub cooling_since: Option<i64>,
+    pub cooling_adopt_by: Option<String>,
+}
+
+/// What is new in another registry and waits for its cool-down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cooling<'a> {
+    pub digest: &'a str,
+    /// When it was seen here first, whatever the image says of its age.
+    pub first_seen_at: i64,
+    /// When it is old enough.
+    pub until: i64,
+    /// Who said that it need not wait.
+    pub adopt_by: Option<&'a str>,
 }
 
 impl TagImport {
@@ -162,9 +186,16 @@ impl TagImport {
         Some(self.rests_until.map_or(due, |rest| rest.max(due)))
     }
 
-    /// Whether it should have been checked long ago.
+    /// Whether it should have been checked long ago. While its registry is paused it should not.
     pub fn is_overdue(&self, now: i64) -> bool {
-        self.next_at.is_some() && self.overdue_at.is_some_and(|at| at <= now)
+        self.paused_by.is_none() && self.next_at.is_some() && self.overdue_at.is_some_and(|at| at <= now)
+    }
+
+    /// What waits for the cool-down of its tag.
+    pub fn cooling(&self, tag: &Tag) -> Option<Cooling<'_>> {
+        let (digest, first_seen_at) = self.cooling_digest.as_deref().zip(self.cooling_since)?;
+        let until = first_seen_at.saturating_add(tag.cool_down_ms.unwrap_or(0));
+        Some(Cooling { digest, first_seen_at, until, adopt_by: self.cooling_adopt_by.as_deref() })
     }
 }
 

@@ -4,7 +4,9 @@
 //! a tag without any image that somebody pulls ([`Importer::pull_tag`]): its manifest is answered first, and the rest is fetched as it is
 //! asked for, and completed behind it.
 
+mod allowances;
 mod asking;
+mod check_places;
 mod checks;
 mod completion;
 mod failures;
@@ -14,6 +16,7 @@ mod listing;
 mod places;
 mod pulls;
 mod questions;
+mod takes;
 mod trials;
 mod trouble;
 
@@ -25,15 +28,17 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use check_places::{CheckPlace, CheckPlaces};
 pub use fetch::Fetch;
 pub use listing::MAX_LISTED;
+pub use places::{Place, Places};
 pub use pulls::PulledBlob;
 
 use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, Tag, TagName};
 use crate::server::blobs::{self, Blobs};
 use crate::server::oci::{Access, Client, Credentials, Descriptor, Error as OciError, Manifest, ManifestError};
 use crate::server::store::{self, BudgetKey, Expected, Moved, Store, TagMove};
-use asking::{Allowances, Asks};
+use allowances::{Allowances, Asks};
 use failures::Failures;
 use fetch::Wanted;
 use fetches::Fetches;
@@ -97,6 +102,9 @@ pub enum ImportError {
     /// Several waited for the same download.
     #[error(transparent)]
     Shared(#[from] Arc<Self>),
+    /// A site admin does not want it asked.
+    #[error("{message}")]
+    Paused { message: String },
     #[error("the other registry has not answered yet: try again in a moment")]
     Late,
     #[error("the server stops")]
@@ -114,6 +122,7 @@ impl ImportError {
             Self::Reference { .. } => "invalid-reference",
             Self::OwnRegistry { .. } => "own-registry",
             Self::Resting { .. } => "resting",
+            Self::Paused { .. } => "paused",
             Self::Shared(cause) => cause.reason(),
             Self::Late => "timeout",
             Self::Stopping => "stopping",
@@ -129,10 +138,10 @@ impl ImportError {
         }
     }
 
-    /// Whether the other registry was not even asked, as it wants to be left alone.
+    /// Whether the other registry was not even asked, as it wants to be left alone, or a site admin wants that.
     pub fn is_resting(&self) -> bool {
         match self {
-            Self::Resting { .. } => true,
+            Self::Resting { .. } | Self::Paused { .. } => true,
             Self::Shared(cause) => cause.is_resting(),
             _ => false,
         }
@@ -162,6 +171,8 @@ struct Source {
     /// What the registry allows, and the name of the project that asks.
     budget: BudgetKey,
     project: String,
+    /// The secret that the credentials come from.
+    secret_id: Option<String>,
 }
 
 /// An image as the other registry has it, before anything is stored.
@@ -224,10 +235,11 @@ impl Importer {
             reference.parse().map_err(|cause| ImportError::Reference { reference: reference.to_owned(), cause })?;
         let hub = parsed.docker_client_defaults();
         let credentials = self.store.registry_credentials(project, &hub.registry, &hub.repository_path()).await?;
+        let secret_id = credentials.as_ref().map(|found| found.id.clone());
         let credentials = credentials.map(|found| Credentials { username: found.username, password: found.password });
         let budget = self.budget(&checks::canonical(&parsed).registry, credentials.as_ref());
         let project = project.to_owned();
-        Ok(Source { reference: parsed, access: Access { credentials, insecure }, budget, project })
+        Ok(Source { reference: parsed, access: Access { credentials, insecure }, budget, project, secret_id })
     }
 
     /// What the registry allows is counted for each account.
@@ -362,7 +374,8 @@ impl Importer {
     }
 }
 
-/// Legacy imports record one platform: linux/amd64, or else the first (SEMANTICS: manifest selection).
+/// Imports in the mode `Legacy` (`importPolicy.importMode` of a tag) record one platform, as that mode is documented: linux/amd64, or else
+/// the first that the index lists.
 fn choose_child(index: &Manifest) -> Option<&Descriptor> {
     let amd64 = |child: &&Descriptor| {
         child.platform.as_ref().is_some_and(|platform| platform.os == "linux" && platform.architecture == "amd64")

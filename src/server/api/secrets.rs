@@ -5,7 +5,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::model::{AppName, SecretEntry, rfc3339};
+use super::registries::show_login;
+use crate::model::{AppName, Login, SecretEntry, rfc3339};
 use crate::server::openshift::Door;
 use crate::server::openshift::Field;
 use crate::server::openshift::body::{Body, Warnings};
@@ -22,7 +23,8 @@ pub async fn list(
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &SECRETS, &project, "").await?;
     let secrets = door.store.list_secrets(&project).await?;
-    Ok(Json(json!({"items": secrets.iter().map(show).collect::<Vec<_>>(), "next": null})))
+    let logins = door.store.list_logins(Some(&project)).await?;
+    Ok(Json(json!({"items": secrets.iter().map(|secret| show(secret, &logins)).collect::<Vec<_>>(), "next": null})))
 }
 
 /// Makes a secret: `kind` is `registry` (host, username, password), `basic-auth` (username, password) or `ssh-auth` (privateKey,
@@ -75,6 +77,11 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn show(secret: &SecretEntry) -> Value {
-    json!({"name": secret.name, "kind": secret.kind, "at": rfc3339(secret.created_at)})
+fn show(secret: &SecretEntry, logins: &[Login]) -> Value {
+    let mut shown = json!({"name": secret.name, "kind": secret.kind, "at": rfc3339(secret.created_at)});
+    let its: Vec<_> = logins.iter().filter(|login| login.secret == secret.name).map(show_login).collect();
+    if !its.is_empty() {
+        shown["registries"] = its.into();
+    }
+    shown
 }

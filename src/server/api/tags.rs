@@ -47,7 +47,7 @@ pub async fn get(
         "hold": hold.as_ref().map(show_hold),
         "waiting": waiting.as_ref().map(show_event),
         "rejected": rejected.iter().map(show_rejected).collect::<Vec<_>>(),
-        "import": import.as_ref().map(show_import),
+        "import": import.as_ref().map(|import| show_import(&tag, import)),
     })))
 }
 
@@ -228,7 +228,22 @@ pub async fn check(
     door.store.request_check(&project, &stream, &tag, &caller.actor()).await?;
     let tag = door.store.tag(&project, &stream, &tag).await?;
     let import = door.store.find_import(&tag.id).await?;
-    Ok((warnings, Json(json!({"tag": tag.title(), "import": import.as_ref().map(show_import)}))))
+    Ok((warnings, Json(json!({"tag": tag.title(), "import": import.as_ref().map(|import| show_import(&tag, import))}))))
+}
+
+/// Lets what waits for the tag's cool-down pass now; `digest` names it, so that nothing passes that came meanwhile.
+pub async fn adopt(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, stream, tag)): Names,
+    body: Body,
+) -> Result<(Warnings, Json<Value>), Status> {
+    caller.may(&door, "update", &IMAGE_STREAM_TAGS, &project, &title(&stream, &tag)).await?;
+    let (digest, warnings) = body.read(|root| root.get("digest").filled())?;
+    door.store.adopt_now(&project, &stream, &tag, digest.as_deref(), &caller.actor()).await?;
+    let tag = door.store.tag(&project, &stream, &tag).await?;
+    let import = door.store.find_import(&tag.id).await?;
+    Ok((warnings, Json(json!({"tag": tag.title(), "import": import.as_ref().map(|import| show_import(&tag, import))}))))
 }
 
 fn title(stream: &str, tag: &str) -> String {
@@ -287,7 +302,7 @@ fn show_rejected(rejected: &RejectedDigest) -> Value {
     })
 }
 
-fn show_import(import: &TagImport) -> Value {
+fn show_import(tag: &Tag, import: &TagImport) -> Value {
     json!({
         "outcome": import.outcome,
         "reason": import.reason,
@@ -300,5 +315,13 @@ fn show_import(import: &TagImport) -> Value {
         "failingSince": import.failing_since.map(rfc3339),
         "failures": import.failures,
         "upstreamDigest": import.upstream_digest,
+        "registryPausedBy": import.paused_by,
+        "coolDownSeconds": tag.cool_down_ms.unwrap_or(0) / 1000,
+        "cooling": import.cooling(tag).map(|cooling| json!({
+            "digest": cooling.digest,
+            "firstSeen": rfc3339(cooling.first_seen_at),
+            "adoptedFrom": rfc3339(cooling.until),
+            "adoptedBy": cooling.adopt_by,
+        })),
     })
 }

@@ -1,21 +1,21 @@
 //! Brings the rest of images that were pulled before all of them was here.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::{Controller, Runner};
 use crate::model::now;
-use crate::server::importer::{ImportError, Importer};
+use crate::server::importer::{ImportError, Importer, Places};
 use crate::server::store::{IncompleteImage, Store};
 use crate::server::wake;
 
-/// Images completed side by side.
-const AT_ONCE: usize = 4;
+/// Images completed side by side, and those of them of one project, or from one other registry.
+const AT_ONCE: usize = 8;
+const SHARE: usize = 3;
 /// So long after a worker was last heard of another may take its image on; what is being downloaded goes on.
 const LEASE: Duration = Duration::from_secs(2 * 60);
 /// How often a worker is heard of.
@@ -30,13 +30,13 @@ pub struct Completions {
     store: Store,
     importer: Importer,
     runner: Runner,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Completions {
     /// Over this store; what is missing is fetched by `importer`, in tasks of `runner`.
     pub fn new(store: Store, importer: Importer, runner: Runner) -> Self {
-        Self { store, importer, runner, places: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { store, importer, runner, places: Places::new(AT_ONCE, SHARE) }
     }
 }
 
@@ -51,13 +51,19 @@ impl Controller for Completions {
     }
 
     async fn reconcile(&self) -> anyhow::Result<Option<Duration>> {
-        let room = i64::try_from(self.places.available_permits())?;
-        if room == 0 {
+        if self.places.free() == 0 {
             // Whoever ends wakes this.
             return Ok(Some(RESYNC));
         }
-        for mut image in self.store.claim_incomplete(milliseconds(LEASE), room).await? {
-            let place = Arc::clone(&self.places).acquire_owned().await?;
+        // Those of a project or a registry that has its share are left for when one of them ends.
+        let left = AtomicBool::new(false);
+        let place = |image: &IncompleteImage| {
+            let place = self.places.try_enter(image.registry(), &image.project);
+            left.fetch_or(place.is_none(), Ordering::Relaxed);
+            place
+        };
+        let claimed = self.store.claim_incomplete(milliseconds(LEASE), SHARE, place).await?;
+        for (mut image, place) in claimed {
             let (store, importer) = (self.store.clone(), self.importer.clone());
             let (stop, wake) = (self.runner.stop.clone(), self.runner.wake.clone());
             self.runner.tracker.spawn(async move {
@@ -74,6 +80,9 @@ impl Controller for Completions {
                 drop(place);
                 wake.of(wake::Controller::Completions).notify_one();
             });
+        }
+        if left.into_inner() {
+            return Ok(Some(RESYNC));
         }
         let next = self.store.next_completion_at().await?;
         let wait = next.map_or(RESYNC, |at| Duration::from_millis(u64::try_from(at - now()).unwrap_or(0)));
@@ -147,15 +156,19 @@ mod tests {
             let stream = store.ensure_stream("demo", &"base".parse().unwrap(), &actor).await.unwrap();
             let image = NewImage { digest: "sha256:i".to_owned(), manifest: "{}".to_owned(), ..NewImage::default() };
             store.put_incomplete(&stream, &image, "quay.io/org/base", None, &actor).await.unwrap();
-            let mut image = store.claim_incomplete(300, 1).await.unwrap().remove(0);
+            let claim = async |lease| {
+                let claimed = store.claim_incomplete(lease, 1, |_| Some(())).await.unwrap();
+                claimed.into_iter().map(|(image, ())| image).collect::<Vec<_>>()
+            };
+            let mut image = claim(300).await.remove(0);
             let first = image.complete_at;
             let every = Duration::from_millis(50);
             let kept = tokio::time::timeout(Duration::from_millis(600), keep(&store, &mut image, every)).await;
             assert!(kept.is_err() && image.complete_at > first + 1000, "it is renewed beyond its first end");
-            assert_eq!(store.claim_incomplete(300, 1).await.unwrap(), []);
+            assert_eq!(claim(300).await, []);
             // Somebody else got hold of it.
             assert!(store.postpone_completion(&image, 0).await.unwrap());
-            assert_eq!(store.claim_incomplete(60_000, 1).await.unwrap().len(), 1);
+            assert_eq!(claim(60_000).await.len(), 1);
             tokio::time::timeout(Duration::from_secs(10), keep(&store, &mut image, every)).await.expect("an end");
         }
     }
@@ -164,8 +177,15 @@ mod tests {
     fn tries_come_less_often_with_time() {
         let text = String::new;
         let (at, complete_at) = (1_000_000, 0);
-        let image =
-            IncompleteImage { stream_id: text(), project: text(), stream: text(), digest: text(), at, complete_at };
+        let image = IncompleteImage {
+            stream_id: text(),
+            project: text(),
+            stream: text(),
+            digest: text(),
+            source: text(),
+            at,
+            complete_at,
+        };
         let away = ImportError::from(OciError::Upstream { registry: text(), status: 500 });
         let waits = [0, 60_000, 7_200_000, 700_000_000].map(|later| wait(&image, &away, 1_000_000 + later));
         assert_eq!(waits, [5_000, 30_000, 3_600_000, 3_600_000]);

@@ -8,17 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::{Controller, Runner};
 use crate::model::{ImageReference, now};
-use crate::server::importer::{ImportError, Importer};
+use crate::server::importer::{CheckPlace, CheckPlaces, ImportError, Importer};
 use crate::server::store::{DueImport, NextCheck, Store};
 use crate::server::wake;
 
-/// Questions under way at once, at all registries together.
-const AT_ONCE: usize = 64;
 /// After this time another server takes up the checks of one that is gone.
 const LEASE: Duration = Duration::from_secs(30);
 /// How long to wait at most before looking again while checks are under way, whose leases are to be renewed, and else.
@@ -38,7 +35,7 @@ pub struct Imports {
     importer: Importer,
     interval: Duration,
     runner: Runner,
-    places: Arc<Semaphore>,
+    places: CheckPlaces,
     /// When this looks again by itself. The end of a check that is due again before that is news; while more is due than can be asked,
     /// any end is.
     looks_at: Arc<AtomicI64>,
@@ -52,7 +49,7 @@ type Group = Arc<Vec<String>>;
 impl Imports {
     /// `interval` is the time between checks of tags that set none of their own; checks run in tasks of `runner`.
     pub fn new(store: Store, importer: Importer, interval: Duration, runner: Runner) -> Self {
-        let (places, looks_at) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(AtomicI64::new(i64::MAX)));
+        let (places, looks_at) = (CheckPlaces::default(), Arc::new(AtomicI64::new(i64::MAX)));
         Self { store, importer, interval, runner, places, looks_at, under_way: Mutex::default() }
     }
 
@@ -82,6 +79,13 @@ impl Imports {
         }
     }
 
+    async fn give_back(&self, due: &[DueImport]) -> anyhow::Result<()> {
+        for one in due {
+            self.store.release_import(&one.tag.id, self.store.owner()).await?;
+        }
+        Ok(())
+    }
+
     fn groups(&self) -> MutexGuard<'_, Vec<Weak<Vec<String>>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,7 +104,7 @@ impl Imports {
     }
 
     /// Checks what all these tags follow, in a task of its own.
-    fn spawn(&self, due: Vec<DueImport>, place: tokio::sync::OwnedSemaphorePermit) {
+    fn spawn(&self, due: Vec<DueImport>, place: CheckPlace) {
         let (importer, stop, wake) = (self.importer.clone(), self.runner.stop.clone(), self.runner.wake.clone());
         let (default, looks_at) = (self.interval, Arc::clone(&self.looks_at));
         let group: Group = Arc::new(due.iter().map(|one| one.tag.id.clone()).collect());
@@ -115,7 +119,7 @@ impl Imports {
             };
             let title = due.first().map(|one| one.tag.title()).unwrap_or_default();
             tokio::select! {
-                checked = importer.check(&due, next) => {
+                checked = importer.check(&due, place, next) => {
                     if let Err(error) = checked {
                         // Its lease ends, as nobody renews it any more, and then it is checked again: not at once, which might go on for ever.
                         warn!("The check of {title} could not be recorded: {error}");
@@ -124,7 +128,7 @@ impl Imports {
                 // The server gives its leases back when it stops.
                 () = stop.cancelled() => {}
             }
-            drop((place, group));
+            drop(group);
             let looks_at = looks_at.load(Ordering::Relaxed);
             if looks_at == i64::MAX || earliest.load(Ordering::Relaxed) < looks_at {
                 wake.of(wake::Controller::Imports).notify_one();
@@ -153,14 +157,17 @@ impl Controller for Imports {
             warn!("What the checks of some tags ask could not be found out: {error}");
         }
         let owner = self.store.owner();
-        let claimed = self.store.claim_due_imports(owner, lease, self.places.available_permits()).await?;
+        let claimed = self.store.claim_due_imports(owner, lease, self.places.free()).await?;
         for due in claimed.questions {
-            let place = Arc::clone(&self.places).acquire_owned().await?;
-            self.spawn(due, place);
+            // Only this gives places out, so that there are as many as were free, but for those of checks that found something since.
+            match self.places.enter(due.iter().any(DueImport::is_sure_to_download)) {
+                Some(place) => self.spawn(due, place),
+                None => self.give_back(&due).await?,
+            }
         }
         let next = [self.store.next_import_at().await?, claimed.again_at].into_iter().flatten().min();
         let wait = next.map_or(RESYNC, |at| Duration::from_millis(u64::try_from(at - now()).unwrap_or(0)));
-        let most = if self.places.available_permits() < AT_ONCE { RENEW } else { RESYNC };
+        let most = if self.places.are_free() { RESYNC } else { RENEW };
         let wait = wait.clamp(Duration::from_millis(100), most);
         if !claimed.is_crowded {
             self.looks_at.store(now().saturating_add(i64::try_from(wait.as_millis())?), Ordering::Relaxed);
@@ -195,6 +202,8 @@ fn next_check(due: &DueImport, default: Duration, spread: i64, error: Option<&Im
     Some(NextCheck { at, overdue_at: at.saturating_add(interval) })
 }
 
+#[cfg(test)]
+mod gates;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

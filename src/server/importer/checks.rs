@@ -3,34 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-
-use super::asking::Asks;
-use super::{Fetched, ImportError, Importer, Source};
-use crate::model::{Actor, Digest, ImageReference, Tag};
-use crate::server::oci::{Error as OciError, Manifest};
+use super::allowances::Asks;
+use super::takes::{End, Found, seen};
+use super::{CheckPlace, ImportError, Importer};
+use crate::model::{Digest, ImageReference, Tag};
+use crate::server::oci::{Changed, Error as OciError};
 use crate::server::store::{self, Assignment, BudgetKey, CheckEnd, DueImport, NextCheck};
 
 /// One check, its downloads included, must end in this time.
 const DEADLINE: Duration = Duration::from_secs(30 * 60);
-
-/// What a question found, and what was fetched because of it; each part once for all tags it concerns.
-struct Found {
-    source: Source,
-    /// What the reference means there now.
-    digest: Digest,
-    top: Option<Manifest>,
-    whole: Option<Fetched>,
-    legacy: Option<Fetched>,
-    /// Why it could not be fetched.
-    failure: Option<Arc<ImportError>>,
-}
-
-/// How the check of one tag went.
-enum End {
-    Unchanged,
-    Fetched(Digest),
-}
 
 impl Importer {
     /// What the check of a tag asks. A reference or a secret that cannot be used is told by the check itself; while the database cannot
@@ -76,9 +57,11 @@ impl Importer {
     }
 
     /// Checks once what all these tags follow, imports what changed, and records how it went for each, with the time of its next check.
+    /// `place` is the check's among those of this server.
     pub async fn check(
         &self,
         due: &[DueImport],
+        mut place: CheckPlace,
         next: impl Fn(&DueImport, Option<&ImportError>) -> Option<NextCheck>,
     ) -> Result<(), store::Error> {
         let due = &self.of_one_question(due).await?[..];
@@ -88,49 +71,57 @@ impl Importer {
         };
         for one in due {
             let end = match &mut found {
-                Ok(found) => in_time(due, self.take(one, found)).await,
+                Ok(found) => in_time(due, self.take(one, found, &mut place)).await,
                 Err(cause) => Err(ImportError::Shared(Arc::clone(cause))),
             };
-            match (&end, &found) {
-                (Ok(End::Unchanged), Ok(found)) => {
-                    let end = CheckEnd::Unchanged { digest: found.digest.as_str() };
-                    self.store.record_check(one, &end, next(one, None)).await?;
-                }
-                (Ok(End::Fetched(digest)), _) => {
-                    let end = CheckEnd::Fetched { digest: digest.as_str() };
-                    self.store.record_check(one, &end, next(one, None)).await?;
-                }
-                // It was not asked, or asked for what the tag does not follow any more: what is due stays due.
-                (Err(error), _) if error.is_resting() || error.is_overtaken() => {
-                    self.store.release_import(&one.tag.id, self.store.owner()).await?;
-                }
-                (Err(error), _) => {
-                    self.shared.troubles.expect();
-                    let message = error.to_string();
-                    let end = CheckEnd::Failed { reason: error.reason(), message: &message };
-                    self.store.record_check(one, &end, next(one, Some(error))).await?;
-                }
-                (Ok(End::Unchanged), Err(_)) => {}
-            }
+            self.record_end(one, &end, &next).await?;
         }
         Ok(())
+    }
+
+    /// Records how the check of one tag went.
+    async fn record_end(
+        &self,
+        one: &DueImport,
+        end: &Result<End, ImportError>,
+        next: &impl Fn(&DueImport, Option<&ImportError>) -> Option<NextCheck>,
+    ) -> Result<(), store::Error> {
+        let end = match end {
+            Ok(End::Unchanged(digest)) => CheckEnd::Unchanged { digest: digest.as_str() },
+            Ok(End::Waiting(digest)) => CheckEnd::Waiting { digest: digest.as_str() },
+            Ok(End::Fetched(digest)) => CheckEnd::Fetched { digest: digest.as_str() },
+            Ok(End::NoPlace) => return self.store.postpone_download(one).await,
+            // It was not asked, or asked for what the tag does not follow any more: what is due stays due.
+            Err(error) if error.is_resting() || error.is_overtaken() => {
+                return self.store.release_import(&one.tag.id, self.store.owner()).await;
+            }
+            Err(error) => {
+                self.shared.troubles.expect();
+                let message = error.to_string();
+                let end = CheckEnd::Failed { reason: error.reason(), message: &message };
+                return self.store.record_check(one, &end, next(one, Some(error))).await;
+            }
+        };
+        self.store.record_check(one, &end, next(one, None)).await
     }
 
     /// Asks what the reference of these tags means now: with a HEAD where any of them knows what it meant before.
     async fn find(&self, due: &[DueImport]) -> Result<Found, ImportError> {
         let Some(tag) = due.first().map(|one| &one.tag) else { return Err(ImportError::Late) };
         let source = self.source(&tag.project, tag.source.as_deref().unwrap_or_default(), tag.insecure == 1).await?;
-        let (whole, legacy, failure) = (None, None, None);
         let seen = due.iter().find_map(seen).and_then(|digest| digest.parse::<Digest>().ok());
         if let Some(seen) = seen {
-            let head = self.client.head_manifest(&source.reference, Some(&seen), &source.access);
+            // That nothing changed may be told by a cache, which knows nothing of what has to be learned first.
+            let known = Some(&seen).filter(|_| !self.shared.allowances.wants_a_head(&source.budget.id));
+            let head = self.client.head_manifest(&source.reference, known, &source.access);
             if let Some(head) = self.ask(&source, Asks::Head, head).await? {
-                return Ok(Found { source, digest: head.digest, top: None, whole, legacy, failure });
+                return Ok(Found::new(source, head.digest, None));
             }
             let changed = self.client.get_changed_manifest(&source.reference, &seen, &source.access);
-            let top = self.ask(&source, Asks::Manifest, changed).await?.map(|remote| remote.manifest);
-            let digest = top.as_ref().map_or(seen, |top| top.digest.clone());
-            return Ok(Found { source, digest, top, whole, legacy, failure });
+            return Ok(match self.ask(&source, Asks::Manifest, changed).await? {
+                Changed::Not { .. } => Found::new(source, seen, None),
+                Changed::To(remote) => Found::new(source, remote.manifest.digest.clone(), Some(remote.manifest)),
+            });
         }
         // Of a registry that nothing is known of: the second HEAD shows whether the first one took from its allowance.
         for _ in 0..2 {
@@ -144,63 +135,8 @@ impl Importer {
             }
         }
         let top = self.top(&source).await?;
-        Ok(Found { source, digest: top.digest.clone(), top: Some(top), whole, legacy, failure })
+        Ok(Found::new(source, top.digest.clone(), Some(top)))
     }
-
-    /// Brings a tag what was found, unless it has it.
-    async fn take(&self, one: &DueImport, found: &mut Found) -> Result<End, ImportError> {
-        if seen(one) == Some(found.digest.as_str()) {
-            return Ok(End::Unchanged);
-        }
-        let tag = &one.tag;
-        let is_legacy = tag.import_mode == "Legacy";
-        self.fetch_once(found, is_legacy).await?;
-        let fetched = if is_legacy { &found.legacy } else { &found.whole };
-        let Some(fetched) = fetched else { return Err(ImportError::Late) };
-        let stream = self.store.stream(&tag.project, &tag.stream).await?;
-        let actor = match &one.import.requested_by {
-            Some(person) if one.import.requested_at.is_some() => Actor::person(person.clone()),
-            _ => Actor::schedule(),
-        };
-        self.store_fetched(&found.source, &stream, tag, fetched, &actor).boxed().await?;
-        Ok(End::Fetched(found.digest.clone()))
-    }
-
-    /// Fetches what was found unless that has been done, or did not work.
-    async fn fetch_once(&self, found: &mut Found, is_legacy: bool) -> Result<(), ImportError> {
-        if let Some(cause) = &found.failure {
-            return Err(ImportError::Shared(Arc::clone(cause)));
-        }
-        if if is_legacy { found.legacy.is_some() } else { found.whole.is_some() } {
-            return Ok(());
-        }
-        let fetched = async {
-            let top = match &found.top {
-                Some(top) => top.clone(),
-                None => self.top(&found.source).await?,
-            };
-            Ok::<_, ImportError>((top.clone(), self.fetch_below(&found.source, top, is_legacy).await?))
-        };
-        match fetched.await {
-            Ok((top, fetched)) => {
-                // It may have changed again since the question.
-                found.digest = top.digest.clone();
-                found.top = Some(top);
-                *if is_legacy { &mut found.legacy } else { &mut found.whole } = Some(fetched);
-                Ok(())
-            }
-            Err(cause) => {
-                let cause = Arc::new(cause);
-                found.failure = Some(Arc::clone(&cause));
-                Err(ImportError::Shared(cause))
-            }
-        }
-    }
-}
-
-/// The digest the reference meant at the last check. Another source, mode or platform means a new look even at a known digest.
-fn seen(due: &DueImport) -> Option<&str> {
-    due.import.upstream_digest.as_deref().filter(|_| due.import.generation == due.tag.generation)
 }
 
 /// The reference with all defaults filled in, Docker Hub under one name.

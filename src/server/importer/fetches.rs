@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::{debug, warn};
 
-use super::asking::Asks;
+use super::allowances::Asks;
 use super::fetch::{Fetch, Progress, Wanted};
 use super::places::{Place, Places};
 use super::{ImportError, Importer, Source};

@@ -1,5 +1,6 @@
-//! The places of downloads. There are so many, and of these each project and each other registry gets a share: a registry that gives
-//! nothing, or a project that asks for everything, leaves room for the others. Whoever waited longest comes first, of those who may.
+//! Places, of downloads and of what makes some. There are so many, and of these each project and each other registry gets a share: a
+//! registry that gives nothing, or a project that asks for everything, leaves room for the others. Whoever waited longest comes first, of
+//! those who may.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +15,13 @@ const SHARE: usize = 12;
 /// The projects that want a download, by their ids: a place for one of them is enough. More may join while it waits.
 pub(super) type Projects = Arc<Mutex<BTreeSet<String>>>;
 
-/// The places.
-#[derive(Clone, Default)]
-pub(super) struct Places(Arc<Mutex<Held>>);
+/// The places; as many as downloads have, unless made otherwise.
+#[derive(Clone)]
+pub struct Places(Arc<Mutex<Held>>);
 
-#[derive(Default)]
 struct Held {
+    at_once: usize,
+    share: usize,
     taken: usize,
     by_project: HashMap<String, usize>,
     by_host: HashMap<String, usize>,
@@ -33,13 +35,38 @@ struct Waiting {
 }
 
 /// A place, until dropped.
-pub(super) struct Place {
+pub struct Place {
     places: Places,
     project: String,
     host: String,
 }
 
+impl Default for Places {
+    fn default() -> Self {
+        Self::new(AT_ONCE, SHARE)
+    }
+}
+
 impl Places {
+    /// So many, of which a project, or what comes from one registry, takes no more than a share.
+    pub fn new(at_once: usize, share: usize) -> Self {
+        let (by_project, by_host) = (HashMap::new(), HashMap::new());
+        let held = Held { at_once, share, taken: 0, by_project, by_host, waiting: VecDeque::new() };
+        Self(Arc::new(Mutex::new(held)))
+    }
+
+    /// A place for something of `project` that comes from `host`, if there is one now.
+    pub fn try_enter(&self, host: &str, project: &str) -> Option<Place> {
+        self.lock().take(host, [project])?;
+        Some(Place { places: self.clone(), project: project.to_owned(), host: host.to_owned() })
+    }
+
+    /// How many are free.
+    pub fn free(&self) -> usize {
+        let held = self.lock();
+        held.at_once - held.taken
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,7 +98,8 @@ impl Held {
             if waiting.grant.is_closed() {
                 continue;
             }
-            match self.take(&waiting) {
+            let projects = waiting.projects.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match self.take(&waiting.host, projects.iter().map(String::as_str)) {
                 Some(project) => granted.push((waiting, project)),
                 None => self.waiting.push_back(waiting),
             }
@@ -79,17 +107,17 @@ impl Held {
         granted
     }
 
-    /// Takes a place, for the project that it gives.
-    fn take(&mut self, waiting: &Waiting) -> Option<String> {
-        let has_room = |taken: &HashMap<String, usize>, of: &str| taken.get(of).is_none_or(|taken| *taken < SHARE);
-        if self.taken >= AT_ONCE || !has_room(&self.by_host, &waiting.host) {
+    /// Takes a place, for the first of the projects that may have one; gives which.
+    fn take<'a>(&mut self, host: &str, projects: impl IntoIterator<Item = &'a str>) -> Option<String> {
+        let share = self.share;
+        let has_room = |taken: &HashMap<String, usize>, of: &str| taken.get(of).is_none_or(|taken| *taken < share);
+        if self.taken >= self.at_once || !has_room(&self.by_host, host) {
             return None;
         }
-        let projects = waiting.projects.lock().unwrap_or_else(PoisonError::into_inner);
-        let project = projects.iter().find(|project| has_room(&self.by_project, project))?.clone();
+        let project = projects.into_iter().find(|project| has_room(&self.by_project, project))?.to_owned();
         self.taken += 1;
         *self.by_project.entry(project.clone()).or_default() += 1;
-        *self.by_host.entry(waiting.host.clone()).or_default() += 1;
+        *self.by_host.entry(host.to_owned()).or_default() += 1;
         Some(project)
     }
 

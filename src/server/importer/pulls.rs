@@ -285,6 +285,12 @@ mod tests {
             overdue_at: None,
             rests_until: None,
             least_interval_ms: 0,
+            paused_by: None,
+            found_at: None,
+            passed_digest: None,
+            cooling_digest: None,
+            cooling_since: None,
+            cooling_adopt_by: None,
         }
     }
 

@@ -65,6 +65,18 @@ pub struct HeadManifest {
     pub media_type: Option<String>,
     pub etag: Option<String>,
     pub rate_limit: Option<RateLimit>,
+    /// It is known only that it is still what was seen (304): a cache may have said so.
+    pub is_unchanged: bool,
+}
+
+/// What came of a question for what a reference means by now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Changed {
+    /// What was seen.
+    Not {
+        rate_limit: Option<RateLimit>,
+    },
+    To(RemoteManifest),
 }
 
 /// A manifest that was fetched and proven to be what was asked for.
@@ -116,7 +128,13 @@ impl Client {
             if let Some(seen) = seen.filter(|_| response.status() == StatusCode::NOT_MODIFIED) {
                 let headers = response.headers();
                 let (etag, rate_limit) = (text(headers, ETAG.as_str()), RateLimit::of(headers));
-                return Ok(Some(HeadManifest { digest: seen.clone(), media_type: None, etag, rate_limit }));
+                return Ok(Some(HeadManifest {
+                    digest: seen.clone(),
+                    media_type: None,
+                    etag,
+                    rate_limit,
+                    is_unchanged: true,
+                }));
             }
             if matches!(response.status(), StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
                 return Ok(None);
@@ -135,6 +153,7 @@ impl Client {
                     media_type: text(headers, CONTENT_TYPE.as_str()),
                     etag: text(headers, ETAG.as_str()),
                     rate_limit: RateLimit::of(headers),
+                    is_unchanged: false,
                 })),
             }
         })
@@ -146,30 +165,30 @@ impl Client {
     pub async fn get_manifest(&self, reference: &ImageReference, access: &Access) -> Result<RemoteManifest, Error> {
         let asked = Asked::new(reference);
         let question = asked.manifest(Method::GET, None, access);
-        let manifest = self.get_manifest_unless_seen(&asked, &question).await?;
-        manifest.ok_or_else(|| question.other("the registry answered 304 Not Modified to a first question".to_owned()))
+        match self.get_manifest_unless_seen(&asked, &question).await? {
+            Changed::To(manifest) => Ok(manifest),
+            Changed::Not { .. } => {
+                Err(question.other("the registry answered 304 Not Modified to a first question".to_owned()))
+            }
+        }
     }
 
-    /// As [`Client::get_manifest`]; None when the reference still means what was seen, as far as the registry tells.
+    /// As [`Client::get_manifest`], unless the reference still means what was seen, as far as the registry tells.
     pub async fn get_changed_manifest(
         &self,
         reference: &ImageReference,
         seen: &Digest,
         access: &Access,
-    ) -> Result<Option<RemoteManifest>, Error> {
+    ) -> Result<Changed, Error> {
         let asked = Asked::new(reference);
         self.get_manifest_unless_seen(&asked, &asked.manifest(Method::GET, Some(seen), access)).await
     }
 
-    async fn get_manifest_unless_seen(
-        &self,
-        asked: &Asked,
-        question: &Question<'_>,
-    ) -> Result<Option<RemoteManifest>, Error> {
+    async fn get_manifest_unless_seen(&self, asked: &Asked, question: &Question<'_>) -> Result<Changed, Error> {
         self.in_time(asked, async {
             let response = self.transport.ask_any(question).await?;
             if response.status() == StatusCode::NOT_MODIFIED {
-                return Ok(None);
+                return Ok(Changed::Not { rate_limit: RateLimit::of(response.headers()) });
             }
             if !response.status().is_success() {
                 return Err(question.refusal(response).await);
@@ -189,7 +208,7 @@ impl Client {
                 manifest.digest = wanted;
             }
             let (etag, rate_limit) = (text(&headers, ETAG.as_str()), RateLimit::of(&headers));
-            Ok(Some(RemoteManifest { manifest, etag, rate_limit }))
+            Ok(Changed::To(RemoteManifest { manifest, etag, rate_limit }))
         })
         .await
     }
@@ -254,6 +273,12 @@ impl Client {
             Ok(TagPage { tags, next })
         })
         .await
+    }
+
+    /// Whether the registry wanted these credentials for the repository, and took them the last time. One that lets everybody in was
+    /// not shown any.
+    pub async fn is_signed_in(&self, repository: &ImageReference, access: &Access) -> bool {
+        access.credentials.is_some() && self.transport.is_authorized(&Asked::new(repository).target, access).await
     }
 
     async fn in_time<T>(&self, asked: &Asked, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {

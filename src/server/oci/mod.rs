@@ -10,7 +10,7 @@ mod pace;
 mod transport;
 
 pub use auth::Credentials;
-pub use client::{Access, BlobDownload, Client, HeadManifest, Options, RemoteManifest, TagPage, VIA};
+pub use client::{Access, BlobDownload, Changed, Client, HeadManifest, Options, RemoteManifest, TagPage, VIA};
 pub use error::Error;
 pub use limits::{RateLimit, retry_after};
 pub use manifest::{Descriptor, Kind, Manifest, ManifestError, Platform};

@@ -102,11 +102,17 @@ impl Transport {
         self.schemes.lock().unwrap_or_else(PoisonError::into_inner).get(registry).copied()
     }
 
+    /// Whether something is known that lets these credentials in.
+    pub(super) async fn is_authorized(&self, target: &ImageReference, access: &Access) -> bool {
+        let key = Key::new(&target.registry, &scope_of(&target.repository_path()), access.credentials.as_ref());
+        Authorizations::fresh(&self.authorizations.place(key)).await.is_some()
+    }
+
     async fn ask_with(&self, scheme: &str, question: &Question<'_>) -> Result<Response, Error> {
         let (registry, path) = (&question.target.registry, question.target.repository_path());
         let url = format!("{scheme}://{registry}/v2/{path}/{}", question.path);
         let url: Url = url.parse().map_err(|e| question.other(format!("{url} is not an address: {e}")))?;
-        let scope = format!("repository:{path}:pull");
+        let scope = scope_of(&path);
         let credentials = question.access.credentials.as_ref();
         let place = self.authorizations.place(Key::new(registry, &scope, credentials));
 
@@ -308,6 +314,11 @@ impl Question<'_> {
 async fn says_plain_http(response: Response) -> bool {
     let body = read_up_to(response, MAX_ERROR_BODY).await.unwrap_or_default();
     String::from_utf8_lossy(&body).contains("plain HTTP request was sent to HTTPS port")
+}
+
+/// What a token is asked for by those whose registry names nothing.
+fn scope_of(path: &str) -> String {
+    format!("repository:{path}:pull")
 }
 
 /// The body, cut at `limit`.

@@ -20,7 +20,7 @@ use super::metadata::{ObjectMeta, read_head};
 use super::status::Status;
 use super::tag_specs::GivenTag;
 use super::{Door, image_streams, tag_specs};
-use crate::model::{ImageReference, SourceKind, TagName, now};
+use crate::model::{ImageReference, SourceKind, Tag, TagName, now};
 use crate::server::store::TagSpec;
 use repository::WantedRepository;
 use take::Taking;
@@ -40,6 +40,15 @@ struct Wanted {
     spec: TagSpec,
     /// The body's own entry, to be given back.
     given: Value,
+}
+
+impl Wanted {
+    /// What the tag should be. What an import says nothing of stays as the tag has it: how often its source is checked, and its cool-down.
+    fn spec_beside(&self, before: Option<&Tag>) -> TagSpec {
+        let kept = before.filter(|tag| tag.deleted_at.is_none());
+        let (interval_ms, cool_down_ms) = kept.map_or((None, None), |tag| (tag.interval_ms, tag.cool_down_ms));
+        TagSpec { interval_ms, cool_down_ms, ..self.spec.clone() }
+    }
 }
 
 /// Imports images into a stream.

@@ -221,6 +221,7 @@ fn spec_of(tag: &Tag) -> Result<TagSpec, Status> {
         insecure: tag.insecure != 0,
         scheduled: tag.scheduled != 0,
         interval_ms: tag.interval_ms,
+        cool_down_ms: tag.cool_down_ms,
         import_mode: tag.import_mode.clone(),
         reference_policy: tag.reference_policy.clone(),
         annotations: tag.annotations.clone(),
@@ -266,7 +267,7 @@ async fn show(door: &Door, stream: &Stream, tag: &Tag) -> Result<Value, Status> 
             Err(status) => return Err(status),
         },
     };
-    for (key, value) in texts(&tag.annotations) {
+    for (key, value) in tag_specs::annotations(tag) {
         image["metadata"]["annotations"][key] = value.into();
     }
     Ok(typed(&IMAGE_STREAM_TAGS, shape(stream, tag, image, conditions)))
@@ -277,7 +278,7 @@ fn shape(stream: &Stream, tag: &Tag, image: Value, conditions: Vec<Value>) -> Va
     // The stream is what is stored; its tags go by its id and version.
     let meta = ObjectMeta::new(&tag.title(), &stream.project, &stream.id, stream.version, created);
     let mut object = json!({
-        "metadata": meta.described(&stream.labels, &tag.annotations),
+        "metadata": ObjectMeta { annotations: tag_specs::annotations(tag), ..meta.described(&stream.labels, "{}") },
         "tag": if tag.has_spec != 0 { tag_specs::show(tag) } else { Value::Null },
         "generation": tag.generation,
         "lookupPolicy": {"local": stream.local_lookup != 0},

@@ -1,5 +1,7 @@
 //! What a tag should be: OpenShift's `TagReference`, read and shown.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::Door;
@@ -12,10 +14,14 @@ use crate::server::store::TagSpec;
 
 /// How often a scheduled tag is checked, for instance `15m`; on the tag.
 const INTERVAL: &str = "weir.dev/import-interval";
+/// How old what is new in another registry must be before the tag takes it over, for instance `24h`; on the tag.
+const COOL_DOWN: &str = "weir.dev/import-cool-down";
+/// The longest cool-down.
+const A_YEAR: i64 = 365 * 24 * 3_600_000;
 
 /// The tag's spec as it goes over the wire.
 pub fn show(tag: &Tag) -> Value {
-    let annotations = texts(&tag.annotations);
+    let annotations = annotations(tag);
     let mut policy = json!({"importMode": tag.import_mode});
     for (key, flag) in [("insecure", tag.insecure), ("scheduled", tag.scheduled)] {
         if flag != 0 {
@@ -41,6 +47,20 @@ pub fn show(tag: &Tag) -> Value {
     spec
 }
 
+/// The tag's annotations, those that set something as the tag has it: it may have been set elsewhere since.
+pub fn annotations(tag: &Tag) -> BTreeMap<String, String> {
+    let mut annotations = texts(&tag.annotations);
+    for (key, set) in [(INTERVAL, tag.interval_ms), (COOL_DOWN, tag.cool_down_ms)] {
+        let says = annotations.get(key).and_then(|text| milliseconds(text));
+        match set {
+            None => _ = annotations.remove(key),
+            Some(ms) if says != Some(ms) => _ = annotations.insert(key.to_owned(), in_units(ms)),
+            Some(_) => {}
+        }
+    }
+    annotations
+}
+
 /// A tag's spec as it came.
 #[derive(Debug, Clone)]
 pub struct GivenTag {
@@ -56,8 +76,15 @@ pub fn read(tag: &Field<'_>, project: &str) -> Result<GivenTag, Status> {
     let given = annotations.map()?;
     let interval_ms = match given.get(INTERVAL) {
         None => None,
-        Some(text) => Some(milliseconds(text).ok_or_else(|| {
+        Some(text) => Some(milliseconds(text).filter(|ms| *ms >= 10_000).ok_or_else(|| {
             annotations.invalid(format!("{INTERVAL} must be a time like 90s, 15m or 6h, of at least 10s"))
+        })?),
+    };
+    let cool_down_ms = match given.get(COOL_DOWN) {
+        None => None,
+        Some(text) => Some(milliseconds(text).filter(|ms| (0..=A_YEAR).contains(ms)).ok_or_else(|| {
+            annotations
+                .invalid(format!("{COOL_DOWN} must be a time like 90m, 24h or 7d, of at most a year; 0s is none"))
         })?),
     };
     let import = tag.get("importPolicy");
@@ -70,6 +97,9 @@ pub fn read(tag: &Field<'_>, project: &str) -> Result<GivenTag, Status> {
             scheduled.invalid("only tags pointing to Docker repositories may be scheduled for background import")
         );
     }
+    if cool_down_ms.is_some_and(|ms| ms > 0) && !is_external {
+        return Err(annotations.invalid(format!("{COOL_DOWN} is for tags that follow an image in another registry")));
+    }
     let source_project = from.get("namespace").filled()?.filter(|other| other != project && !is_external);
     let defaults = TagSpec::default();
     let spec = TagSpec {
@@ -79,6 +109,7 @@ pub fn read(tag: &Field<'_>, project: &str) -> Result<GivenTag, Status> {
         insecure: import.get("insecure").flag()?,
         scheduled: scheduled.flag()?,
         interval_ms,
+        cool_down_ms,
         import_mode: one_of(&import.get("importMode"), &["Legacy", "PreserveOriginal"], &defaults.import_mode)?,
         reference_policy: one_of(
             &tag.get("referencePolicy").get("type"),
@@ -146,16 +177,27 @@ fn one_of(field: &Field<'_>, words: &[&str], default: &str) -> Result<String, St
     }
 }
 
-/// `90s`, `15m`, `6h` in milliseconds; nothing shorter than ten seconds.
+/// `90s`, `15m`, `6h`, `7d` in milliseconds.
 fn milliseconds(text: &str) -> Option<i64> {
-    let (number, unit) = text.split_at(text.len().checked_sub(1)?);
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let factor = match unit {
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 24 * 3_600_000,
         _ => return None,
     };
-    number.parse::<i64>().ok()?.checked_mul(factor).filter(|ms| *ms >= 10_000)
+    number.parse::<i64>().ok()?.checked_mul(factor)
+}
+
+/// The same the other way round, in the largest unit that fits, rounded up to a second.
+fn in_units(ms: i64) -> String {
+    for (factor, unit) in [(24 * 3_600_000, "d"), (3_600_000, "h"), (60_000, "m")] {
+        if ms > 0 && ms % factor == 0 {
+            return format!("{}{unit}", ms / factor);
+        }
+    }
+    format!("{}s", ms.div_euclid(1000) + i64::from(ms % 1000 > 0))
 }
 
 #[cfg(test)]
@@ -192,5 +234,21 @@ mod tests {
         assert!(given(scheduled).is_err());
         assert!(given(json!({"annotations": {INTERVAL: "1s"}})).is_err());
         assert_eq!(given(json!({"annotations": {INTERVAL: "5m"}})).unwrap().spec.interval_ms, Some(300_000));
+    }
+
+    #[test]
+    fn a_cool_down_is_a_time_and_for_what_is_imported() {
+        let of = |kind: &str, name: &str, text: &str| {
+            given(json!({"from": {"kind": kind, "name": name}, "annotations": {COOL_DOWN: text}}))
+        };
+        let read =
+            |text| of("DockerImage", "quay.io/org/a:1", text).map(|given| given.spec.cool_down_ms).ok().flatten();
+        assert_eq!([read("24h"), read("7d"), read("0s")], [Some(86_400_000), Some(604_800_000), Some(0)]);
+        assert_eq!([read("soon"), read("366d"), read("-1h"), read("é")], [None; 4]);
+        assert!(of("ImageStreamTag", "a:1", "1h").is_err());
+        assert!(of("ImageStreamTag", "a:1", "0s").is_ok());
+        for text in ["90s", "15m", "6h", "7d", "0s", "25h"] {
+            assert_eq!(milliseconds(text).map(in_units).as_deref(), Some(text));
+        }
     }
 }

@@ -247,7 +247,7 @@ impl From<&ImportError> for Error {
             "quota" => (StatusCode::FORBIDDEN, "DENIED"),
             "rate-limit" | "abuse-limit" => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             "timeout" | "too-slow" => (StatusCode::GATEWAY_TIMEOUT, "UNKNOWN"),
-            "stopping" => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
+            "stopping" | "paused" => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
             "storage" => return Self::internal(cause),
             _ => (StatusCode::BAD_GATEWAY, "UNKNOWN"),
         };

@@ -125,7 +125,9 @@ macro_rules! catalog_page {
             "with failing as materialized (select t.stream_id, count(*) as n from tag_imports m join tags t on t.id = m.tag_id \
                where m.project_id = $1 and m.outcome = 'failed' group by t.stream_id), \
              overdue as materialized (select t.stream_id, count(*) as n from tag_imports m join tags t on t.id = m.tag_id \
-               where m.project_id = $1 and m.next_at is not null and m.overdue_at <= $10 group by t.stream_id), \
+               where m.project_id = $1 and m.next_at is not null and m.overdue_at <= $10 \
+               and not exists (select 1 from registry_budgets b join paused_registries z on z.host = b.host where b.id = m.budget) \
+               group by t.stream_id), \
              held as materialized (select t.stream_id, count(*) as n from holds h join tags t on t.id = h.tag_id \
                join streams x on x.id = t.stream_id and x.project_id = $1 where h.ended_at is null group by t.stream_id), \
              built as materialized (select t.stream_id, min(c.name) as name from build_configs c join tags t on t.id = c.output_tag_id \

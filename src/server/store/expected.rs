@@ -56,3 +56,60 @@ impl WriteTx {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Actor, EventKind, NewImage, Stream};
+    use crate::server::store::testing::{TestStore, each_store, project};
+    use crate::server::store::{CheckEnd, Moved, NextCheck, TagMove, TagSpec};
+
+    async fn set(store: &TestStore, reference: &str) -> crate::model::Tag {
+        let names = ("base".parse().unwrap(), "latest".parse().unwrap());
+        let spec = TagSpec::import(reference);
+        store.set_tag("demo", &names.0, &names.1, &spec, None, &Actor::person("ada")).await.unwrap().tag
+    }
+
+    /// As a check ends that was begun when the tag had that generation.
+    async fn import(store: &TestStore, stream: &Stream, digest: &str, generation: i64) -> Result<Vec<Moved>> {
+        let name = "latest".parse().unwrap();
+        let image = NewImage { digest: digest.to_owned(), manifest: "{}".to_owned(), ..NewImage::default() };
+        let (kind, reference) = (EventKind::Import, Some("x@y"));
+        let to = TagMove { tag: &name, kind, reference, cause: None, build_id: None };
+        let expected = Expected::Following { generation };
+        store.put_manifest_if(stream, &image, Some(to), &expected, &Actor::schedule()).await
+    }
+
+    #[tokio::test]
+    async fn a_check_that_ends_after_its_tag_was_set_anew_or_deleted_changes_nothing() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            let begun = set(&store, "quay.io/org/base:1").await;
+            let stream = store.stream("demo", "base").await.unwrap();
+            import(&store, &stream, "sha256:a", begun.generation).await.unwrap();
+            let due = store.claim_import(&begun.id, store.owner(), 60_000).await.unwrap().unwrap();
+
+            let anew = set(&store, "quay.io/org/other:1").await;
+            let refused = import(&store, &stream, "sha256:b", due.tag.generation).await.unwrap_err();
+            assert!(matches!(&refused, Error::Invalid { field, .. } if field == TAG_PRECONDITION), "{refused}");
+            assert!(refused.to_string().contains("deleted or follows something else"), "{refused}");
+            let tag = store.tag("demo", "base", "latest").await.unwrap();
+            assert_eq!((tag.digest.as_deref(), tag.event_number), (Some("sha256:a"), 1));
+            assert_eq!(store.find_image("sha256:b").await.unwrap(), None, "nothing of it is stored");
+            // What that check recorded would be about the old source: the new one stays due.
+            let next = NextCheck { at: i64::MAX, overdue_at: i64::MAX };
+            store.record_check(&due, &CheckEnd::Fetched { digest: "sha256:b" }, Some(next)).await.unwrap();
+            let import_row = store.find_import(&begun.id).await.unwrap().unwrap();
+            assert!(import_row.next_at.is_some_and(|at| at < i64::MAX) && import_row.generation < anew.generation);
+
+            store.delete_tag("demo", "base", "latest", &Actor::person("ada")).await.unwrap();
+            assert!(import(&store, &stream, "sha256:b", anew.generation).await.is_err());
+            let gone = store.find_tag("demo", "base", "latest").await.unwrap().unwrap();
+            assert!(gone.deleted_at.is_some() && gone.digest.is_none());
+            assert_eq!(store.find_image("sha256:b").await.unwrap(), None);
+            let restored = set(&store, "quay.io/org/base:1").await;
+            import(&store, &stream, "sha256:b", restored.generation).await.unwrap();
+            assert_eq!(store.tag("demo", "base", "latest").await.unwrap().digest.as_deref(), Some("sha256:b"));
+        }
+    }
+}

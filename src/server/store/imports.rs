@@ -1,6 +1,6 @@
 //! The schedule by which tags follow other registries, and what became of each check.
 
-use super::tags::select_tag;
+use super::tags::{FIRST_CHECK_WITHIN_MS, select_tag};
 use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{Actor, Tag, TagImport, now};
 use crate::server::wake::Controller;
@@ -10,7 +10,13 @@ macro_rules! select_import {
         concat!(
             "select i.tag_id, i.next_at, i.requested_at, i.requested_by, i.last_try_at, i.last_ok_at, i.outcome, i.reason, i.message, \
              i.failing_since, i.failures, i.upstream_digest, i.generation, i.overdue_at, b.rest_until as rests_until, \
-             coalesce(b.least_interval_ms, 0) as least_interval_ms from tag_imports i left join registry_budgets b on b.id = i.budget ",
+             coalesce(b.least_interval_ms, 0) as least_interval_ms, z.paused_by, i.passed_digest, i.found_at, \
+             (select w.digest from cooling_digests w where w.tag_id = i.tag_id order by w.first_seen_at desc, w.digest desc limit 1) \
+               as cooling_digest, \
+             (select max(w.first_seen_at) from cooling_digests w where w.tag_id = i.tag_id) as cooling_since, \
+             (select w.adopt_by from cooling_digests w where w.tag_id = i.tag_id order by w.first_seen_at desc, w.digest desc limit 1) \
+               as cooling_adopt_by from tag_imports i left join registry_budgets b on b.id = i.budget \
+             left join paused_registries z on z.host = b.host ",
             $rest
         )
     };
@@ -29,6 +35,10 @@ pub struct DueImport {
 pub enum CheckEnd<'a> {
     /// The registry still has this digest under that reference.
     Unchanged {
+        digest: &'a str,
+    },
+    /// A digest that was not seen before waits for the tag's cool-down.
+    Waiting {
         digest: &'a str,
     },
     /// A digest that was not seen before arrived; whether the tag moved its history tells.
@@ -54,7 +64,52 @@ pub(super) fn shortened(message: &str) -> String {
     short
 }
 
+/// The earlier of two plans: what moved the next check forward while this one ran still counts.
+fn earlier(meanwhile: Option<NextCheck>, next: Option<NextCheck>) -> Option<NextCheck> {
+    match (meanwhile, next) {
+        (Some(meanwhile), Some(next)) if meanwhile.at >= next.at => Some(next),
+        (meanwhile, next) => meanwhile.or(next),
+    }
+}
+
 impl WriteTx {
+    /// For when a claimed tag's next check was planned since it was claimed, if it was; `None` when the claim has ended.
+    async fn planned_meanwhile(&mut self, due: &DueImport, owner: &str) -> Result<Option<Option<NextCheck>>> {
+        let row: Option<(Option<i64>, Option<i64>)> =
+            sqlx::query_as("select next_at, overdue_at from tag_imports where tag_id = $1 and lease_owner = $2")
+                .bind(&due.tag.id)
+                .bind(owner)
+                .fetch_optional(&mut **self)
+                .await?;
+        Ok(row.map(|(at, overdue_at)| {
+            let at = at.filter(|at| due.import.next_at != Some(*at))?;
+            Some(NextCheck { at, overdue_at: overdue_at.unwrap_or(at) })
+        }))
+    }
+
+    /// Notes that somebody wants the tag's source checked now. Refused while a site admin has paused its registry.
+    pub(super) async fn want_check(&mut self, tag: &Tag, actor: &Actor) -> Result<()> {
+        let asked: Option<(Option<String>,)> = sqlx::query_as(
+            "update tag_imports set requested_at = $2, requested_by = $3 where tag_id = $1 \
+             returning (select b.host from registry_budgets b where b.id = tag_imports.budget)",
+        )
+        .bind(&tag.id)
+        .bind(now())
+        .bind(&actor.name)
+        .fetch_optional(&mut **self)
+        .await?;
+        let Some((host,)) = asked else {
+            return Err(Error::Conflict(format!(
+                "{} does not follow an image in another registry: there is nothing to check",
+                tag.title()
+            )));
+        };
+        match self.pause_of(host.as_deref().unwrap_or_default()).await? {
+            Some(pause) => Err(Error::Conflict(pause.in_words())),
+            None => Ok(()),
+        }
+    }
+
     /// Ends the checks of a tag's source. Who was told that they fail is told that they do not any more.
     pub(super) async fn end_import(&mut self, tag: &Tag, actor: &Actor) -> Result<()> {
         let ended: Option<(String,)> = sqlx::query_as("delete from tag_imports where tag_id = $1 returning outcome")
@@ -84,6 +139,11 @@ pub struct NextCheck {
 }
 
 impl NextCheck {
+    /// The same, but not after that time.
+    fn by(self, at: i64) -> Self {
+        Self { at: self.at.min(at), ..self }
+    }
+
     /// The same, but not before that time.
     #[must_use]
     pub fn not_before(self, at: i64) -> Self {
@@ -93,6 +153,11 @@ impl NextCheck {
 }
 
 impl DueImport {
+    /// Whether its check has to download something, as far as is known.
+    pub fn is_sure_to_download(&self) -> bool {
+        self.import.found_at.is_some() || self.import.upstream_digest.is_none()
+    }
+
     /// When the tag was to be checked, as its row has it.
     pub fn planned(&self) -> Option<NextCheck> {
         let at = self.import.next_at?;
@@ -112,7 +177,8 @@ impl Store {
     pub async fn claim_import(&self, tag_id: &str, owner: &str, lease_ms: i64) -> Result<Option<DueImport>> {
         let mut tx = self.write_tx().await?;
         let claimed = sqlx::query(
-            "update tag_imports set lease_owner = $2, lease_until = $4 where tag_id = $1 and (lease_until is null or lease_until < $3)",
+            "update tag_imports set lease_owner = $2, lease_until = $4, downloading_at = null where tag_id = $1 \
+             and (lease_until is null or lease_until < $3)",
         )
         .bind(tag_id)
         .bind(owner)
@@ -133,7 +199,7 @@ impl Store {
     /// Gives back a tag that was claimed and turned out to need no check.
     pub async fn release_import(&self, tag_id: &str, owner: &str) -> Result<()> {
         sqlx::query(
-            "update tag_imports set lease_owner = null, lease_until = null where tag_id = $1 and lease_owner = $2",
+            "update tag_imports set lease_owner = null, lease_until = null, downloading_at = null where tag_id = $1 and lease_owner = $2",
         )
         .bind(tag_id)
         .bind(owner)
@@ -147,6 +213,7 @@ impl Store {
     pub async fn record_check(&self, due: &DueImport, end: &CheckEnd<'_>, next: Option<NextCheck>) -> Result<()> {
         let (outcome, digest, reason, message) = match end {
             CheckEnd::Unchanged { digest } => ("unchanged", Some(*digest), None, None),
+            CheckEnd::Waiting { digest } => ("waiting", Some(*digest), None, None),
             CheckEnd::Fetched { digest } => ("ok", Some(*digest), None, None),
             CheckEnd::Failed { reason, message } => ("failed", None, Some(*reason), Some(*message)),
         };
@@ -154,39 +221,38 @@ impl Store {
         let message = message.as_deref();
         let failed = outcome == "failed";
         let mut tx = self.write_tx().await?;
-        let tried = now();
-        let recorded = sqlx::query(
+        // None: another server has taken it over, and records how it went there.
+        let Some(planned) = tx.planned_meanwhile(due, self.owner()).await? else { return Ok(()) };
+        if let CheckEnd::Fetched { digest } = end {
+            tx.note_passed(&due.tag.id, digest).await?;
+        }
+        let next = earlier(planned, next);
+        let next = match tx.next_passage_at(&due.tag.id).await? {
+            Some(at) => Some(next.map_or(NextCheck { at, overdue_at: at + FIRST_CHECK_WITHIN_MS }, |next| next.by(at))),
+            None => next,
+        };
+        sqlx::query(
             "update tag_imports set outcome = $2, reason = $3, message = $4, last_try_at = $5, \
              last_ok_at = case when $6 = 1 then last_ok_at else $5 end, \
              failing_since = case when $6 = 1 then coalesce(failing_since, $5) else null end, \
              failures = case when $6 = 1 then failures + 1 else 0 end, \
              upstream_digest = case when $6 = 1 and generation <> $9 then null else coalesce($7, upstream_digest) end, \
-             next_at = case when next_at is not null and ($11 is null or next_at <> $11) and ($8 is null or next_at < $8) then next_at \
-               else $8 end, \
-             overdue_at = case when next_at is not null and ($11 is null or next_at <> $11) and ($8 is null or next_at < $8) \
-               then overdue_at else $12 end, \
-             generation = $9, lease_owner = null, lease_until = null, \
-             requested_at = case when requested_at > $10 then requested_at else null end where tag_id = $1 and lease_owner = $13",
+             next_at = $8, overdue_at = $11, generation = $9, lease_owner = null, lease_until = null, downloading_at = null, \
+             found_at = null, requested_at = case when requested_at > $10 then requested_at else null end where tag_id = $1",
         )
         .bind(&due.tag.id)
         .bind(outcome)
         .bind(reason)
         .bind(message)
-        .bind(tried)
+        .bind(now())
         .bind(i64::from(failed))
         .bind(digest)
         .bind(next.map(|next| next.at))
         .bind(due.tag.generation)
         .bind(due.import.requested_at.unwrap_or(0))
-        .bind(due.import.next_at)
         .bind(next.map(|next| next.overdue_at))
-        .bind(self.owner())
         .execute(&mut *tx)
         .await?;
-        // Another server has taken it over, and records how it went there.
-        if recorded.rows_affected() == 0 {
-            return Ok(());
-        }
         // Only a change of state is news: the ledger is no log of checks.
         if failed != (due.import.outcome == "failed") {
             let entry = Entry {
@@ -204,7 +270,7 @@ impl Store {
         tx.touch(&due.tag.project);
         // That nothing changed is found out again if it is lost.
         match end {
-            CheckEnd::Unchanged { .. } => tx.commit_soon().await,
+            CheckEnd::Unchanged { .. } | CheckEnd::Waiting { .. } => tx.commit_soon().await,
             _ => tx.commit().await,
         }
     }
@@ -213,19 +279,7 @@ impl Store {
     pub async fn request_check(&self, project: &str, stream: &str, tag: &str, actor: &Actor) -> Result<()> {
         let mut tx = self.write_tx().await?;
         let tag = tx.live_tag(project, stream, tag).await?;
-        let asked = sqlx::query("update tag_imports set requested_at = $2, requested_by = $3 where tag_id = $1")
-            .bind(&tag.id)
-            .bind(now())
-            .bind(&actor.name)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-        if asked == 0 {
-            return Err(Error::Conflict(format!(
-                "{} does not follow an image in another registry: there is nothing to check",
-                tag.title()
-            )));
-        }
+        tx.want_check(&tag, actor).await?;
         let entry =
             Entry { action: "import.request", project: Some(project), object: &tag.title(), ..Entry::default() };
         tx.record(actor, entry).await?;
@@ -243,7 +297,8 @@ impl Store {
     /// How many of a project's tags should have been checked long ago.
     pub async fn count_overdue_imports(&self, project_id: &str) -> Result<i64> {
         let (count,) = sqlx::query_as(
-            "select count(*) from tag_imports where project_id = $1 and next_at is not null and overdue_at <= $2",
+            "select count(*) from tag_imports i where i.project_id = $1 and i.next_at is not null and i.overdue_at <= $2 \
+             and not exists (select 1 from registry_budgets b join paused_registries z on z.host = b.host where b.id = i.budget)",
         )
         .bind(project_id)
         .bind(now())
@@ -273,12 +328,15 @@ impl Store {
         Ok(trouble)
     }
 
-    /// Tags of a project that follow other registries, by id after `after`: all, or `failed`, `overdue` or `limited` ones.
+    /// Tags of a project that follow other registries, by id after `after`: all, or those `failed`, `overdue`, `limited` by what the registry
+    /// or a site admin lets them, or `waiting` for their cool-down.
     pub async fn list_imports(&self, project: &str, only: &str, after: &str, limit: i64) -> Result<Vec<DueImport>> {
         let imports: Vec<TagImport> = sqlx::query_as(select_import!(
             "join tags t on t.id = i.tag_id join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
-             where p.name = $1 and ($2 not in ('failed', 'overdue', 'limited') or ($2 = 'failed' and i.outcome = 'failed') \
-               or ($2 = 'overdue' and i.next_at is not null and i.overdue_at <= $5) or ($2 = 'limited' and b.rest_until > $5)) \
+             where p.name = $1 and ($2 not in ('failed', 'overdue', 'limited', 'waiting') or ($2 = 'failed' and i.outcome = 'failed') \
+               or ($2 = 'overdue' and i.next_at is not null and i.overdue_at <= $5 and z.host is null) \
+               or ($2 = 'limited' and (b.rest_until > $5 or z.host is not null)) \
+               or ($2 = 'waiting' and exists (select 1 from cooling_digests w where w.tag_id = i.tag_id))) \
              and i.tag_id > $3 order by i.tag_id limit $4"
         ))
         .bind(project)

@@ -152,14 +152,7 @@ impl WriteTx {
         if !movement.kind.is_automatic() {
             return Ok(Outcome::Moved);
         }
-        let rejected: Option<(String,)> = sqlx::query_as(
-            "select id from rejected_digests where tag_id = $1 and digest = $2 and ended_at is null limit 1",
-        )
-        .bind(&tag.id)
-        .bind(movement.digest)
-        .fetch_optional(&mut **self)
-        .await?;
-        if rejected.is_some() {
+        if self.is_rejected(&tag.id, movement.digest).await? {
             return Ok(Outcome::Rejected);
         }
         if self.changes_kind(tag, movement).await? {
@@ -171,6 +164,18 @@ impl WriteTx {
                 .fetch_optional(&mut **self)
                 .await?;
         Ok(if held.is_some() { Outcome::Held } else { Outcome::Moved })
+    }
+
+    /// Whether no automation may put this image on the tag.
+    pub(super) async fn is_rejected(&mut self, tag_id: &str, digest: &str) -> Result<bool> {
+        let rejected: Option<(String,)> = sqlx::query_as(
+            "select id from rejected_digests where tag_id = $1 and digest = $2 and ended_at is null limit 1",
+        )
+        .bind(tag_id)
+        .bind(digest)
+        .fetch_optional(&mut **self)
+        .await?;
+        Ok(rejected.is_some())
     }
 
     /// The tag's newest row, when it already says the same refusal: a schedule that tries every 15 minutes writes one row, not a hundred.

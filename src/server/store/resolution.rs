@@ -118,7 +118,7 @@ impl Store {
 
 /// The generation that the last check of a source satisfied.
 fn satisfied(import: &TagImport) -> i64 {
-    if matches!(import.outcome.as_str(), "ok" | "unchanged") { import.generation } else { -1 }
+    if matches!(import.outcome.as_str(), "ok" | "unchanged" | "waiting") { import.generation } else { -1 }
 }
 
 /// An image that is taken as it is written.

@@ -479,3 +479,6 @@ impl WriteTx {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,13 @@
 //!
 //! A check is claimed by a lease, as is all work. How many are given out at a time follows from the budget of the registry they go to:
 //! it may rest, it is asked at a pace, and by few at a time. Projects take turns within a budget, so that a thousand tags of one do not
-//! keep the one tag of another waiting. Tags that follow the same thing with the same rights are checked by one request.
+//! keep the one tag of another waiting. Tags that follow the same thing with the same rights are checked by one request. What a check
+//! has to download is in `downloads`.
+
+use std::collections::HashMap;
 
 use super::budgets::{BudgetKey, budget_columns};
+use super::downloads::{self, Free, downloads, sure_to_download};
 use super::imports::select_import;
 use super::tags::select_tag;
 use super::{DueImport, Result, Store, WriteTx};
@@ -58,6 +62,8 @@ struct InDemand {
     state: BudgetState,
     /// Questions under way.
     asking: i64,
+    /// Those of them that download, or are sure to, and others that have asked.
+    downloading: i64,
 }
 
 /// A tag that a hint may be about.
@@ -75,6 +81,26 @@ struct Taken {
     slots: i64,
     /// Not everything that is due was looked at.
     may_be_more: bool,
+    downloads: i64,
+}
+
+/// A question that may be claimed.
+#[derive(sqlx::FromRow)]
+struct Picked {
+    question: String,
+    project_id: Option<String>,
+    /// 1 when it is sure to download.
+    downloads: i64,
+    /// How many of its project's do so there.
+    beside: i64,
+}
+
+/// How much may be claimed of a budget.
+#[derive(Clone, Copy)]
+struct Most {
+    questions: i64,
+    slots: i64,
+    downloads: i64,
 }
 
 /// How many questions a registry may be asked now.
@@ -164,15 +190,16 @@ impl Store {
         tx.commit_soon().await
     }
 
-    /// Takes up to `places` questions that are due and may be asked now.
-    pub async fn claim_due_imports(&self, owner: &str, lease_ms: i64, places: usize) -> Result<ClaimedChecks> {
+    /// Takes as many questions as are due, may be asked now and have a place on this server.
+    pub async fn claim_due_imports(&self, owner: &str, lease_ms: i64, free: Free) -> Result<ClaimedChecks> {
         let mut claimed = ClaimedChecks::default();
         if !self.is_any_import_due().await? {
             return Ok(claimed);
         }
+        let mut downloads = i64::try_from(free.downloads).unwrap_or(i64::MAX);
         let mut tx = self.write_tx().await?;
         for budget in tx.budgets_in_demand().await? {
-            let left = i64::try_from(places.saturating_sub(claimed.questions.len())).unwrap_or(i64::MAX);
+            let left = i64::try_from(free.questions.saturating_sub(claimed.questions.len())).unwrap_or(i64::MAX);
             if left == 0 {
                 claimed.is_crowded = true;
                 break;
@@ -181,8 +208,12 @@ impl Store {
                 Room::Crowded => claimed.is_crowded = true,
                 Room::From(at) => claimed.look_again(at),
                 Room::For { questions, slots } => {
-                    let most = questions.min(left);
-                    let taken = tx.claim_of(&budget.state, owner, lease_ms, most, slots).await?;
+                    let places = downloads.min(downloads::AT_ONE_REGISTRY - budget.downloading).max(0);
+                    let most = Most { questions: questions.min(left), slots, downloads: places };
+                    let taken = tx.claim_of(&budget.state, owner, lease_ms, most).await?;
+                    downloads -= taken.downloads;
+                    // What is to be downloaded waits for a place.
+                    claimed.is_crowded |= taken.downloads == places;
                     if taken.may_be_more {
                         claimed.look_again(now() + budget.state.gap_ms * taken.slots);
                     }
@@ -212,7 +243,7 @@ impl Store {
     pub async fn unassign_import(&self, tag_id: &str, owner: &str) -> Result<()> {
         let mut tx = self.write_tx().await?;
         sqlx::query(
-            "update tag_imports set budget = null, question = null, lease_owner = null, lease_until = null \
+            "update tag_imports set budget = null, question = null, lease_owner = null, lease_until = null, downloading_at = null \
              where tag_id = $1 and lease_owner = $2",
         )
         .bind(tag_id)
@@ -301,40 +332,35 @@ impl WriteTx {
     /// Budgets with checks due, the one that waited longest first.
     async fn budgets_in_demand(&mut self) -> Result<Vec<InDemand>> {
         let statement = format!(
-            "select {}, (select count(distinct l.question) from tag_imports l where l.budget = b.id and l.lease_until >= $1) as asking \
-             from registry_budgets b where exists (select 1 from tag_imports i where i.budget = b.id and i.next_at <= $1 and {FREE}) \
-             or exists (select 1 from tag_imports i where i.budget = b.id and i.requested_at is not null and {FREE}) \
+            "select {}, (select count(distinct l.question) from tag_imports l where l.budget = b.id and l.lease_until >= $1 \
+               and l.downloading_at is null) as asking, \
+             (select count(distinct l.question) from tag_imports l where l.budget = b.id and l.lease_until >= $1 and {}) as downloading \
+             from registry_budgets b where not exists (select 1 from paused_registries z where z.host = b.host) \
+             and (exists (select 1 from tag_imports i where i.budget = b.id and i.next_at <= $1 and {FREE}) \
+               or exists (select 1 from tag_imports i where i.budget = b.id and i.requested_at is not null and {FREE})) \
              order by b.next_slot_at, b.id",
-            budget_columns!()
+            budget_columns!(),
+            downloads!()
         );
         Ok(sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(now()).fetch_all(&mut **self).await?)
     }
 
-    /// Claims up to `most` questions of a budget, as far as `slots` reach. Each round gives every project one: what somebody asked for,
-    /// or what waited longest.
-    async fn claim_of(
-        &mut self,
-        budget: &BudgetState,
-        owner: &str,
-        lease_ms: i64,
-        most: i64,
-        slots: i64,
-    ) -> Result<Taken> {
-        let statement = format!(
-            "select r.question from (select i.question, row_number() over (partition by i.project_id \
-               order by case when i.requested_at is null then 1 else 0 end, i.next_at, i.tag_id) as turn \
-               from tag_imports i where i.budget = $2 and (i.next_at <= $1 or i.requested_at is not null) and {FREE}) r \
-             order by r.turn, random() limit $3"
-        );
-        let picked: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
-            .bind(now())
-            .bind(&budget.id)
-            .bind(most)
-            .fetch_all(&mut **self)
-            .await?;
-        let mut may_be_more = i64::try_from(picked.len()).unwrap_or(most) == most;
+    /// Claims questions of a budget. Each round gives every project one: what somebody asked for, or what waited longest.
+    async fn claim_of(&mut self, budget: &BudgetState, owner: &str, lease_ms: i64, most: Most) -> Result<Taken> {
+        let picked = self.pick(&budget.id, most).await?;
+        let mut may_be_more = i64::try_from(picked.len()).unwrap_or(most.questions) == most.questions;
         let (mut questions, mut used) = (Vec::with_capacity(picked.len()), 0);
-        for (question,) in picked {
+        let (mut downloads, mut by_project) = (0, HashMap::new());
+        for Picked { question, project_id, downloads: is_download, beside } in picked {
+            if is_download == 1 {
+                let its = by_project.entry(project_id).or_insert(beside);
+                if downloads >= most.downloads || *its >= downloads::OF_ONE_PROJECT {
+                    may_be_more = true;
+                    continue;
+                }
+                *its += 1;
+                downloads += 1;
+            }
             let due = self.claim_question(&question, owner, now() + lease_ms).await?;
             // Two of those picked may be the same question.
             if due.is_empty() {
@@ -343,13 +369,40 @@ impl WriteTx {
             let is_first = due.iter().any(|one| one.import.upstream_digest.is_none());
             used += if is_first { FIRST_IMPORT } else { 1 };
             questions.push(due);
-            if used >= slots {
+            if used >= most.slots {
                 may_be_more = true;
                 break;
             }
         }
         self.take_slots(budget, i64::try_from(questions.len()).unwrap_or(0), used).await?;
-        Ok(Taken { questions, slots: used, may_be_more })
+        Ok(Taken { questions, slots: used, may_be_more, downloads })
+    }
+
+    /// What may be claimed of a budget, in turns. What is sure to download is left out where there is no place for it.
+    async fn pick(&mut self, budget: &str, most: Most) -> Result<Vec<Picked>> {
+        let statement = format!(
+            "with busy as (select l.project_id, count(distinct l.question) as beside from tag_imports l \
+               where l.budget = $2 and l.lease_until >= $1 and {} group by l.project_id) \
+             select r.question, r.project_id, r.downloads, r.beside from (select i.question, i.project_id, \
+               cast(case when {sure} then 1 else 0 end as bigint) as downloads, coalesce(k.beside, 0) as beside, \
+               row_number() over (partition by i.project_id \
+                 order by case when i.requested_at is null then 1 else 0 end, i.next_at, i.tag_id) as turn \
+               from tag_imports i left join busy k on k.project_id = i.project_id \
+               where i.budget = $2 and (i.next_at <= $1 or i.requested_at is not null) and {FREE} \
+               and (not {sure} or ($4 > 0 and coalesce(k.beside, 0) < $5))) r \
+             order by r.turn, random() limit $3",
+            downloads!(),
+            sure = sure_to_download!()
+        );
+        let picked = sqlx::query_as(sqlx::AssertSqlSafe(statement))
+            .bind(now())
+            .bind(budget)
+            .bind(most.questions)
+            .bind(most.downloads)
+            .bind(downloads::OF_ONE_PROJECT)
+            .fetch_all(&mut **self)
+            .await?;
+        Ok(picked)
     }
 
     /// Claims every tag that the answer is for: also those that are due later, as it costs nothing more.
@@ -364,12 +417,14 @@ impl WriteTx {
             .await?;
         let mut claimed = Vec::with_capacity(imports.len());
         for import in imports {
-            sqlx::query("update tag_imports set lease_owner = $2, lease_until = $3 where tag_id = $1")
-                .bind(&import.tag_id)
-                .bind(owner)
-                .bind(until)
-                .execute(&mut **self)
-                .await?;
+            sqlx::query(
+                "update tag_imports set lease_owner = $2, lease_until = $3, downloading_at = null where tag_id = $1",
+            )
+            .bind(&import.tag_id)
+            .bind(owner)
+            .bind(until)
+            .execute(&mut **self)
+            .await?;
             claimed.push(DueImport { tag: self.tag_by_id(&import.tag_id).await?, import });
         }
         Ok(claimed)

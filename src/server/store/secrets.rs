@@ -25,7 +25,8 @@ pub enum SecretData {
 /// What to sign in with at a registry.
 #[derive(Debug, Clone)]
 pub struct RegistryCredentials {
-    /// Name of the secret they come from.
+    /// The secret they come from.
+    pub id: String,
     pub secret: String,
     pub username: String,
     pub password: SecretString,
@@ -152,6 +153,7 @@ impl Store {
             .bind(&row.id)
             .execute(&mut *tx)
             .await?;
+        sqlx::query("delete from registry_logins where secret_id = $1").bind(&row.id).execute(&mut *tx).await?;
         tx.commit().await
     }
 
@@ -213,10 +215,19 @@ impl Store {
             };
             let Some(rank) = match_registry(&pattern, host, repository) else { continue };
             if best.as_ref().is_none_or(|(best_rank, _)| rank > *best_rank) {
-                best = Some((rank, RegistryCredentials { secret: row.name, username, password }));
+                best = Some((rank, RegistryCredentials { id: row.id, secret: row.name, username, password }));
             }
         }
         Ok(best.map(|(_, credentials)| credentials))
+    }
+
+    /// What a secret for registries is for.
+    pub(super) fn registry_of_secret(&self, id: &str, name: &str, data: &str) -> Option<String> {
+        let row = Row { id: id.to_owned(), name: name.to_owned(), data: data.to_owned() };
+        match self.unseal_secret(&row).ok()? {
+            SecretData::Registry { host, .. } => Some(host),
+            SecretData::BasicAuth { .. } | SecretData::SshAuth { .. } => None,
+        }
     }
 
     fn seal_secret(&self, id: &str, data: &SecretData) -> Result<String> {

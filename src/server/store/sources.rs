@@ -30,15 +30,26 @@ pub struct IncompleteImage {
     pub project: String,
     pub stream: String,
     pub digest: String,
+    /// The repository of another registry that has what is missing.
+    pub source: String,
     /// Since when the repository serves it.
     pub at: i64,
     /// When the claim of it ends, by which its worker is known: no later claim ends at the same time.
     pub complete_at: i64,
 }
 
+impl IncompleteImage {
+    /// The other registry, as far as the source tells it: enough to tell one from another.
+    pub fn registry(&self) -> &str {
+        self.source.split('/').next().unwrap_or_default()
+    }
+}
+
 /// In how many manifests a missing blob is looked for while a client waits. Each is read and asked where it came from; one that was
 /// pushed with the blob came from nowhere, so those that were imported stand first.
 const MOST_MANIFESTS: i64 = 16;
+/// How many incomplete images are looked at for some to claim.
+const LOOKED_AT: i64 = 256;
 
 impl Store {
     /// Manifests of the repository that name the blob: incomplete ones first, then those that were imported by themselves.
@@ -171,8 +182,14 @@ impl Store {
         Ok(moved)
     }
 
-    /// Takes up to `limit` images whose missing parts are to be brought now.
-    pub async fn claim_incomplete(&self, lease_ms: i64, limit: i64) -> Result<Vec<IncompleteImage>> {
+    /// Takes images whose missing parts are to be brought now: those that get a `place`, of which one project gets no more than `share` for
+    /// the same source.
+    pub async fn claim_incomplete<P>(
+        &self,
+        lease_ms: i64,
+        share: usize,
+        place: impl Fn(&IncompleteImage) -> Option<P>,
+    ) -> Result<Vec<(IncompleteImage, P)>> {
         const DUE: &str = "r.source is not null and (r.complete_at is null or r.complete_at <= $1)";
         let any: Option<(i64,)> =
             sqlx::query_as(sqlx::AssertSqlSafe(format!("select 1 from repository_images r where {DUE} limit 1")))
@@ -183,22 +200,32 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut tx = self.write_tx().await?;
-        let mut due: Vec<IncompleteImage> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "select r.stream_id, p.name as project, s.name as stream, r.digest, r.at, coalesce(r.complete_at, 0) as complete_at \
-             from repository_images r join streams s on s.id = r.stream_id join projects p on p.id = s.project_id \
-             where {DUE} order by r.at, r.digest limit $2"
+        // No more of each project and source than could get a place: those that get none hide nobody else's.
+        let due: Vec<IncompleteImage> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "select d.stream_id, d.project, d.stream, d.digest, d.source, d.at, d.complete_at from (\
+               select r.stream_id, p.name as project, s.name as stream, r.digest, r.source, r.at, \
+               coalesce(r.complete_at, 0) as complete_at, \
+               row_number() over (partition by r.project_id, r.source order by r.at, r.digest) as turn \
+               from repository_images r join streams s on s.id = r.stream_id join projects p on p.id = s.project_id where {DUE}) d \
+             where d.turn <= $2 order by d.turn, d.at, d.digest limit $3"
         )))
         .bind(now())
-        .bind(limit)
+        .bind(i64::try_from(share).unwrap_or(i64::MAX))
+        .bind(LOOKED_AT)
         .fetch_all(&mut *tx)
         .await?;
-        for image in &mut due {
+        let mut claimed = Vec::new();
+        for mut image in due {
+            let Some(place) = place(&image) else { continue };
             let until = now() + lease_ms;
-            tx.set_complete_at(image, until).await?;
+            tx.set_complete_at(&image, until).await?;
             image.complete_at = until;
+            claimed.push((image, place));
         }
-        tx.commit().await?;
-        Ok(due)
+        if !claimed.is_empty() {
+            tx.commit().await?;
+        }
+        Ok(claimed)
     }
 
     /// Keeps a claimed image until then; false when the claim has ended, because another worker has it or nothing of it is missing.

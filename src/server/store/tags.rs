@@ -16,8 +16,8 @@ macro_rules! select_tag {
     ($rest:literal) => {
         concat!(
             "select t.id, t.stream_id, s.project_id, p.name as project, s.name as stream, t.name, t.has_spec, t.source_kind, t.source, \
-             t.source_project, t.follows_tag_id, t.reference_only, t.insecure, t.scheduled, t.interval_ms, t.import_mode, \
-             t.reference_policy, t.annotations, t.generation, t.digest, t.reference, t.event_sequence, t.event_number, t.moved_at, \
+             t.source_project, t.follows_tag_id, t.reference_only, t.insecure, t.scheduled, t.interval_ms, t.cool_down_ms, \
+             t.import_mode, t.reference_policy, t.annotations, t.generation, t.digest, t.reference, t.event_sequence, t.event_number, t.moved_at, \
              t.created_at, t.deleted_at, s.immutable_tags, s.kind_changes \
              from tags t join streams s on s.id = t.stream_id join projects p on p.id = s.project_id ",
             $rest
@@ -55,6 +55,8 @@ pub struct TagSpec {
     pub scheduled: bool,
     /// Milliseconds between checks; `None` is the server's default.
     pub interval_ms: Option<i64>,
+    /// How old what is new there must be before it is taken over, in milliseconds; `None` or 0: it need not be.
+    pub cool_down_ms: Option<i64>,
     pub import_mode: String,
     pub reference_policy: String,
     pub annotations: String,
@@ -69,6 +71,7 @@ impl Default for TagSpec {
             insecure: false,
             scheduled: false,
             interval_ms: None,
+            cool_down_ms: None,
             import_mode: "PreserveOriginal".to_owned(),
             reference_policy: "Source".to_owned(),
             annotations: "{}".to_owned(),
@@ -345,7 +348,7 @@ impl WriteTx {
         sqlx::query(
             "update tags set has_spec = 1, source_kind = $2, source = $3, source_project = $4, follows_tag_id = $5, reference_only = $6, \
              insecure = $7, scheduled = $8, interval_ms = $9, import_mode = $10, reference_policy = $11, annotations = $12, \
-             generation = $13, deleted_at = null where id = $1",
+             generation = $13, cool_down_ms = $14, deleted_at = null where id = $1",
         )
         .bind(&before.id)
         .bind(kind.map(SourceKind::as_str))
@@ -360,8 +363,10 @@ impl WriteTx {
         .bind(&spec.reference_policy)
         .bind(&spec.annotations)
         .bind(generation)
+        .bind(spec.cool_down_ms)
         .execute(&mut **self)
         .await?;
+        let is_other_source = before.source != from || before.source_kind.as_deref() != kind.map(SourceKind::as_str);
         if before.source != from || before.deleted_at.is_some() {
             self.index_tag(&before.id).await?;
         }
@@ -375,6 +380,9 @@ impl WriteTx {
             .bind(now() + FIRST_CHECK_WITHIN_MS)
             .execute(&mut **self)
             .await?;
+            if is_other_source {
+                self.begin_anew(&before.id).await?;
+            }
             self.wake(Controller::Imports);
         }
         Ok(())

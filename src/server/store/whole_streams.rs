@@ -138,7 +138,7 @@ impl WriteTx {
         let sequence = self.record(actor, entry).await?;
         sqlx::query(
             "update tags set has_spec = 0, source_kind = null, source = null, source_project = null, follows_tag_id = null, \
-             reference_only = 0, insecure = 0, scheduled = 0, interval_ms = null, annotations = '{}' where id = $1",
+             reference_only = 0, insecure = 0, scheduled = 0, interval_ms = null, cool_down_ms = null, annotations = '{}' where id = $1",
         )
         .bind(&tag.id)
         .execute(&mut **self)
@@ -166,6 +166,7 @@ pub(super) fn same_spec(tag: &Tag, spec: &TagSpec) -> bool {
         && (tag.insecure != 0) == spec.insecure
         && (tag.scheduled != 0) == spec.scheduled
         && tag.interval_ms == spec.interval_ms
+        && tag.cool_down_ms == spec.cool_down_ms
         && tag.import_mode == spec.import_mode
         && tag.reference_policy == spec.reference_policy
         && tag.annotations == spec.annotations

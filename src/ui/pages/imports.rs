@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::cool_down;
 use crate::model::{TagImport, now};
 use crate::server::auth::Right;
 use crate::server::store::DueImport;
@@ -25,6 +26,7 @@ pub async fn page(cx: Cx) -> PageResult {
                 ("Nothing is overdue", "Every tag that follows another registry was checked when it was to be.")
             }
             "limited" => ("No registry rests", "Every registry that tags follow lets itself be asked now."),
+            "waiting" => ("Nothing waits", "No tag has something new upstream that its cool-down keeps back."),
             _ => (
                 "Nothing is imported",
                 "A tag can follow an image in another registry: add one on a stream's page, or make a stream from a reference.",
@@ -44,7 +46,7 @@ pub async fn page(cx: Cx) -> PageResult {
     });
     let body = view! {
         {registries}
-        <nav class="chips" aria-label="Filter">{chip("All", "")} {chip("Failing", "failed")} {chip("Overdue", "overdue")} {chip("Limited", "limited")}</nav>
+        <nav class="chips" aria-label="Filter">{chip("All", "")} {chip("Failing", "failed")} {chip("Overdue", "overdue")} {chip("Limited", "limited")} {chip("Waiting", "waiting")}</nav>
         {list}
         <Pager cx=cx.clone() next words=("Back", "Next") />
     };
@@ -68,8 +70,11 @@ pub fn table(project: &InProject, due: Vec<DueImport>) -> AnyView {
     .into_any()
 }
 
-/// When a tag is checked next, in words: as soon as its registry lets it.
+/// When a tag is checked next, in words: as soon as its registry, and whoever paused that, lets it.
 pub fn next_check(import: &TagImport) -> AnyView {
+    if let Some(person) = &import.paused_by {
+        return format!("not while {person} has its registry paused: a site admin can resume it").into_any();
+    }
     let rest = import.rests_until.filter(|until| *until > now());
     match (rest, import.requested_at, import.next_check_at()) {
         (Some(until), _, Some(_)) => {
@@ -95,12 +100,14 @@ fn row(project: &InProject, due: DueImport) -> AnyView {
         }
         "ok" => view! { <Badge tone=Tone::Ok text="New image" /> }.into_any(),
         "unchanged" => view! { <Badge tone=Tone::Ok text="Unchanged" /> }.into_any(),
+        "waiting" => view! { <Badge tone=Tone::Ok text="New, waiting" /> }.into_any(),
         _ => view! { <Badge tone=Tone::Running text="On its way" /> }.into_any(),
     };
     let never = || view! { <span class="muted">"never"</span> }.into_any();
     let ago = |at: Option<i64>| at.map_or_else(never, |at| view! { <Ago at /> }.into_any());
     let overdue = import.is_overdue(now()).then(|| view! { <Badge tone=Tone::Warn text="Overdue" /> });
     let next = next_check(&import);
+    let cooling = cool_down::line(project, &path, &tag, &import);
     view! {
         <tr data-row=tag.id.clone()>
             <th scope="row">
@@ -111,7 +118,7 @@ fn row(project: &InProject, due: DueImport) -> AnyView {
             <td data-label="Upstream">
                 <code>{tag.source.clone()}</code>
             </td>
-            <td data-label="Result">{result}</td>
+            <td data-label="Result">{result} {cooling}</td>
             <td data-label="Last good">{ago(import.last_ok_at)}</td>
             <td data-label="Last try">{ago(import.last_try_at)}</td>
             <td data-label="Next">{next} {overdue}</td>

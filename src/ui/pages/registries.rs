@@ -1,31 +1,126 @@
 //! Other registries, for site admins: what each allows, what remains of it, who asks how much, and for how long that goes well.
 
+use std::collections::BTreeMap;
+
+use axum::response::Response;
+use axum::routing::post;
 use leptos::prelude::*;
 
-use crate::model::{Budget, BudgetState, Forecast, counted, now};
+use super::registry_logins;
+use super::tag::check_reason;
+use crate::model::{Budget, BudgetState, Forecast, Login, Pause, counted, now};
 use crate::ui::app::PageResult;
-use crate::ui::components::{Ago, Badge, Col, DataTable, Empty, Tone, duration_words};
+use crate::ui::components::{Act, Ago, Badge, Col, DataTable, Empty, Tone, duration_words};
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
+use crate::ui::form::{Fields, Router};
 use crate::ui::shell::Page;
+
+/// What the switches post to.
+pub fn router() -> Router {
+    Router::new()
+        .route("/imports/registries/{host}/pause", post(post_pause))
+        .route("/imports/registries/{host}/resume", post(post_resume))
+}
+
+/// A registry with all accounts that it is asked as.
+#[derive(Default)]
+struct Known {
+    pause: Option<Pause>,
+    budgets: Vec<Budget>,
+    logins: Vec<Login>,
+}
+
+async fn list(cx: &Cx) -> Result<BTreeMap<String, Known>, UiError> {
+    let mut known: BTreeMap<String, Known> = BTreeMap::new();
+    for budget in cx.store().list_budgets().await? {
+        known.entry(budget.state.host.clone()).or_default().budgets.push(budget);
+    }
+    for pause in cx.store().list_pauses().await? {
+        let host = pause.host.clone();
+        known.entry(host).or_default().pause = Some(pause);
+    }
+    for login in cx.store().list_logins(None).await? {
+        known.entry(login.host.clone()).or_default().logins.push(login);
+    }
+    Ok(known)
+}
 
 /// `/imports/registries` and `/imports/registries/:host`
 pub async fn page(cx: Cx) -> PageResult {
-    if !cx.viewer()?.is_site_admin() {
-        return Err(UiError::SiteAdmin);
-    }
     let host = cx.param("host");
-    let mut budgets = cx.store().list_budgets().await?;
-    budgets.retain(|budget| host.is_empty() || budget.state.host == host);
-    let body = if budgets.is_empty() {
+    check_site_admin(&cx)?;
+    let mut known = list(&cx).await?;
+    known.retain(|name, _| host.is_empty() || name == host);
+    let body = if known.is_empty() {
         let heading = if host.is_empty() { "No registry was asked yet" } else { "This registry was not asked yet" };
         view! { <Empty heading><p>"Registries stand here once a tag follows one of their images."</p></Empty> }
             .into_any()
     } else {
-        budgets.iter().map(card).collect_view().into_any()
+        known.iter().map(|(host, known)| section(host, known)).collect_view().into_any()
     };
     let page = Page::new(if host.is_empty() { "Registries" } else { host }, body);
     Ok(if host.is_empty() { page } else { page.crumb("Registries", "/imports/registries") })
+}
+
+fn check_site_admin(cx: &Cx) -> Result<(), UiError> {
+    if cx.viewer()?.is_site_admin() { Ok(()) } else { Err(UiError::SiteAdmin) }
+}
+
+fn section(host: &str, known: &Known) -> AnyView {
+    view! {
+        {switch(host, known.pause.as_ref())}
+        {known.budgets.iter().map(card).collect_view()}
+        {registry_logins::card(host, &known.logins)}
+    }
+    .into_any()
+}
+
+/// Whether a registry is asked at all, and the button that changes that.
+fn switch(host: &str, pause: Option<&Pause>) -> AnyView {
+    let path = format!("/imports/registries/{host}");
+    match pause {
+        Some(pause) => view! {
+            <section class="banner banner-warn" aria-label=format!("{host} is paused")>
+                <p>
+                    <strong>{format!("{host} is paused by {} since ", pause.paused_by)}<Ago at=pause.paused_at /></strong>
+                    {pause.reason.clone().map(|reason| format!(": {reason}"))}
+                </p>
+                <p>"Nothing is asked of it: no check, no pull of what is not here yet. What is here is served."</p>
+                <div class="banner-actions">
+                    <Act action=format!("{path}/resume") label="Resume" on=host.to_owned() />
+                </div>
+            </section>
+        }
+        .into_any(),
+        None => view! {
+            <form class="cluster" method="post" action=format!("{path}/pause")>
+                <input class="input w-64" name="reason" maxlength="300" placeholder="Why? (may be left empty)" aria-label=format!("Why {host} is paused") />
+                <button class="btn btn-small">{format!("Pause {host}")}</button>
+            </form>
+        }
+        .into_any(),
+    }
+}
+
+async fn post_pause(cx: Cx, fields: Fields) -> Response {
+    cx.submit(&fields, "/imports/registries", async {
+        check_site_admin(&cx)?;
+        let reason = fields.some("reason");
+        check_reason(reason.unwrap_or_default())?;
+        cx.store().pause_registry(cx.param("host"), reason, &cx.actor()?).await?;
+        Ok("/imports/registries".to_owned())
+    })
+    .await
+}
+
+async fn post_resume(cx: Cx, fields: Fields) -> Response {
+    cx.submit(&fields, "/imports/registries", async {
+        check_site_admin(&cx)?;
+        cx.store().resume_registry(cx.param("host"), &cx.actor()?).await?;
+        Ok("/imports/registries".to_owned())
+    })
+    .await
 }
 
 fn card(budget: &Budget) -> AnyView {

@@ -5,9 +5,9 @@ use axum::routing::post;
 use leptos::prelude::*;
 use secrecy::SecretString;
 
-use super::registry_hook;
 use super::usage::project_card;
-use crate::model::{AppName, ByteSize, Member, Role, SecretEntry};
+use super::{registry_hook, registry_logins};
+use crate::model::{AppName, ByteSize, Login, Member, Role, SecretEntry};
 use crate::server::auth::Right;
 use crate::server::store::SecretData;
 use crate::ui::app::PageResult;
@@ -34,7 +34,11 @@ pub async fn page(cx: Cx) -> PageResult {
     let path = path_of(&cx);
     let members = cx.store().list_members(&project.name).await?;
     let admin = match project.can_admin() {
-        true => Some(admin_part(&path, &project, cx.store().list_secrets(&project.name).await?)),
+        true => {
+            let secrets = cx.store().list_secrets(&project.name).await?;
+            let logins = cx.store().list_logins(Some(&project.name)).await?;
+            Some(admin_part(&path, &project, secrets, &logins))
+        }
         false => None,
     };
     let hook = match project.can_admin() {
@@ -116,10 +120,10 @@ fn members_card(path: &str, project: &InProject, members: Vec<Member>) -> AnyVie
     .into_any()
 }
 
-fn admin_part(path: &str, project: &InProject, secrets: Vec<SecretEntry>) -> AnyView {
+fn admin_part(path: &str, project: &InProject, secrets: Vec<SecretEntry>, logins: &[Login]) -> AnyView {
     let action = format!("{path}/secrets");
     view! {
-        {secrets_card(path, secrets)}
+        {secrets_card(path, secrets, logins)}
         <section class="card stack">
             <h2>"Notices"</h2>
             <p>
@@ -178,7 +182,7 @@ fn admin_part(path: &str, project: &InProject, secrets: Vec<SecretEntry>) -> Any
     .into_any()
 }
 
-fn secrets_card(path: &str, secrets: Vec<SecretEntry>) -> AnyView {
+fn secrets_card(path: &str, secrets: Vec<SecretEntry>, logins: &[Login]) -> AnyView {
     let rows: Vec<_> = secrets
         .into_iter()
         .map(|secret| {
@@ -192,6 +196,7 @@ fn secrets_card(path: &str, secrets: Vec<SecretEntry>) -> AnyView {
                 <tr>
                     <th scope="row">{secret.name.clone()}</th>
                     <td data-label="For">{kind}</td>
+                    <td data-label="Credentials">{standing(&secret.name, logins)}</td>
                     <td data-label="Made">
                         <Ago at=secret.created_at />
                     </td>
@@ -209,7 +214,7 @@ fn secrets_card(path: &str, secrets: Vec<SecretEntry>) -> AnyView {
             .into_any()
     } else {
         view! {
-            <DataTable columns=&[Col::Text("Name"), Col::Text("For"), Col::Text("Made"), Col::Actions]>{rows}</DataTable>
+            <DataTable columns=&[Col::Text("Name"), Col::Text("For"), Col::Text("Credentials"), Col::Text("Made"), Col::Actions]>{rows}</DataTable>
         }
         .into_any()
     };
@@ -222,6 +227,12 @@ fn secrets_card(path: &str, secrets: Vec<SecretEntry>) -> AnyView {
         </section>
     }
     .into_any()
+}
+
+/// How a secret stands at each registry it is for.
+fn standing(secret: &str, logins: &[Login]) -> Vec<AnyView> {
+    let its = logins.iter().filter(|login| login.secret == secret);
+    its.map(|login| view! { <div>{login.host.clone()}": "{registry_logins::state(login)}</div> }.into_any()).collect()
 }
 
 async fn post_quota(cx: Cx, fields: Fields) -> Response {

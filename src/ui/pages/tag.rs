@@ -4,6 +4,7 @@ use axum::response::Response;
 use axum::routing::post;
 use leptos::prelude::*;
 
+use super::cool_down;
 use super::history::{HistoryTable, RowPlace};
 use super::imports::next_check;
 use super::past_tag;
@@ -133,6 +134,9 @@ pub fn laid_out(cx: &Cx, open: &Open, tab: &'static str, body: AnyView) -> PageR
     }
     if let Some(import) = open.import.as_ref().filter(|import| import.failing_since.is_some()) {
         page = page.banner(failing_banner(open, import));
+    }
+    if let Some(waits) = open.import.as_ref().and_then(|import| cool_down::banner(project, path, tag, import)) {
+        page = page.banner(waits);
     }
     Ok(page)
 }
@@ -349,6 +353,8 @@ fn about(cx: &Cx, open: &Open, traffic: Traffic) -> AnyView {
         view! {
             <dt>"Checked"</dt>
             <dd>{schedule}</dd>
+            <dt>"Cool-down"</dt>
+            <dd>{cool_down::rule(tag)}</dd>
             <dt>"Last check"</dt>
             <dd>{import.last_try_at.map_or_else(|| "not yet".into_any(), |at| view! { <Ago at />": "{import.outcome.clone()} }.into_any())}</dd>
             <dt>"Next check"</dt>

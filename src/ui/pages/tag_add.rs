@@ -10,11 +10,15 @@ use crate::model::{ImageReference, SourceKind, SourceName, Tag, TagName};
 use crate::server::auth::Right;
 use crate::server::store::TagSpec;
 use crate::ui::app::PageResult;
-use crate::ui::components::{CheckField, CopyText, SelectField, TextField};
+use crate::ui::components::{CheckField, CopyText, SelectField, TextField, duration_words};
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
 use crate::ui::shell::{Page, Section};
+
+const MINUTE_MS: i64 = 60_000;
+/// The longest times, in minutes.
+const A_YEAR: i64 = 525_600;
 
 /// What the forms post to.
 pub fn router() -> Router {
@@ -66,10 +70,18 @@ fn forms(action: &str, tag: Option<&Tag>, image: &str) -> AnyView {
     let name = |field: &'static str| {
         tag.is_none().then(|| view! { <TextField name=field label="Tag" required=true maxlength=128 /> })
     };
-    let interval = tag.and_then(|tag| tag.interval_ms).map(|ms| (ms / 60_000).to_string()).unwrap_or_default();
+    let interval = tag.and_then(|tag| tag.interval_ms);
     let every =
         [("", "The server's default"), ("5", "5 minutes"), ("15", "15 minutes"), ("60", "1 hour"), ("1440", "1 day")];
-    let every = every.into_iter().map(|(value, words)| (value.to_owned(), words.to_owned())).collect();
+    let cool_down = tag.and_then(|tag| tag.cool_down_ms).filter(|ms| *ms > 0);
+    let ages = [
+        ("", "At once"),
+        ("60", "1 hour"),
+        ("360", "6 hours"),
+        ("1440", "1 day"),
+        ("4320", "3 days"),
+        ("10080", "7 days"),
+    ];
     let scheduled = tag.is_none_or(|tag| tag.scheduled == 1 || tag.source_kind.is_none());
     let insecure = tag.is_some_and(|tag| tag.insecure == 1);
     let verb = if tag.is_some() { "Save" } else { "Add tag" };
@@ -87,7 +99,14 @@ fn forms(action: &str, tag: Option<&Tag>, image: &str) -> AnyView {
                     placeholder="docker.io/library/python:3.12"
                 />
                 <CheckField name="scheduled" label="Check on a schedule" checked=scheduled />
-                <SelectField name="interval" label="How often" options=every value=interval />
+                <SelectField name="interval" label="How often" options=choices(&every, interval) value=in_minutes(interval) />
+                <SelectField
+                    name="cool_down"
+                    label="Take over what is new"
+                    options=choices(&ages, cool_down)
+                    value=in_minutes(cool_down)
+                    hint="A cool-down: so long after it was first seen here, whatever it says of its own age. What is withdrawn meanwhile never comes."
+                />
                 <CheckField name="insecure" label="Plain HTTP, or a certificate that is not trusted" checked=insecure />
                 <p class="hint">"Credentials are the project's secret for that registry, if it has one."</p>
                 <div class="form-actions">
@@ -135,17 +154,36 @@ fn forms(action: &str, tag: Option<&Tag>, image: &str) -> AnyView {
     .into_any()
 }
 
+/// A duration as the form has it: in minutes, rounded up; empty when there is none.
+fn in_minutes(ms: Option<i64>) -> String {
+    ms.map(|ms| ms.div_euclid(MINUTE_MS) + i64::from(ms % MINUTE_MS > 0))
+        .map(|minutes| minutes.to_string())
+        .unwrap_or_default()
+}
+
+/// The usual choices, and the present one if it is another.
+fn choices(usual: &[(&str, &str)], present: Option<i64>) -> Vec<(String, String)> {
+    let mut choices: Vec<_> = usual.iter().map(|(value, words)| ((*value).to_owned(), (*words).to_owned())).collect();
+    let value = in_minutes(present);
+    if let Some(ms) = present.filter(|_| choices.iter().all(|(usual, _)| *usual != value)) {
+        choices.push((value, duration_words(ms)));
+    }
+    choices
+}
+
 /// What the form asks for, and the tag's name in a form that has one.
 fn spec(fields: &Fields, existing: Option<&Tag>) -> Result<(TagSpec, &'static str), UiError> {
     let annotations = existing.map_or_else(|| "{}".to_owned(), |tag| tag.annotations.clone());
     match fields.get("way") {
         "import" => {
             fields.parse::<ImageReference>("reference")?;
-            let minutes: Option<i64> = fields.some("interval").map(|_| fields.parse("interval")).transpose()?;
+            let minutes = |field: &str| fields.some(field).map(|_| fields.parse::<i64>(field)).transpose();
+            let (interval, cool_down) = (minutes("interval")?, minutes("cool_down")?);
             let spec = TagSpec {
                 scheduled: fields.ticked("scheduled"),
                 insecure: fields.ticked("insecure"),
-                interval_ms: minutes.map(|minutes| minutes.clamp(1, 525_600) * 60_000),
+                interval_ms: interval.map(|minutes| minutes.clamp(1, A_YEAR) * MINUTE_MS),
+                cool_down_ms: cool_down.map(|minutes| minutes.clamp(0, A_YEAR) * MINUTE_MS),
                 annotations,
                 ..TagSpec::import(fields.get("reference"))
             };

@@ -2,6 +2,7 @@
 //! REST tell of it.
 
 mod budgets;
+mod gates;
 mod hooks;
 mod replicas;
 mod upstream;

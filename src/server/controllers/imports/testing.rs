@@ -1,6 +1,6 @@
 //! A site whose clock a test sets, and registries that remember what they were asked and when by that clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use super::Imports;
 use crate::model::time::testing::TIME;
@@ -75,6 +76,10 @@ struct Shelf {
     next_pages: Option<u16>,
     /// How often what a tag means has changed.
     versions: BTreeMap<String, u64>,
+    /// Contents that are not given any more, also by their digest.
+    withdrawn: BTreeSet<String>,
+    /// Blobs are not sent for now.
+    holds_blobs: Option<Arc<Semaphore>>,
     asked: Vec<Asked>,
     /// When allowances were used, the oldest first.
     used: VecDeque<i64>,
@@ -95,13 +100,18 @@ impl Registry {
         let shelf = Arc::new(Mutex::new(Shelf { allows, ..Shelf::default() }));
         let served = Arc::clone(&shelf);
         let app = axum::Router::new().fallback(move |request: Request| {
-            let (answer, is_silent) = {
+            let (answer, is_silent, held) = {
                 let mut shelf = served.lock().expect("the shelf");
-                (shelf.answer(request.method(), &request.uri().to_string()), shelf.lists_left == Some(0))
+                let held = shelf.holds_blobs.clone().filter(|_| request.uri().path().contains("/blobs/"));
+                let answer = shelf.answer(request.method(), &request.uri().to_string());
+                (answer, shelf.lists_left == Some(0), held)
             };
             async move {
                 if is_silent {
                     std::future::pending::<()>().await;
+                }
+                if let Some(held) = held {
+                    _ = held.acquire().await;
                 }
                 answer
             }
@@ -146,6 +156,29 @@ impl Registry {
     /// How many pages of lists were asked for since the last time anything was taken.
     pub fn lists(&self) -> usize {
         self.shelf().asked.iter().filter(|asked| asked.is_list()).count()
+    }
+
+    /// The tag means what it meant before it changed last.
+    pub fn change_back(&self, name: &str) {
+        *self.shelf().versions.get_mut(name).expect("it changed") -= 1;
+    }
+
+    /// What the tag means now is given to nobody any more, whatever it means afterwards.
+    pub fn withdraw(&self, name: &str) {
+        let mut shelf = self.shelf();
+        let content = Shelf::version(name, shelf.versions.get(name).copied().unwrap_or(0));
+        shelf.withdrawn.insert(content);
+    }
+
+    /// From now on whoever asks for a blob waits for it.
+    pub fn hold_blobs(&self) {
+        self.shelf().holds_blobs = Some(Arc::new(Semaphore::new(0)));
+    }
+
+    /// Whoever waits for a blob gets it.
+    pub fn release_blobs(&self) {
+        let held = self.shelf().holds_blobs.take();
+        held.expect("they are held").close();
     }
 
     pub fn refuse(&self, refusal: Option<Refusal>) {
@@ -216,7 +249,7 @@ impl Shelf {
             headers.push(("ratelimit-limit", format!("{limit};w={window}")));
             headers.push(("ratelimit-remaining", format!("{};w={window}", limit - self.used.len() as u64)));
         }
-        let content = self.content(repository, reference);
+        let Some(content) = self.content(repository, reference) else { return (response(404, &headers, ""), what) };
         let manifest = manifest(&content);
         headers.push(("docker-content-digest", sha256(manifest.as_bytes()).to_string()));
         headers.push(("content-type", "application/vnd.oci.image.manifest.v1+json".to_owned()));
@@ -244,16 +277,30 @@ impl Shelf {
         response(200, link.as_slice(), body)
     }
 
-    fn content(&self, repository: &str, tag: &str) -> String {
-        let name = format!("{repository}:{tag}");
-        format!("{name} {}", self.versions.get(&name).copied().unwrap_or(0))
+    /// What a tag or a digest of the repository means, unless that was withdrawn.
+    fn content(&self, repository: &str, reference: &str) -> Option<String> {
+        let name = format!("{repository}:{reference}");
+        let content = match reference.starts_with("sha256:") {
+            false => Self::version(&name, self.versions.get(&name).copied().unwrap_or(0)),
+            true => {
+                let changed = self.versions.iter().filter(|(name, _)| name.starts_with(&format!("{repository}:")));
+                let mut all =
+                    changed.flat_map(|(name, last)| (0..=*last + 1).map(|version| Self::version(name, version)));
+                all.find(|content| sha256(manifest(content).as_bytes()).as_str() == reference)?
+            }
+        };
+        (!self.withdrawn.contains(&content)).then_some(content)
+    }
+
+    fn version(name: &str, version: u64) -> String {
+        format!("{name} {version}")
     }
 
     /// The configuration or the layer with that hash, among those of what was asked for.
     fn blob(&self, hash: &str) -> Option<String> {
         let names = self.asked.iter().rev().filter(|asked| asked.method == Method::GET);
         names.filter_map(|asked| asked.what.split_once(':')).find_map(|(repository, tag)| {
-            let content = self.content(repository, tag);
+            let content = self.content(repository, tag)?;
             let of = |text: String| sha256(text.as_bytes()).to_string().ends_with(hash).then_some(text);
             of(config(&content)).or_else(|| of(content))
         })

@@ -59,7 +59,9 @@ impl Taking<'_> {
     /// Says what the tag should be. Its check is the import controller's.
     async fn set(&self, one: &Wanted) -> Result<TagSet, Status> {
         let (store, project) = (&self.door.store, self.project);
-        let set = store.set_tag(project, self.stream, &one.tag, &one.spec, None, self.actor).await?;
+        let before = store.find_tag(project, self.stream.as_str(), one.tag.as_str()).await?;
+        let spec = one.spec_beside(before.as_ref());
+        let set = store.set_tag(project, self.stream, &one.tag, &spec, None, self.actor).await?;
         // Asked for by a person, it comes before what the schedule has in its queue.
         store.request_check(project, self.stream.as_str(), one.tag.as_str(), self.actor).await?;
         Ok(set)
@@ -73,7 +75,7 @@ async fn finish(door: &Door, set: &TagSet, one: &Wanted) -> Result<Taken, Status
         Ok(end) => match end? {
             CheckEnd::Done => (None, true),
             CheckEnd::Failed { reason, message } => (Some(outcome(&one.reference, &reason, &message)), true),
-            CheckEnd::Left { reason, message } => (Some(outcome(&one.reference, reason, message)), false),
+            CheckEnd::Left { reason, message } => (Some(outcome(&one.reference, reason, &message)), false),
         },
     };
     if let Some(status) = status {
@@ -97,7 +99,7 @@ enum CheckEnd {
     /// It goes on, or is nobody's any more.
     Left {
         reason: &'static str,
-        message: &'static str,
+        message: String,
     },
 }
 
@@ -106,8 +108,13 @@ async fn check_ended(door: &Door, tag: &Tag) -> Result<CheckEnd, Status> {
     let mut changes = door.store.wake().changes();
     loop {
         let Some(import) = door.store.find_import(&tag.id).await? else {
-            return Ok(CheckEnd::Left { reason: "other", message: "the tag was changed meanwhile" });
+            let message = "the tag was changed meanwhile".to_owned();
+            return Ok(CheckEnd::Left { reason: "other", message });
         };
+        if let Some(person) = &import.paused_by {
+            let message = format!("{person} paused its registry; the import follows when it is resumed");
+            return Ok(CheckEnd::Left { reason: "paused", message });
+        }
         if import.generation >= tag.generation && import.requested_at.is_none() && import.outcome != "new" {
             if import.outcome != "failed" {
                 return Ok(CheckEnd::Done);
@@ -119,7 +126,7 @@ async fn check_ended(door: &Door, tag: &Tag) -> Result<CheckEnd, Status> {
             _ = changes.recv() => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
             () = door.stop.cancelled() => {
-                let message = "the server stops; the import goes on when it is back";
+                let message = "the server stops; the import goes on when it is back".to_owned();
                 return Ok(CheckEnd::Left { reason: "timeout", message });
             }
         }
