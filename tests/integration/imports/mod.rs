@@ -4,7 +4,7 @@
 mod budgets;
 mod hooks;
 mod replicas;
-mod upstream;
+pub mod upstream;
 mod words;
 
 use weir::server::store::TagSpec;

@@ -11,6 +11,7 @@ mod refusals;
 mod resolution;
 mod retention;
 mod search;
+mod semantics;
 mod streams;
 mod tag_rules;
 mod tags;
