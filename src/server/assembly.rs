@@ -1,7 +1,7 @@
 //! Where the parts are put together: opening what the server stands on, its doors in one router, its controllers, and its end.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,6 +130,7 @@ impl Weir {
     pub async fn open(config: &Config, public_url: String, backends: Option<Backends>) -> anyhow::Result<Self> {
         // reqwest's clients find it there. A second server in this process finds it set already.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let authorities = read_authorities(&config.upstream_cas).await?;
         let lock = claim_directory(&config.storage.data_dir)?;
         let store = open_store(&config.storage).await?;
         if store.backend() == Backend::Sqlite {
@@ -156,7 +157,8 @@ impl Weir {
             tracker: runner.tracker.clone(),
             stop: runner.stop.clone(),
         };
-        let client = oci::Client::new(oci::Options { via: Some(store.instance()), ..oci::Options::default() });
+        let client =
+            oci::Client::new(oci::Options { via: Some(store.instance()), authorities, ..oci::Options::default() });
         let state = AppState {
             auth: Auth::new(store.clone()),
             importer: Importer::new(store.clone(), blobs.clone(), Arc::new(client), around),
@@ -229,6 +231,16 @@ impl Weir {
         tracing::info!("Stopped");
         Ok(())
     }
+}
+
+/// The CAs in these files.
+async fn read_authorities(files: &[PathBuf]) -> anyhow::Result<oci::Authorities> {
+    let mut authorities = oci::Authorities::default();
+    for file in files {
+        let pem = tokio::fs::read(file).await.with_context(|| format!("cannot read the CAs in {}", file.display()))?;
+        authorities.add(&pem).map_err(|why| anyhow!("cannot use the CAs in {}: {why}", file.display()))?;
+    }
+    Ok(authorities)
 }
 
 /// The automations, in the order in which changes flow through them. Without a back end there is nothing for its controller to do.
@@ -329,7 +341,7 @@ fn claim_directory(directory: &Path) -> anyhow::Result<File> {
 }
 
 /// Builds change directories; their paths must not depend on where the server was started.
-fn absolute(path: &Path) -> anyhow::Result<std::path::PathBuf> {
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("reading the path {}", path.display()))
 }
 

@@ -93,6 +93,9 @@ pub struct Config {
     /// Time between two checks of a tag that follows an external image, where the tag says nothing else
     #[arg(long, env = "WEIR_IMPORT_INTERVAL", default_value = "15m", value_name = "DURATION", value_parser = parse_duration)]
     pub import_interval: Duration,
+    /// File with certificates of CAs, in PEM, that other registries may have theirs from, besides those this machine trusts; may be given several times, or separated by colons
+    #[arg(long = "upstream-ca", env = "WEIR_UPSTREAM_CA", value_name = "FILE", value_delimiter = ':')]
+    pub upstream_cas: Vec<PathBuf>,
     /// How long whoever pushes may send nothing, or next to nothing, before the upload counts as broken off; it can be gone on with
     #[arg(long, env = "WEIR_UPLOAD_SILENCE", default_value = "60s", value_name = "DURATION", value_parser = parse_duration)]
     pub upload_silence: Duration,

@@ -1,6 +1,7 @@
 //! Other registries, seen from here: a client that asks them politely, and the manifests they and we speak in.
 
 mod auth;
+mod authorities;
 mod client;
 mod error;
 mod image;
@@ -12,6 +13,7 @@ mod transport;
 pub use auth::Credentials;
 pub use client::{Access, BlobDownload, Client, HeadManifest, Options, RemoteManifest, TagPage, VIA};
 pub use error::Error;
+pub use authorities::Authorities;
 pub use limits::{RateLimit, retry_after};
 pub use manifest::{Descriptor, Kind, Manifest, ManifestError, Platform};
 pub use pace::Pace;

@@ -3,7 +3,9 @@
 
 mod budgets;
 mod hooks;
+mod registries;
 mod replicas;
+mod troubles;
 pub mod upstream;
 mod words;
 
