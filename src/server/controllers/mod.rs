@@ -7,6 +7,7 @@
 mod builds;
 mod completions;
 mod gc;
+mod holds;
 mod housekeeping;
 mod imports;
 mod inspect;
@@ -33,6 +34,7 @@ use crate::server::wake::{self, Wake};
 pub use builds::{BuildSettings, Builds};
 pub use completions::Completions;
 pub use gc::{Gc, GcSettings, collect};
+pub use holds::Holds;
 pub use housekeeping::Housekeeping;
 pub use imports::Imports;
 pub use inspect::Inspect;

@@ -180,7 +180,7 @@ impl Store {
     /// What keeps the tag where it is, if anything.
     pub async fn tag_hold(&self, tag_id: &str) -> Result<Option<Hold>> {
         let hold = sqlx::query_as(
-            "select id, actor, reason, since, sequence, cascade_id from holds where tag_id = $1 and ended_at is null limit 1",
+            "select id, actor, reason, since, sequence, cascade_id, until_newer, until_at from holds where tag_id = $1 and ended_at is null limit 1",
         )
         .bind(tag_id)
         .fetch_optional(self.pool())
