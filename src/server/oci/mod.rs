@@ -4,6 +4,8 @@ mod auth;
 mod authorities;
 mod client;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod image;
 mod limits;
 pub mod manifest;
@@ -11,9 +13,9 @@ mod pace;
 mod transport;
 
 pub use auth::Credentials;
+pub use authorities::Authorities;
 pub use client::{Access, BlobDownload, Client, HeadManifest, Options, RemoteManifest, TagPage, VIA};
 pub use error::Error;
-pub use authorities::Authorities;
 pub use limits::{RateLimit, retry_after};
 pub use manifest::{Descriptor, Kind, Manifest, ManifestError, Platform};
 pub use pace::Pace;
