@@ -30,7 +30,9 @@ test: ## all tests: unit, integration on both databases, and the console in a br
 soak: ## what takes hours: long runs of random tests, hundreds of kills in the midst of pushes
 	tools/setup test
 	WEIR_MODEL_STEPS=1000000 cargo test --locked --release --lib collector::model
+	WEIR_MODEL_STEPS=1000000 cargo test --locked --release --lib store::model
 	WEIR_FUZZ_INPUTS=1000000 cargo test --locked --release --lib model::reference::tests::fuzz
+	WEIR_MODEL_STEPS=1000000 cargo test --locked --release --lib oci::fuzz
 	WEIR_MODEL_STEPS=1000000 cargo test --locked --release --lib packages::fuzz
 	WEIR_TEST_KILL_ROUNDS=200 cargo test --locked --test integration faults::kill -- --nocapture
 

@@ -10,6 +10,7 @@ mod build_config;
 mod digest;
 mod event;
 mod garbage;
+mod hold;
 mod image;
 mod image_config;
 mod import_rule;
@@ -45,6 +46,7 @@ pub use build_config::{
 pub use digest::{Digest, DigestError, shortened};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
 pub use garbage::{Garbage, GarbageKind, RetentionRule};
+pub use hold::{HoldUntil, HoldUntilError};
 pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest, is_artifact};
 pub use image_config::{ContainerConfig, HistoryStep, ImageConfig, RootFs};
 pub use import_rule::{Choice, ImportRule, ImportRuleSpec, MOST_CHOSEN, RuleTrial, Standing, Why};

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::HoldUntil;
 use super::text_enum::text_enum;
 
 /// A project: the unit of rights, and Kubernetes' namespace at the REST door.
@@ -120,6 +121,21 @@ pub struct Hold {
     pub since: i64,
     pub sequence: i64,
     pub cascade_id: Option<String>,
+    /// 1 when it ends with the first image that the tag never pointed to.
+    pub until_newer: i64,
+    /// When it ends by itself.
+    pub until_at: Option<i64>,
+}
+
+impl Hold {
+    /// What ends it besides a person.
+    pub fn until(&self) -> HoldUntil {
+        match (self.until_newer, self.until_at) {
+            (1, _) => HoldUntil::Newer,
+            (_, Some(at)) => HoldUntil::Date(at),
+            _ => HoldUntil::Resumed,
+        }
+    }
 }
 
 /// A digest that no automatic mover may put back.

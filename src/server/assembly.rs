@@ -1,7 +1,7 @@
 //! Where the parts are put together: opening what the server stands on, its doors in one router, its controllers, and its end.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use super::builder::buildah::{Buildah, BuildahConfig};
 use super::collector::Collector;
 use super::config::{BlobStore, BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
-    BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Housekeeping, ImportRules, Imports, Inspect,
+    BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Holds, Housekeeping, ImportRules, Imports, Inspect,
     Notices, Packages, Proof, Rollouts, Runner, SearchFill, Traffic, Triggers,
 };
 use super::importer::{Importer, Surroundings};
@@ -130,6 +130,7 @@ impl Weir {
     pub async fn open(config: &Config, public_url: String, backends: Option<Backends>) -> anyhow::Result<Self> {
         // reqwest's clients find it there. A second server in this process finds it set already.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let authorities = read_authorities(&config.upstream_cas).await?;
         let lock = claim_directory(&config.storage.data_dir)?;
         let store = open_store(&config.storage).await?;
         let store = store.allowing(config.allowed_registries.clone().unwrap_or_default());
@@ -158,7 +159,8 @@ impl Weir {
             tracker: runner.tracker.clone(),
             stop: runner.stop.clone(),
         };
-        let client = oci::Client::new(oci::Options { via: Some(store.instance()), ..oci::Options::default() });
+        let client =
+            oci::Client::new(oci::Options { via: Some(store.instance()), authorities, ..oci::Options::default() });
         let state = AppState {
             auth: Auth::new(store.clone()),
             importer: Importer::new(store.clone(), blobs.clone(), Arc::new(client), around),
@@ -233,6 +235,16 @@ impl Weir {
     }
 }
 
+/// The CAs in these files.
+async fn read_authorities(files: &[PathBuf]) -> anyhow::Result<oci::Authorities> {
+    let mut authorities = oci::Authorities::default();
+    for file in files {
+        let pem = tokio::fs::read(file).await.with_context(|| format!("cannot read the CAs in {}", file.display()))?;
+        authorities.add(&pem).map_err(|why| anyhow!("cannot use the CAs in {}: {why}", file.display()))?;
+    }
+    Ok(authorities)
+}
+
 /// The automations, in the order in which changes flow through them. Without a back end there is nothing for its controller to do.
 fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> anyhow::Result<Vec<Arc<dyn Controller>>> {
     let store = || state.store.clone();
@@ -242,6 +254,7 @@ fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> anyh
         Arc::new(ImportRules::new(store(), state.importer.clone(), runner.clone())),
         Arc::new(Imports::new(store(), state.importer.clone(), state.settings.import_interval, runner.clone())),
         Arc::new(Completions::new(store(), state.importer.clone(), runner.clone())),
+        Arc::new(Holds { store: store() }),
         Arc::new(Triggers::new(store())),
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
         Arc::new(Packages::new(store(), state.blobs.clone(), runner.clone())),
@@ -332,7 +345,7 @@ fn claim_directory(directory: &Path) -> anyhow::Result<File> {
 }
 
 /// Builds change directories; their paths must not depend on where the server was started.
-fn absolute(path: &Path) -> anyhow::Result<std::path::PathBuf> {
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("reading the path {}", path.display()))
 }
 

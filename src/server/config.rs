@@ -99,6 +99,9 @@ pub struct Config {
     /// How many tags of a whole repository one oc import-image request takes; the others are named
     #[arg(long, env = "WEIR_REPOSITORY_IMPORT_LIMIT", default_value_t = 50, value_name = "N")]
     pub repository_import_limit: u16,
+    /// File with certificates of CAs, in PEM, that other registries may have theirs from, besides those this machine trusts; may be given several times, or separated by colons
+    #[arg(long = "upstream-ca", env = "WEIR_UPSTREAM_CA", value_name = "FILE", value_delimiter = ':')]
+    pub upstream_cas: Vec<PathBuf>,
     /// How long whoever pushes may send nothing, or next to nothing, before the upload counts as broken off; it can be gone on with
     #[arg(long, env = "WEIR_UPLOAD_SILENCE", default_value = "60s", value_name = "DURATION", value_parser = parse_duration)]
     pub upload_silence: Duration,

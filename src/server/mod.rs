@@ -11,6 +11,8 @@ pub mod commands;
 pub mod config;
 pub mod controllers;
 pub mod demo;
+#[cfg(test)]
+mod fuzzing;
 pub mod hash;
 mod health;
 pub mod importer;

@@ -82,6 +82,45 @@ fn section_2_2_what_engines_pull_is_written_in_full() {
 }
 
 #[test]
+fn c14_library_is_what_docker_hubs_short_names_leave_out() {
+    let at = format!("@sha256:{HEX}");
+    // What is written, and repository and tag or digest on Docker Hub; none for what is elsewhere.
+    for (text, hub) in [
+        ("busybox", Some(("library/busybox", ":latest"))),
+        ("busybox:1", Some(("library/busybox", ":1"))),
+        ("library/busybox", Some(("library/busybox", ":latest"))),
+        ("docker.io/busybox", Some(("library/busybox", ":latest"))),
+        ("docker.io/library/busybox:1", Some(("library/busybox", ":1"))),
+        ("index.docker.io/busybox", Some(("library/busybox", ":latest"))),
+        ("registry-1.docker.io/busybox:1", Some(("library/busybox", ":1"))),
+        (&format!("busybox{at}"), Some(("library/busybox", at.as_str()))),
+        (&format!("busybox:1{at}"), Some(("library/busybox", at.as_str()))),
+        ("grafana/grafana", Some(("grafana/grafana", ":latest"))),
+        ("docker.io/grafana/grafana:9", Some(("grafana/grafana", ":9"))),
+        ("docker.io/a/b/c", Some(("a/b/c", ":latest"))),
+        ("library/a/b", Some(("library/a/b", ":latest"))),
+        ("docker.io:443/busybox", None),
+        ("quay.io/busybox", None),
+        ("localhost/busybox", None),
+        ("localhost:5000/busybox", None),
+        ("r:5000/library/busybox", None),
+    ] {
+        let full = parse(text).docker_client_defaults();
+        let at_hub = full.as_v2().registry == "registry-1.docker.io";
+        assert_eq!(at_hub, hub.is_some(), "{text}");
+        let Some((repository, version)) = hub else {
+            assert_eq!(full.repository_path(), parse(text).repository_path(), "{text}: nothing is put into it");
+            continue;
+        };
+        assert_eq!(full.repository_path(), repository, "{text}");
+        assert!(full.exact().ends_with(&format!("{repository}{version}")), "{text}: {}", full.exact());
+        let asked = |reference: &ImageReference| reference.docker_client_defaults().as_v2().exact();
+        assert_eq!(asked(&full.daemon_minimal()), asked(&full), "{text}");
+        assert_eq!(asked(&parse(&full.daemon_minimal().exact())), asked(&full), "{text}, in short");
+    }
+}
+
+#[test]
 fn section_2_2_a_stored_reference_is_as_typed_at_the_digest() {
     let digest: Digest = format!("sha256:{HEX}").parse().unwrap();
     for (typed, stored) in [("test:1", "test"), ("docker.io/test", "docker.io/test"), ("r:5000/a/b:t", "r:5000/a/b")] {

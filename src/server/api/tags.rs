@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::plans::{dry, moved_steps};
 use super::{DryRun, PageQuery};
-use crate::model::{Hold, RejectedDigest, RollbackMode, Tag, TagEvent, TagImport, now, rfc3339};
+use crate::model::{Hold, HoldUntil, RejectedDigest, RollbackMode, Tag, TagEvent, TagImport, now, rfc3339};
 use crate::server::openshift::Door;
 use crate::server::openshift::Field;
 use crate::server::openshift::body::{Body, Warnings};
@@ -124,6 +124,9 @@ pub async fn roll_back(
         false => store.roll_back_tag(&project, &stream, &name, &rollback, &actor).await,
     };
     let moved = moved.map_err(|error| about(error.into(), &tag))?;
+    if asked.until != HoldUntil::Resumed {
+        store.set_hold_end(&project, &stream, &name, asked.until, &actor).await?;
+    }
     Ok((warnings, Json(event_of(&door, moved.sequence).await?)))
 }
 
@@ -133,6 +136,7 @@ struct AskedRollback {
     reason: Option<String>,
     seen: Option<i64>,
     reject: bool,
+    until: HoldUntil,
 }
 
 fn read_rollback(root: Field<'_>) -> Result<AskedRollback, Status> {
@@ -147,7 +151,20 @@ fn read_rollback(root: Field<'_>) -> Result<AskedRollback, Status> {
         reason: read_reason(&root)?,
         seen: root.get("seen").number()?,
         reject: root.get("reject").flag_or_none()?.unwrap_or(true),
+        until: read_until(&root)?,
     })
+}
+
+/// The `until` of a body: what ends the hold besides a person.
+fn read_until(root: &Field<'_>) -> Result<HoldUntil, Status> {
+    let until = root.get("until");
+    match until.filled()? {
+        None => Ok(HoldUntil::Resumed),
+        Some(text) => match text.parse().map_err(|error| until.invalid(error))? {
+            HoldUntil::Date(at) if at <= now() => Err(until.invalid("the time is over")),
+            found => Ok(found),
+        },
+    }
 }
 
 /// The `reason` of a body.
@@ -181,8 +198,12 @@ pub async fn hold(
     body: Body,
 ) -> Result<(Warnings, Json<Value>), Status> {
     caller.may(&door, "update", &IMAGE_STREAM_TAGS, &project, &title(&stream, &tag)).await?;
-    let (reason, warnings) = body.read(|root| read_reason(&root))?;
-    door.store.hold_tag(&project, &stream, &tag, reason.as_deref(), &caller.actor()).await?;
+    let ((reason, until), warnings) = body.read(|root| Ok((read_reason(&root)?, read_until(&root)?)))?;
+    let actor = caller.actor();
+    door.store.hold_tag(&project, &stream, &tag, reason.as_deref(), &actor).await?;
+    if until != HoldUntil::Resumed {
+        door.store.set_hold_end(&project, &stream, &tag, until, &actor).await?;
+    }
     let tag = door.store.tag(&project, &stream, &tag).await?;
     let hold = door.store.tag_hold(&tag.id).await?;
     Ok((warnings, Json(json!({"tag": tag.title(), "hold": hold.as_ref().map(show_hold)}))))
@@ -289,7 +310,12 @@ pub fn show_event(event: &TagEvent) -> Value {
 
 /// A hold.
 pub fn show_hold(hold: &Hold) -> Value {
-    json!({"actor": hold.actor, "reason": hold.reason, "since": rfc3339(hold.since), "sequence": hold.sequence})
+    let mut shown =
+        json!({"actor": hold.actor, "reason": hold.reason, "since": rfc3339(hold.since), "sequence": hold.sequence});
+    if hold.until() != HoldUntil::Resumed {
+        shown["until"] = hold.until().to_string().into();
+    }
+    shown
 }
 
 fn show_rejected(rejected: &RejectedDigest) -> Value {

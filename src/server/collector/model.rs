@@ -22,16 +22,11 @@ use crate::model::{Actor, GarbageKind};
 use crate::server::blobs::Blobs;
 use crate::server::hash::sha256;
 use crate::server::store::Moment;
-use crate::server::store::testing::{TestStore, each_store, project, quick_store, steps};
+use crate::server::store::testing::{TestStore, each_store, first_seed, project, quick_store, steps};
 
 const STEPS: usize = 100_000;
 /// A world does so many steps, then the next one begins: histories that grow without end make every step slower and none different.
 const STEPS_OF_A_WORLD: usize = 500;
-
-#[expect(clippy::disallowed_methods, reason = "the setting is that of the test run")]
-fn first_seed() -> u64 {
-    std::env::var("WEIR_MODEL_SEED").map_or(0, |seed| seed.parse().expect("WEIR_MODEL_SEED is a number"))
-}
 
 /// Half of the steps, in worlds of their own: two cores do them in half the time.
 async fn half_of_the_worlds(mut seed: u64) {

@@ -7,6 +7,7 @@
 mod builds;
 mod completions;
 mod gc;
+mod holds;
 mod housekeeping;
 mod import_rules;
 mod imports;
@@ -34,6 +35,7 @@ use crate::server::wake::{self, Wake};
 pub use builds::{BuildSettings, Builds};
 pub use completions::Completions;
 pub use gc::{Gc, GcSettings, collect};
+pub use holds::Holds;
 pub use housekeeping::Housekeeping;
 pub use import_rules::ImportRules;
 pub use imports::Imports;

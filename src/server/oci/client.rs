@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::auth::Credentials;
 use super::manifest::{self, Manifest};
 use super::transport::{Question, Transport, read_up_to};
-use super::{Error, Pace, RateLimit};
+use super::{Authorities, Error, Pace, RateLimit};
 use crate::model::{Digest, ImageReference};
 use crate::server::hash::digest_like;
 
@@ -30,6 +30,8 @@ pub struct Options {
     pub pace: Pace,
     /// What this server calls itself in [`VIA`], so that it knows its own questions when they come back to it.
     pub via: Option<String>,
+    /// Whose word is taken for a registry's certificate, besides those the machine trusts.
+    pub authorities: Authorities,
 }
 
 /// The header that names the Weir a question comes from.
@@ -39,7 +41,8 @@ impl Default for Options {
     fn default() -> Self {
         let (connect_timeout, idle_timeout) = (Duration::from_secs(10), Duration::from_secs(60));
         let question_timeout = Duration::from_secs(25);
-        Self { connect_timeout, question_timeout, idle_timeout, pace: Pace::default(), via: None }
+        let authorities = Authorities::default();
+        Self { connect_timeout, question_timeout, idle_timeout, pace: Pace::default(), via: None, authorities }
     }
 }
 

@@ -27,7 +27,7 @@ pub enum Error {
     )]
     TooSlow { registry: String, window: Duration, least: u64 },
     #[error(
-        "the certificate of registry {registry} was not accepted: {detail}; install its CA certificate on this machine, or set the insecure flag"
+        "the certificate of registry {registry} was not accepted: {detail}; name the certificate of its CA with --upstream-ca, install it on this machine, or set the insecure flag"
     )]
     Tls { registry: String, detail: String },
     #[error("registry {registry} blocked")]

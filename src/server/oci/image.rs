@@ -6,12 +6,14 @@ use super::manifest::{Descriptor, Kind, Manifest, ManifestError};
 use crate::model::{ImageChild, ImageLayer, NewImage};
 
 impl Manifest {
-    /// The image the store keeps. `config` are the bytes of its configuration; what in them is not JSON is left out.
+    /// The image the store keeps. `config` are the bytes of its configuration; what in them is not JSON, or cannot be kept, is left out.
     pub fn to_image(&self, config: Option<&[u8]>) -> Result<NewImage, ManifestError> {
         let manifest = str::from_utf8(&self.bytes).map_err(|error| ManifestError::Invalid(error.to_string()))?;
         let config = config.and_then(|bytes| str::from_utf8(bytes).ok());
         let claims = config.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(serde_json::Value::Null);
-        let claim = |name: &str| claims[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        // PostgreSQL keeps no NUL.
+        let can_be_kept = |text: &&str| !text.is_empty() && !text.contains('\0');
+        let claim = |name: &str| claims[name].as_str().filter(can_be_kept).map(str::to_owned);
         let (config_digest, layers) = match &self.kind {
             Kind::Image { config, layers } => (Some(config.digest.to_string()), layers.iter().map(layer).collect()),
             Kind::Index { .. } => (None, Vec::new()),

@@ -119,7 +119,7 @@ impl Manifest {
         } else {
             return Err(ManifestError::MediaType(media_type));
         };
-        Ok(Self {
+        let manifest = Self {
             digest: hash::sha256(&bytes),
             media_type,
             bytes,
@@ -127,7 +127,20 @@ impl Manifest {
             artifact_type: wire.artifact_type,
             subject: wire.subject,
             annotations: wire.annotations,
-        })
+        };
+        // PostgreSQL keeps none, and no type or platform has one.
+        if manifest.kept_texts().any(|text| text.contains('\0')) {
+            return Err(ManifestError::Invalid("a type or a platform in it has a NUL character".to_owned()));
+        }
+        Ok(manifest)
+    }
+
+    /// What of it is kept as text of its own.
+    fn kept_texts(&self) -> impl Iterator<Item = &String> {
+        let parts = || self.blobs().chain(self.children());
+        let platforms = parts().filter_map(|part| part.platform.as_ref());
+        let platforms = platforms.flat_map(|known| [&known.architecture, &known.os].into_iter().chain(&known.variant));
+        self.artifact_type.iter().chain(parts().map(|part| &part.media_type)).chain(platforms)
     }
 
     /// Whether this is an index.

@@ -1,8 +1,11 @@
 //! Other registries, seen from here: a client that asks them politely, and the manifests they and we speak in.
 
 mod auth;
+mod authorities;
 mod client;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod image;
 mod limits;
 pub mod manifest;
@@ -10,6 +13,7 @@ mod pace;
 mod transport;
 
 pub use auth::Credentials;
+pub use authorities::Authorities;
 pub use client::{Access, BlobDownload, Changed, Client, HeadManifest, Options, RemoteManifest, TagPage, VIA};
 pub use error::Error;
 pub use limits::{RateLimit, retry_after};

@@ -371,14 +371,15 @@ pub fn root_cause(error: &(dyn StdError + 'static)) -> String {
 }
 
 /// The client that checks certificates. A machine without any CA certificates must still serve and use insecure
-/// registries, so there it trusts nobody instead of failing.
+/// registries, so there it trusts nobody but whom it was told of instead of failing.
 fn strict(options: &Options) -> reqwest::Client {
-    build(options, |builder| builder).unwrap_or_else(|e| {
+    let known = || options.authorities.certificates();
+    build(options, |builder| builder.tls_certs_merge(known())).unwrap_or_else(|e| {
         warn!(
             error = root_cause(&e),
-            "No CA certificates could be loaded, so registries with TLS cannot be asked: install the package ca-certificates"
+            "No CA certificates could be loaded, so most registries with TLS cannot be asked: install the package ca-certificates"
         );
-        build(options, |builder| builder.tls_certs_only([])).unwrap_or_default()
+        build(options, |builder| builder.tls_certs_only(known())).unwrap_or_default()
     })
 }
 

@@ -75,7 +75,7 @@ pub async fn create(
     let (given, warnings) = read_stream(&body, &project, "")?;
     let about = |status: Status| status.about(&IMAGE_STREAMS, &given.meta.name);
     let name = stream_name(&given.meta.name).map_err(about)?;
-    check_sources(&door, &caller, &given.tags).await?;
+    check_sources(&door, &caller, &given.tags, &[]).await?;
     let stream = door
         .store
         .create_whole_stream(&project, &name, &given.fields(String::new())?, &given.tags, &caller.actor())
@@ -97,7 +97,8 @@ pub async fn update(
     given.meta.check_name(&name)?;
     let about = |status: Status| status.about(&IMAGE_STREAMS, &name);
     let version = given.meta.required_version().map_err(about)?;
-    check_sources(&door, &caller, &given.tags).await?;
+    let parts = door.store.stream_parts(&project, &name, &name).await?;
+    check_sources(&door, &caller, &given.tags, &parts.tags).await?;
     let fields = given.fields(before.description)?;
     let stream = door
         .store
@@ -154,8 +155,9 @@ fn read_stream(body: &Body, project: &str, name: &str) -> Result<(Given, Warning
     })
 }
 
-async fn check_sources(door: &Door, caller: &Caller, tags: &[WantedTag]) -> Result<(), Status> {
-    for tag in tags {
+/// Passes when the caller may pull from where these tags point to. What stays as it is was allowed once.
+async fn check_sources(door: &Door, caller: &Caller, tags: &[WantedTag], before: &[Tag]) -> Result<(), Status> {
+    for tag in tags.iter().filter(|tag| !before.iter().any(|known| tag.is_as(known))) {
         tag_specs::check_source(door, caller, &tag.spec).await?;
     }
     Ok(())

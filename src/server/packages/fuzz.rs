@@ -5,8 +5,6 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use tar::EntryType;
 
 use super::layer::Budget;
@@ -14,7 +12,7 @@ use super::paths::Format;
 use super::real::sample as database;
 use super::testing::{Tar, gzip, names, read, read_with};
 use super::{Limits, lists, rpm};
-use crate::server::store::testing::steps;
+use crate::server::fuzzing::cases;
 
 const STATUS: &str = "var/lib/dpkg/status";
 const ONE: &[u8] = b"Package: one\nVersion: 1\nStatus: install ok installed\n";
@@ -23,44 +21,6 @@ const ONE: &[u8] = b"Package: one\nVersion: 1\nStatus: install ok installed\n";
 fn tight() -> Limits {
     let time = Duration::from_secs(5);
     Limits { unpacked: 1 << 22, entries: 1000, packages: 100, text: 1 << 16, time, ..Limits::default() }
-}
-
-/// So many eighths of all random cases, each with a source of its own.
-fn cases(eighths: usize, check: impl Fn(&mut Random)) {
-    let cases = u32::try_from(steps(100_000) * eighths / 8).unwrap_or(u32::MAX);
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let checked = runner.run(&any::<u64>(), |seed| {
-        check(&mut Random(seed));
-        Ok(())
-    });
-    checked.unwrap();
-}
-
-/// Numbers that follow from a seed (splitmix64), which a failure prints. Strategies for every byte would take most of the time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end.max(1) as u64).unwrap()
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        let length = self.below(most);
-        let mut bytes: Vec<u8> = Vec::with_capacity(length + 8);
-        while bytes.len() < length {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
-        }
-        bytes.truncate(length);
-        bytes
-    }
 }
 
 /// A real archive with every kind of member.

@@ -204,7 +204,7 @@ impl Store {
     /// What keeps the app where it is, if anything.
     pub async fn app_hold(&self, app_id: &str) -> Result<Option<Hold>> {
         let hold = sqlx::query_as(
-            "select id, actor, reason, since, sequence, cascade_id from holds where app_id = $1 and ended_at is null limit 1",
+            "select id, actor, reason, since, sequence, cascade_id, until_newer, until_at from holds where app_id = $1 and ended_at is null limit 1",
         )
         .bind(app_id)
         .fetch_optional(self.pool())

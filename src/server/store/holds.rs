@@ -3,7 +3,7 @@
 use super::moves::{Move, Moved};
 use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
-use crate::model::{Actor, EventKind, Hold, Tag, now};
+use crate::model::{Actor, EventKind, Hold, HoldUntil, Tag, now};
 use crate::server::wake::Controller;
 
 /// What is held: its column in `holds` and how people name it.
@@ -12,8 +12,18 @@ pub(super) enum Held<'a> {
     App { id: &'a str, project: &'a str, name: &'a str },
 }
 
+impl Held<'_> {
+    /// Its project, and how people name it there.
+    fn names(&self) -> (&str, String) {
+        match self {
+            Self::Tag(tag) => (tag.project.as_str(), tag.title()),
+            Self::App { project, name, .. } => (*project, (*name).to_owned()),
+        }
+    }
+}
+
 impl Store {
-    /// Keeps automation from moving the tag until somebody resumes it. Holding a held tag changes nothing.
+    /// Keeps automation from moving the tag until somebody resumes it. A tag that is held already stays so, until then.
     pub async fn hold_tag(
         &self,
         project: &str,
@@ -35,19 +45,55 @@ impl Store {
         let Some(hold) = tx.end_hold(&Held::Tag(&tag), actor).await? else {
             return Err(Error::Conflict(format!("{} is not held", tag.title())));
         };
-        let waiting = tx.waiting_since(&tag, hold.sequence).await?;
-        let mut moved = None;
-        if let Some((sequence, digest, reference, build_id)) = waiting {
-            let movement = Move {
-                cause: Some(sequence),
-                reason: Some("resumed"),
-                build_id: build_id.as_deref(),
-                ..Move::new(EventKind::Api, &digest, &reference, actor)
-            };
-            moved = Some(tx.move_tag(&tag, &movement).await?);
-        }
+        let moved = tx.apply_waiting(&tag, &hold, "resumed", actor).await?;
         tx.commit().await?;
         Ok(moved)
+    }
+
+    /// Says what ends the hold of a tag besides a person.
+    pub async fn set_hold_end(
+        &self,
+        project: &str,
+        stream: &str,
+        tag: &str,
+        until: HoldUntil,
+        actor: &Actor,
+    ) -> Result<()> {
+        if matches!(until, HoldUntil::Date(at) if at <= now()) {
+            return Err(Error::invalid("until", "the time is over: name a later one, or resume the tag now"));
+        }
+        let mut tx = self.write_tx().await?;
+        let tag = tx.live_tag(project, stream, tag).await?;
+        let held = Held::Tag(&tag);
+        let Some(hold) = tx.active_hold(&held).await? else {
+            return Err(Error::Conflict(format!("{} is not held", tag.title())));
+        };
+        tx.set_until(&held, hold, until, actor).await?;
+        tx.commit().await
+    }
+
+    /// Ends the holds whose time has come and applies what waited for that. Gives the time of the next one.
+    pub async fn end_due_holds(&self) -> Result<Option<i64>> {
+        loop {
+            let next: Option<(String, i64)> = sqlx::query_as(
+                "select tag_id, until_at from holds where until_at is not null and ended_at is null order by until_at limit 1",
+            )
+            .fetch_optional(self.pool())
+            .await?;
+            let Some((tag_id, at)) = next else { return Ok(None) };
+            if at > now() {
+                return Ok(Some(at));
+            }
+            let mut tx = self.write_tx().await?;
+            let tag = tx.tag_by_id(&tag_id).await?;
+            let actor = Actor::system("hold");
+            // Somebody may have resumed it, or named a later time, meanwhile.
+            if let Some(hold) = tx.active_hold(&Held::Tag(&tag)).await?.filter(|hold| is_over(hold)) {
+                tx.end_hold(&Held::Tag(&tag), &actor).await?;
+                tx.apply_waiting(&tag, &hold, "the hold's time was over", &actor).await?;
+            }
+            tx.commit().await?;
+        }
     }
 
     /// Adds the reason somebody gave after the fact to a hold, and to the ledger.
@@ -80,6 +126,10 @@ impl Store {
     }
 }
 
+fn is_over(hold: &Hold) -> bool {
+    hold.until_at.is_some_and(|at| at <= now())
+}
+
 /// Sequence, digest, reference and build of a held-back move.
 type Waiting = (i64, String, String, Option<String>);
 
@@ -93,18 +143,20 @@ impl WriteTx {
         actor: &Actor,
     ) -> Result<Hold> {
         if let Some(hold) = self.active_hold(held).await? {
-            return Ok(hold);
+            // This is a new decision: what was to end the old one by itself does not end it.
+            return self.set_until(held, hold, HoldUntil::Resumed, actor).await;
         }
-        let (tag_id, app_id, project, object) = match held {
-            Held::Tag(tag) => (Some(tag.id.as_str()), None, tag.project.as_str(), tag.title()),
-            Held::App { id, project, name } => (None, Some(*id), *project, (*name).to_owned()),
+        let (project, object) = held.names();
+        let (tag_id, app_id) = match held {
+            Held::Tag(tag) => (Some(tag.id.as_str()), None),
+            Held::App { id, .. } => (None, Some(*id)),
         };
         let action = if tag_id.is_some() { "tag.hold" } else { "app.hold" };
         let entry = Entry { action, project: Some(project), object: &object, reason, cascade, ..Entry::default() };
         let sequence = self.record(actor, entry).await?;
         let hold = sqlx::query_as(
             "insert into holds (id, tag_id, app_id, actor, reason, since, sequence, cascade_id) values ($1, $2, $3, $4, $5, $6, $7, $8) \
-             returning id, actor, reason, since, sequence, cascade_id",
+             returning id, actor, reason, since, sequence, cascade_id, until_newer, until_at",
         )
         .bind(new_id())
         .bind(tag_id)
@@ -119,13 +171,41 @@ impl WriteTx {
         Ok(hold)
     }
 
+    /// Says what ends a hold besides a person, unless that is so already.
+    async fn set_until(&mut self, held: &Held<'_>, hold: Hold, until: HoldUntil, actor: &Actor) -> Result<Hold> {
+        if hold.until() == until {
+            return Ok(hold);
+        }
+        let (project, object) = held.names();
+        let entry = Entry {
+            action: "hold.until",
+            project: Some(project),
+            object: &object,
+            from: Some(&hold.until().to_string()),
+            to: Some(&until.to_string()),
+            cause: Some(hold.sequence),
+            ..Entry::default()
+        };
+        self.record(actor, entry).await?;
+        let until_at = match until {
+            HoldUntil::Date(at) => Some(at),
+            _ => None,
+        };
+        let until_newer = i64::from(until == HoldUntil::Newer);
+        sqlx::query("update holds set until_newer = $2, until_at = $3 where id = $1")
+            .bind(&hold.id)
+            .bind(until_newer)
+            .bind(until_at)
+            .execute(&mut **self)
+            .await?;
+        Ok(Hold { until_newer, until_at, ..hold })
+    }
+
     /// Ends the hold, if there is one, and gives it.
     pub(super) async fn end_hold(&mut self, held: &Held<'_>, actor: &Actor) -> Result<Option<Hold>> {
         let Some(hold) = self.active_hold(held).await? else { return Ok(None) };
-        let (action, project, object) = match held {
-            Held::Tag(tag) => ("tag.resume", tag.project.as_str(), tag.title()),
-            Held::App { project, name, .. } => ("app.resume", *project, (*name).to_owned()),
-        };
+        let (project, object) = held.names();
+        let action = if matches!(held, Held::Tag(_)) { "tag.resume" } else { "app.resume" };
         let entry =
             Entry { action, project: Some(project), object: &object, cause: Some(hold.sequence), ..Entry::default() };
         self.record(actor, entry).await?;
@@ -163,13 +243,51 @@ impl WriteTx {
         Ok(())
     }
 
+    /// Makes the move that waited for the end of a hold, if one did.
+    async fn apply_waiting(&mut self, tag: &Tag, hold: &Hold, reason: &str, actor: &Actor) -> Result<Option<Moved>> {
+        let waiting = self.waiting_since(tag, hold.sequence).await?;
+        let Some((sequence, digest, reference, build_id)) = waiting else { return Ok(None) };
+        let movement = Move {
+            cause: Some(sequence),
+            reason: Some(reason),
+            build_id: build_id.as_deref(),
+            ..Move::new(EventKind::Api, &digest, &reference, actor)
+        };
+        Ok(Some(self.move_tag(tag, &movement).await?))
+    }
+
+    /// Whether a hold keeps an automation from moving the tag to an image. One whose time is over, or that waits for just such an image,
+    /// ends here.
+    pub(super) async fn is_held_against(&mut self, tag: &Tag, digest: &str) -> Result<bool> {
+        let Some(hold) = self.active_hold(&Held::Tag(tag)).await? else { return Ok(false) };
+        let ends = match hold.until() {
+            HoldUntil::Newer => self.never_pointed_to(tag, digest).await?,
+            _ => is_over(&hold),
+        };
+        if ends {
+            self.end_hold(&Held::Tag(tag), &Actor::system("hold")).await?;
+        }
+        Ok(!ends)
+    }
+
+    async fn never_pointed_to(&mut self, tag: &Tag, digest: &str) -> Result<bool> {
+        let pointed: Option<(i64,)> = sqlx::query_as(
+            "select sequence from tag_events where tag_id = $1 and digest = $2 and outcome = 'moved' limit 1",
+        )
+        .bind(&tag.id)
+        .bind(digest)
+        .fetch_optional(&mut **self)
+        .await?;
+        Ok(pointed.is_none())
+    }
+
     async fn active_hold(&mut self, held: &Held<'_>) -> Result<Option<Hold>> {
         let (tag_id, app_id) = match held {
             Held::Tag(tag) => (tag.id.as_str(), ""),
             Held::App { id, .. } => ("", *id),
         };
         let hold = sqlx::query_as(
-            "select id, actor, reason, since, sequence, cascade_id from holds \
+            "select id, actor, reason, since, sequence, cascade_id, until_newer, until_at from holds \
              where (tag_id = $1 or app_id = $2) and ended_at is null limit 1",
         )
         .bind(tag_id)

@@ -156,7 +156,7 @@ impl WriteTx {
             _ => {
                 let name: TagName = name.parse().map_err(|error| Error::invalid("tag", format!("{error}")))?;
                 let stream = self.stream(&rule.project, &rule.stream).await?;
-                self.set_tag(&stream, &name, &spec, &actor(rule)).await?.tag
+                self.set_tag(&stream, &name, &spec, false, &actor(rule)).await?.tag
             }
         };
         self.mark_rule_tag(rule, &tag, tag.generation, true).await?;

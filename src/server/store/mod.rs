@@ -41,6 +41,8 @@ mod manifests;
 mod media_types;
 mod members;
 mod memory;
+#[cfg(test)]
+mod model;
 mod moves;
 mod notice_delivery;
 mod notice_targets;

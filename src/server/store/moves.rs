@@ -31,6 +31,8 @@ pub struct Move<'a> {
     pub to_sequence: Option<i64>,
     /// A project admin means it, though the tag is immutable.
     pub overrule: bool,
+    /// It comes along with what a person did to another tag: nobody has thought of this one.
+    pub along: bool,
 }
 
 impl<'a> Move<'a> {
@@ -47,7 +49,13 @@ impl<'a> Move<'a> {
             build_id: None,
             to_sequence: None,
             overrule: false,
+            along: false,
         }
+    }
+
+    /// Whether a person's decision about the tag comes before this.
+    fn is_automatic(&self) -> bool {
+        self.along || self.kind.is_automatic()
     }
 }
 
@@ -149,7 +157,7 @@ impl WriteTx {
         if !movement.overrule && is_immutable(tag)? {
             return Ok(Outcome::Immutable);
         }
-        if !movement.kind.is_automatic() {
+        if !movement.is_automatic() {
             return Ok(Outcome::Moved);
         }
         if self.is_rejected(&tag.id, movement.digest).await? {
@@ -158,12 +166,8 @@ impl WriteTx {
         if self.changes_kind(tag, movement).await? {
             return Ok(Outcome::OtherKind);
         }
-        let held: Option<(String,)> =
-            sqlx::query_as("select id from holds where tag_id = $1 and ended_at is null limit 1")
-                .bind(&tag.id)
-                .fetch_optional(&mut **self)
-                .await?;
-        Ok(if held.is_some() { Outcome::Held } else { Outcome::Moved })
+        let held = self.is_held_against(tag, movement.digest).await?;
+        Ok(if held { Outcome::Held } else { Outcome::Moved })
     }
 
     /// Whether no automation may put this image on the tag.

@@ -304,7 +304,8 @@ impl WriteTx {
         Ok(seen)
     }
 
-    /// Puts what is built on a tag back to the digests it had while the tag last pointed where it points again now.
+    /// Puts what is built on a tag back to the digests it had while the tag last pointed where it points again now; what somebody decided
+    /// for one of these tags stands.
     async fn restore_downstream(&mut self, tag: &Tag, to: i64, cause: i64, cascade: &str, actor: &Actor) -> Result<()> {
         // "Then" ends where the row after the one gone back to begins.
         let (then,): (i64,) = sqlx::query_as(
@@ -336,6 +337,7 @@ impl WriteTx {
                 cause: Some(cause),
                 cascade: Some(cascade),
                 to_sequence: Some(sequence),
+                along: true,
                 ..Move::new(EventKind::Restore, &digest, &reference, actor)
             };
             if self.move_tag(&downstream, &movement).await?.outcome == Outcome::Moved {
@@ -411,7 +413,9 @@ impl WriteTx {
         let mut moved = BTreeSet::new();
         for (tag_id, first, from) in before {
             let tag = self.tag_by_id(&tag_id).await?;
-            let (Some(from), true) = (from, tag.event_sequence == last.get(&tag_id).copied()) else { continue };
+            // To delete a tag is a word about it, too.
+            let is_there = tag.deleted_at.is_none() && tag.event_sequence == last.get(&tag_id).copied();
+            let Some(from) = from.filter(|_| is_there) else { continue };
             let row: Option<(i64, String)> = sqlx::query_as(
                 "select sequence, reference from tag_events where tag_id = $1 and digest = $2 and sequence < $3 and outcome = 'moved' \
                  order by sequence desc limit 1",

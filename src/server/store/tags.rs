@@ -183,7 +183,7 @@ impl Store {
     /// What keeps the tag where it is, if anything.
     pub async fn tag_hold(&self, tag_id: &str) -> Result<Option<Hold>> {
         let hold = sqlx::query_as(
-            "select id, actor, reason, since, sequence, cascade_id from holds where tag_id = $1 and ended_at is null limit 1",
+            "select id, actor, reason, since, sequence, cascade_id, until_newer, until_at from holds where tag_id = $1 and ended_at is null limit 1",
         )
         .bind(tag_id)
         .fetch_optional(self.pool())
@@ -230,7 +230,7 @@ impl Store {
         let mut tx = self.write_tx().await?;
         let stream = tx.ensure_stream(project, stream, actor).await?;
         check_version(stream.version, version)?;
-        let set = tx.set_tag(&stream, name, spec, actor).await?;
+        let set = tx.set_tag(&stream, name, spec, true, actor).await?;
         tx.commit().await?;
         Ok(set)
     }
@@ -296,15 +296,19 @@ impl WriteTx {
         Ok(tag)
     }
 
+    /// Says what a tag should be, as of the stream's next generation. Where the tag follows what it followed before, its image is taken anew
+    /// only when somebody wants that `again`.
     pub(super) async fn set_tag(
         &mut self,
         stream: &Stream,
         name: &TagName,
         spec: &TagSpec,
+        again: bool,
         actor: &Actor,
     ) -> Result<TagSet> {
         let before = self.ensure_tag(stream, name).await?;
         self.check_registry(&before, spec, actor).await?;
+        let renews = again || !follows_the_same(&before, spec);
         let source = self.resolve_source(stream, &before, spec).await?;
         let entry = Entry {
             action: "tag.set",
@@ -319,8 +323,8 @@ impl WriteTx {
             // A row that stayed would be claimed with all that ask what this tag asked before.
             self.end_import(&before, actor).await?;
         }
-        self.write_spec(stream, &before, spec, source.as_ref(), sequence).await?;
-        if let Some(source) = source.filter(|source| !spec.reference_only && source.digest.is_some()) {
+        self.write_spec(stream, &before, spec, source.as_ref(), renews, sequence).await?;
+        if let Some(source) = source.filter(|source| renews && !spec.reference_only && source.digest.is_some()) {
             self.take_over(&before, &source, spec, actor, sequence).await?;
         }
         let tag = self.tag_by_id(&before.id).await?;
@@ -333,6 +337,7 @@ impl WriteTx {
         before: &Tag,
         spec: &TagSpec,
         source: Option<&SourceImage>,
+        renews: bool,
         sequence: i64,
     ) -> Result<()> {
         let generation = stream.generation + 1;
@@ -362,7 +367,7 @@ impl WriteTx {
         .bind(&spec.import_mode)
         .bind(&spec.reference_policy)
         .bind(&spec.annotations)
-        .bind(generation)
+        .bind(if renews { generation } else { before.generation })
         .bind(spec.cool_down_ms)
         .execute(&mut **self)
         .await?;
@@ -371,13 +376,17 @@ impl WriteTx {
             self.index_tag(&before.id).await?;
         }
         if spec.imports() {
+            // What is followed as before is looked at when it is scheduled; what was to be fetched still is.
             sqlx::query(
                 "insert into tag_imports (tag_id, next_at, overdue_at) values ($1, $2, $3) on conflict (tag_id) do update \
-                 set next_at = $2, overdue_at = $3, budget = null, question = null",
+                 set next_at = case when $4 = 1 then $2 when tag_imports.outcome = 'new' then tag_imports.next_at end, \
+                 overdue_at = case when $4 = 1 then $3 when tag_imports.outcome = 'new' then tag_imports.overdue_at end, \
+                 budget = null, question = null",
             )
             .bind(&before.id)
             .bind(now())
             .bind(now() + FIRST_CHECK_WITHIN_MS)
+            .bind(i64::from(renews || spec.scheduled))
             .execute(&mut **self)
             .await?;
             if is_other_source {
@@ -487,6 +496,18 @@ impl WriteTx {
         }
         self.record_deletion(tag, actor).await
     }
+}
+
+/// Whether a spec names the image that the tag's own names, and in the same way: what else it says is about how that is kept up to date
+/// and shown.
+fn follows_the_same(tag: &Tag, spec: &TagSpec) -> bool {
+    let source = spec.source.as_ref().map(|(kind, name)| (kind.as_str(), name.as_str()));
+    tag.has_spec != 0
+        && tag.deleted_at.is_none()
+        && tag.source_kind.as_deref().zip(tag.source.as_deref()) == source
+        && tag.source_project == spec.source_project
+        && (tag.reference_only != 0) == spec.reference_only
+        && tag.import_mode == spec.import_mode
 }
 
 struct SourceImage {

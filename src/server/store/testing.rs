@@ -163,3 +163,9 @@ pub async fn quick_store() -> TestStore {
 pub fn steps(usual: usize) -> usize {
     std::env::var("WEIR_MODEL_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
+
+/// Behind which world a long test begins: the first one, or the one that `WEIR_MODEL_SEED` names.
+#[expect(clippy::disallowed_methods, reason = "the setting is that of the test run")]
+pub fn first_seed() -> u64 {
+    std::env::var("WEIR_MODEL_SEED").map_or(0, |seed| seed.parse().expect("WEIR_MODEL_SEED is a number"))
+}

@@ -12,6 +12,13 @@ pub struct WantedTag {
     pub again: bool,
 }
 
+impl WantedTag {
+    /// Whether a tag of the stream is that already.
+    pub fn is_as(&self, tag: &Tag) -> bool {
+        !self.again && tag.has_spec != 0 && tag.name == self.name.as_str() && same_spec(tag, &self.spec)
+    }
+}
+
 impl Store {
     /// Makes a stream with its tags.
     pub async fn create_whole_stream(
@@ -28,9 +35,10 @@ impl Store {
         }
         let stream = tx.ensure_stream(project, name, actor).await?;
         tx.describe_stream(&stream, fields).await?;
+        // All of it is the first generation.
+        let unmade = Stream { generation: 0, ..stream };
         for tag in tags {
-            let stream = tx.stream(project, name.as_str()).await?;
-            tx.set_tag(&stream, &tag.name, &tag.spec, actor).await?;
+            tx.set_tag(&unmade, &tag.name, &tag.spec, true, actor).await?;
         }
         let stream = tx.stream(project, name.as_str()).await?;
         tx.commit().await?;
@@ -59,10 +67,8 @@ impl Store {
         }
         let before: Vec<Tag> = tx.spec_tags(&stream.id).await?;
         for wanted in tags {
-            let same = before.iter().any(|tag| tag.name == wanted.name.as_str() && same_spec(tag, &wanted.spec));
-            if !same || wanted.again {
-                let stream = tx.stream(project, name).await?;
-                tx.set_tag(&stream, &wanted.name, &wanted.spec, actor).await?;
+            if !before.iter().any(|tag| wanted.is_as(tag)) {
+                tx.set_tag(&stream, &wanted.name, &wanted.spec, wanted.again, actor).await?;
             }
         }
         for gone in before.iter().filter(|tag| !tags.iter().any(|wanted| wanted.name.as_str() == tag.name)) {
@@ -105,14 +111,17 @@ impl WriteTx {
         self.index_stream(&stream.id).await
     }
 
-    /// Labels and annotations leave a stream's generation alone, what it specifies does not.
+    /// Labels and annotations leave a stream's generation alone, what it specifies does not: whatever is written together is the next one.
     async fn mark_stream(&mut self, stream: &Stream, version: i64, specifies: bool) -> Result<()> {
-        sqlx::query("update streams set version = $2, generation = generation + $3 where id = $1")
-            .bind(&stream.id)
-            .bind(version)
-            .bind(i64::from(specifies))
-            .execute(&mut **self)
-            .await?;
+        sqlx::query(
+            "update streams set version = $2, generation = case when $3 = 1 then $4 else generation end where id = $1",
+        )
+        .bind(&stream.id)
+        .bind(version)
+        .bind(i64::from(specifies))
+        .bind(stream.generation + 1)
+        .execute(&mut **self)
+        .await?;
         Ok(())
     }
 

@@ -51,6 +51,7 @@ pub mod streams;
 pub mod streams_new;
 pub mod tag;
 pub mod tag_add;
+pub mod tag_hold;
 pub mod tag_rollback;
 pub mod tag_rules;
 pub mod tag_users;

@@ -9,6 +9,7 @@ use super::history::{HistoryTable, RowPlace};
 use super::imports::next_check;
 use super::past_tag;
 use super::resolution;
+use super::tag_hold::until_fields;
 use super::tags_deleted;
 use super::usage::traffic_words;
 use crate::model::{Cascade, Hold, Lookup, RejectedDigest, Stream, Tag, TagEvent, TagImport, Traffic, now};
@@ -196,7 +197,11 @@ fn held_banner(open: &Open, hold: &Hold) -> AnyView {
             }
             .into_any()
         }
-        None => view! { <p>"Nothing newer waits. Imports, pushes, builds and followed tags do not move it until somebody resumes it."</p> }.into_any(),
+        None => {
+            let until = hold.until().words();
+            view! { <p>"Nothing newer waits. Imports, pushes, builds and followed tags do not move it "{until}"."</p> }
+                .into_any()
+        }
     };
     let rejected = match open.rejected.len() {
         0 => None,
@@ -214,6 +219,9 @@ fn held_banner(open: &Open, hold: &Hold) -> AnyView {
             <div class="banner-actions">
                 {undo} <Act action=format!("{path}/resume") label="Resume" />
                 {hold.reason.is_none().then(|| explain(path))}
+                <form class="cluster" method="post" action=format!("{path}/until")>
+                    {until_fields(hold.until())} <button class="btn btn-small">"Set"</button>
+                </form>
             </div>
         }
     });

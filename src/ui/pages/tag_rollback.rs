@@ -7,7 +7,8 @@ use leptos::prelude::*;
 
 use super::compare_parts::in_short;
 use super::tag::{Open, check_reason, open, path_of};
-use crate::model::{Action, EventKind, Image, Outcome, Plan, RollbackMode, TagEvent};
+use super::tag_hold::{read_until, until_fields};
+use crate::model::{Action, EventKind, HoldUntil, Image, Outcome, Plan, RollbackMode, TagEvent};
 use crate::server::auth::Right;
 use crate::server::packages::Unpaired;
 use crate::server::store::{self, TagRollback};
@@ -115,7 +116,8 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
                     label="Mark the image it leaves as rejected"
                     hint="Imports, pushes, followed tags and builds will not bring it back."
                 />
-                <p>"The tag is held until somebody resumes it. Checks and pushes go on and show what is newer as waiting."</p>
+                <p>"The tag is held. Checks and pushes go on and show what is newer as waiting."</p>
+                <div class="cluster">{until_fields(HoldUntil::Resumed)}</div>
             </section>
             {reason(open)}
             {problem.map(|problem| view! { <p class="error" id="problem">{problem}</p> })}
@@ -312,6 +314,7 @@ async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiErr
     };
     let reason = fields.some("reason");
     check_reason(reason.unwrap_or_default())?;
+    let until = read_until(fields)?;
     if !dialog {
         let tag = cx.store().tag(&project.name, stream, tag).await?;
         let plan = cx.store().plan(&Action::Move { tag: &tag.id, dependents: true }).await?;
@@ -331,6 +334,9 @@ async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiErr
         true => store.roll_back_tag_as_admin(&project.name, stream, tag, &rollback, &actor).await,
         false => store.roll_back_tag(&project.name, stream, tag, &rollback, &actor).await,
     };
+    if moved.is_ok() && until != HoldUntil::Resumed {
+        store.set_hold_end(&project.name, stream, tag, until, &actor).await?;
+    }
     match moved {
         Ok(_) => Ok(true),
         Err(store::Error::Conflict(what)) if what.starts_with("The tag moved") => Err(UiError::Conflict(format!(

@@ -4,8 +4,10 @@
 mod budgets;
 mod gates;
 mod hooks;
+mod registries;
 mod replicas;
-mod upstream;
+mod troubles;
+pub mod upstream;
 mod words;
 
 use weir::server::store::TagSpec;

@@ -1,11 +1,7 @@
-//! What each kind of trouble is called, that it ends in time, and that it disturbs nothing else.
+//! What is told of checks: by REST, in time, and in every list. What each kind of trouble is called is in `troubles`.
 
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::response::Response;
-use bytes::Bytes;
-use futures_util::stream;
 use reqwest::Method;
 use weir::model::{Role, TagImport};
 use weir::server::store::TagSpec;
@@ -14,11 +10,10 @@ use super::follow;
 use super::upstream::Misbehaving;
 use crate::pull_through::until;
 use crate::support::{Client, TestWeir};
-use crate::upstreams::Seen;
 use crate::upstreams::images::TestImage;
 use crate::upstreams::programmable::answer;
 
-async fn import(weir: &TestWeir, title: &str) -> TagImport {
+pub async fn import(weir: &TestWeir, title: &str) -> TagImport {
     let (stream, tag) = title.split_once(':').expect("stream:tag");
     let tag = weir.store().tag("demo", stream, tag).await.expect("the tag");
     weir.store().find_import(&tag.id).await.expect("asked").expect("it follows")
@@ -28,74 +23,6 @@ async fn check(ada: &Client, title: &str) -> reqwest::Response {
     let (stream, tag) = title.split_once(':').expect("stream:tag");
     let path = format!("/weir/v1/projects/demo/streams/{stream}/tags/{tag}/check");
     ada.request(Method::POST, &path).send().await.expect("an answer")
-}
-
-#[tokio::test]
-async fn each_trouble_is_told_by_its_name_and_the_tag_stays_where_it_is() {
-    let weir = TestWeir::start().await;
-    let _ada = weir.user("ada", "demo", Role::Editor).await;
-    let one = TestImage::new("one");
-    let endless = || {
-        let spaces = stream::repeat_with(|| Ok::<_, String>(Bytes::from_static(&[b' '; 65536])));
-        answer(200, &[], Body::from_stream(spaces))
-    };
-    let manifests = |seen: &Seen| seen.path().contains("/manifests/");
-    type Trouble = (&'static str, &'static str, Box<dyn Fn(&Seen) -> Option<Response> + Send + Sync>);
-    let digest = TestImage::new("another").digest().to_string();
-    // Each brings a layer that nobody has yet.
-    let two = |name: &str| TestImage::new(&format!("two of {name}"));
-    let layer_of = |name: &str| weir::server::hash::sha256(&two(name).layer).to_string();
-    let (layer, short) = (layer_of("wrong-bytes"), layer_of("wrong-length"));
-    let (manifest, bytes) = (two("wrong-digest").manifest, vec![b'x'; two("wrong-bytes").layer.len()]);
-    let troubles: Vec<Trouble> = vec![
-        ("401", "denied", Box::new(|_| Some(answer(401, &[("www-authenticate", "Basic realm=\"x\"")], "")))),
-        ("403", "denied", Box::new(|_| Some(answer(403, &[], "")))),
-        ("404", "not-found", Box::new(|_| Some(answer(404, &[], "")))),
-        ("500", "upstream", Box::new(|_| Some(answer(500, &[], "")))),
-        ("circles", "other", Box::new(|_| Some(answer(301, &[("location", "/v2/org/app/manifests/1")], "")))),
-        ("endless", "other", Box::new(move |seen| (manifests(seen) && seen.method == Method::GET).then(endless))),
-        (
-            "wrong-digest",
-            "integrity",
-            Box::new(move |seen| {
-                let lies = [("docker-content-digest", digest.as_str())];
-                (manifests(seen) && seen.method == Method::GET).then(|| answer(200, &lies, manifest.clone()))
-            }),
-        ),
-        (
-            "wrong-bytes",
-            "integrity",
-            Box::new(move |seen| seen.path().ends_with(&layer).then(|| answer(200, &[], bytes.clone()))),
-        ),
-        (
-            "wrong-length",
-            "integrity",
-            Box::new(move |seen| seen.path().ends_with(&short).then(|| answer(200, &[], "too short"))),
-        ),
-    ];
-    for (name, reason, trouble) in troubles {
-        // Each at a registry of its own: what one does is no other's trouble.
-        let registry = Misbehaving::start(&one).await;
-        let title = format!("base:{name}");
-        follow(&weir, "demo", &title, TagSpec::import(registry.reference("org/app:1"))).await;
-        weir.settle().await;
-        assert_eq!(import(&weir, &title).await.outcome, "ok", "{name}");
-        registry.set(&two(name));
-        registry.misbehave(trouble);
-        weir.store().request_check("demo", "base", name, &crate::support::tester()).await.expect("asked");
-        weir.settle().await;
-        let told = import(&weir, &title).await;
-        assert_eq!(told.reason.as_deref(), Some(reason), "{name}: {told:?}");
-        let tag = weir.store().tag("demo", "base", name).await.expect("the tag");
-        assert_eq!(tag.digest, Some(one.digest().to_string()), "{name}: it still points to the last good image");
-
-        registry.behave();
-        weir.store().request_check("demo", "base", name, &crate::support::tester()).await.expect("asked");
-        weir.settle().await;
-        let told = import(&weir, &title).await;
-        assert_eq!((told.outcome.as_str(), told.failures), ("ok", 0), "{name}: {told:?}");
-    }
-    weir.stop().await;
 }
 
 #[tokio::test]

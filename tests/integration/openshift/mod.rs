@@ -12,6 +12,7 @@ mod refusals;
 mod resolution;
 mod retention;
 mod search;
+mod semantics;
 mod streams;
 mod tag_rules;
 mod tags;

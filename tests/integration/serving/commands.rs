@@ -63,6 +63,12 @@ fn what_keeps_it_from_starting_is_one_line_with_code_1() {
     let refused =
         run_weir(["serve", "--listen", "127.0.0.1:0", "--data-dir", text(&data), "--database-url", "mysql://x"]);
     assert_refused(&refused, 1, &["mysql://x", "sqlite:///"]);
+
+    let missing = directory.path().join("missing.pem");
+    for (authorities, why) in [(&file, "no certificate in PEM"), (&missing, "cannot read the CAs")] {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", text(&data), "--upstream-ca", text(authorities)];
+        assert_refused(&run_weir(serve), 1, &[text(authorities), why]);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Promises that need many parts at once, told as stories on real parts.
 
 mod crash;
+mod decisions;
 mod import;
 pub mod load;
 mod machine;

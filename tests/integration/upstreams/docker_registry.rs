@@ -1,16 +1,28 @@
 //! Debian's `docker-registry` (distribution 2.8) on a port of its own, gone with the value.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
+
+use super::{TokenServer, certificates};
 
 /// A running registry.
 pub struct DockerRegistry {
     process: Child,
     address: String,
     directory: TempDir,
+}
+
+/// What it wants of those who ask.
+pub enum Wants<'a> {
+    /// TLS, with a certificate of a CA that it makes for itself: [`DockerRegistry::authority`].
+    Tls,
+    /// [`DockerRegistry::CREDENTIALS`].
+    Password,
+    /// A token that this key signed, from the token server there.
+    Token { realm: &'a str, certificate: &'a Path },
 }
 
 /// bcrypt of the password in [`DockerRegistry::CREDENTIALS`].
@@ -28,17 +40,15 @@ impl DockerRegistry {
     /// Starts one that speaks TLS with a certificate nobody trusts.
     pub fn start_with_tls() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let (certificate, key) = self_signed(directory.path());
-        let tls = format!("  tls:\n    certificate: {certificate}\n    key: {key}\n");
+        certificates::self_signed(directory.path(), "server");
+        let tls = tls(directory.path(), "server.pem", "server.key");
         Self::start_in(directory, &tls)
     }
 
     /// Starts one that speaks plain HTTP and wants [`DockerRegistry::CREDENTIALS`].
     pub fn start_with_password() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("htpasswd");
-        std::fs::write(&file, HTPASSWD).expect("the passwords are written");
-        let auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", file.display());
+        let auth = passwords(directory.path());
         Self::start_in(directory, &auth)
     }
 
@@ -46,12 +56,28 @@ impl DockerRegistry {
         Self::start_in(tempfile::tempdir().expect("a directory"), http)
     }
 
+    /// Stops it and starts it again on another port, with what it has and further wishes.
+    pub fn demand(&mut self, wants: &[Wants<'_>]) {
+        self.stop();
+        let directory = self.directory.path();
+        // TLS is part of what is configured for HTTP, which stands last before this.
+        let tls = wants.iter().any(|wants| matches!(wants, Wants::Tls)).then(|| signed_by_own_ca(directory));
+        let others = wants.iter().map(|wants| match wants {
+            Wants::Tls => String::new(),
+            Wants::Password => passwords(directory),
+            Wants::Token { realm, certificate } => tokens(realm, certificate),
+        });
+        configure(directory, &tls.into_iter().chain(others).collect::<String>());
+        (self.process, self.address) = launch(directory);
+    }
+
+    /// The certificate of its own CA, once it wants TLS.
+    pub fn authority(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
     fn start_in(directory: TempDir, more: &str) -> Self {
-        let text = format!(
-            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:0\n{more}",
-            directory.path().join("data").display()
-        );
-        std::fs::write(directory.path().join("config.yml"), text).expect("the configuration is written");
+        configure(directory.path(), more);
         let (process, address) = launch(directory.path());
         Self { process, address, directory }
     }
@@ -105,15 +131,36 @@ impl Drop for DockerRegistry {
     }
 }
 
-fn self_signed(directory: &Path) -> (String, String) {
+fn configure(directory: &Path, more: &str) {
+    let text = format!(
+        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:0\n{more}",
+        directory.join("data").display()
+    );
+    std::fs::write(directory.join("config.yml"), text).expect("the configuration is written");
+}
+
+fn passwords(directory: &Path) -> String {
+    let file = directory.join("htpasswd");
+    std::fs::write(&file, HTPASSWD).expect("the passwords are written");
+    format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", file.display())
+}
+
+fn tokens(realm: &str, certificate: &Path) -> String {
+    let (service, issuer) = (TokenServer::SERVICE, TokenServer::ISSUER);
+    let certificate = certificate.display();
+    format!(
+        "auth:\n  token:\n    realm: {realm}\n    service: {service}\n    issuer: {issuer}\n    rootcertbundle: {certificate}\n"
+    )
+}
+
+fn tls(directory: &Path, certificate: &str, key: &str) -> String {
     let path = |name: &str| directory.join(name).display().to_string();
-    let (certificate, key) = (path("cert.pem"), path("key.pem"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .args(["-keyout", &key, "-out", &certificate])
-        .output()
-        .expect("openssl runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    (certificate, key)
+    format!("  tls:\n    certificate: {}\n    key: {}\n", path(certificate), path(key))
+}
+
+/// A CA, and a certificate for this machine from it.
+fn signed_by_own_ca(directory: &Path) -> String {
+    certificates::authority(directory, "ca");
+    certificates::signed(directory, "server", "ca");
+    tls(directory, "server.pem", "server.key")
 }

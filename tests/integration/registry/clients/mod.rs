@@ -6,6 +6,7 @@ mod containerd;
 mod docker;
 mod many;
 mod podman;
+mod short_names;
 mod signatures;
 mod skopeo;
 

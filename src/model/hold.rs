@@ -1,0 +1,88 @@
+//! What ends a hold on a tag, in words for people and in those of bodies and forms.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::rfc3339;
+
+/// What ends a hold on a tag. A person who resumes it does so always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HoldUntil {
+    /// Nothing else.
+    #[default]
+    Resumed,
+    /// An automation brings an image that the tag never pointed to.
+    Newer,
+    /// This time, in milliseconds since the epoch, has come.
+    Date(i64),
+}
+
+/// Why a text does not say what ends a hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{0}\" ends no hold: write resumed, newer, or a time as 2026-12-01T12:00Z (RFC 3339; without a zone it is UTC)"
+)]
+pub struct HoldUntilError(String);
+
+impl HoldUntil {
+    /// The end of a sentence that begins with "held".
+    pub fn words(self) -> String {
+        match self {
+            Self::Resumed => "until somebody resumes it".to_owned(),
+            Self::Newer => "until a newer, different image arrives, or somebody resumes it".to_owned(),
+            Self::Date(at) => format!("until {}, or until somebody resumes it", rfc3339(at)),
+        }
+    }
+}
+
+impl fmt::Display for HoldUntil {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resumed => f.write_str("resumed"),
+            Self::Newer => f.write_str("newer"),
+            Self::Date(at) => f.write_str(&rfc3339(*at)),
+        }
+    }
+}
+
+impl FromStr for HoldUntil {
+    type Err = HoldUntilError;
+
+    fn from_str(text: &str) -> Result<Self, HoldUntilError> {
+        let full = match (text, text.len()) {
+            ("resumed", _) => return Ok(Self::Resumed),
+            ("newer", _) => return Ok(Self::Newer),
+            (day, 10) => format!("{day}T00:00:00Z"),
+            (minute, 16) => format!("{minute}:00Z"),
+            (minute, 17) => format!("{}:00Z", minute.trim_end_matches('Z')),
+            (time, _) => time.to_owned(),
+        };
+        let at: jiff::Timestamp = full.parse().map_err(|_| HoldUntilError(text.chars().take(60).collect()))?;
+        Ok(Self::Date(at.as_millisecond()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_read_as_they_are_written() {
+        let noon = HoldUntil::Date(1_796_126_400_000);
+        for (text, until) in [
+            ("resumed", HoldUntil::Resumed),
+            ("newer", HoldUntil::Newer),
+            ("2026-12-01T12:00", noon),
+            ("2026-12-01T12:00Z", noon),
+            ("2026-12-01T12:00:00Z", noon),
+            ("2026-12-01T13:00:00+01:00", noon),
+            ("2026-12-02", HoldUntil::Date(1_796_169_600_000)),
+        ] {
+            assert_eq!(text.parse(), Ok(until), "{text}");
+            assert_eq!(until.to_string().parse(), Ok(until));
+        }
+        for bad in ["", "soon", "2026-13-01", "2026-12-01 12", "Newer", "12:00"] {
+            assert!(bad.parse::<HoldUntil>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Histories, follows, holds and rejections against a model of a hundred lines: random pushes, imports, builds, follows, pins, rollbacks,
+//! holds, deletions, restores and undoings, of tags that follow each other across streams and projects. After each of them the store has
+//! to say what the model says, to the last row. The order of events comes from a seed alone; a failure prints it, and the steps.
+//!
+//! 10^5 steps, of which a push to three tags is three; `WEIR_MODEL_STEPS` sets another number, and `WEIR_MODEL_SEED` begins behind that world.
+
+mod simple;
+mod world;
+
+use self::world::World;
+use crate::server::store::testing::{each_store, first_seed, quick_store, steps};
+
+const STEPS: usize = 100_000;
+/// A world does so many steps, then the next one begins: long histories make every step slower and none different.
+const STEPS_OF_A_WORLD: usize = 500;
+
+/// Half of the steps, in worlds of their own: two cores do them in half the time.
+async fn half_of_the_worlds(mut seed: u64) {
+    let mut left = steps(STEPS) / 2;
+    while left > 0 {
+        let steps = left.min(STEPS_OF_A_WORLD);
+        World::new(quick_store().await, seed).await.run(steps).await;
+        left -= steps;
+        seed += 2;
+    }
+}
+
+#[tokio::test]
+async fn tags_do_what_the_model_does_in_odd_worlds() {
+    half_of_the_worlds(first_seed() + 1).await;
+}
+
+#[tokio::test]
+async fn tags_do_what_the_model_does_in_even_worlds() {
+    half_of_the_worlds(first_seed() + 2).await;
+}
+
+#[tokio::test]
+async fn it_holds_on_each_database() {
+    for (seed, store) in (1001..).zip(each_store().await) {
+        World::new(store, seed).await.run(300).await;
+    }
+}

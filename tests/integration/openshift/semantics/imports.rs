@@ -1,0 +1,174 @@
+//! Parts 5 and 6: what pushes and imports do to a stream, and how an import that fails is told.
+
+use axum::http::Method;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use weir::model::Role;
+use weir::server::hash::sha256;
+
+use super::super::{Rest, images};
+use super::spec_of;
+use crate::imports::upstream::Misbehaving;
+use crate::upstreams::DockerRegistry;
+use crate::upstreams::images::{OCI_INDEX, TestImage, index_of, push_manifest};
+use crate::upstreams::programmable::answer;
+
+fn import(reference: &str, to: &str, mode: &str, keep: bool) -> Value {
+    let policy = json!({"insecure": true, "importMode": mode});
+    let image = json!({"from": {"kind": "DockerImage", "name": reference}, "to": {"name": to}, "importPolicy": policy});
+    json!({"metadata": {"name": "app"}, "spec": {"import": keep, "images": [image]}})
+}
+
+impl Rest {
+    /// The status of the only image of an import, and the image.
+    async fn import(&self, body: &Value) -> (Value, Value) {
+        let made = self.post(StatusCode::CREATED, &images("imagestreamimports"), body).await;
+        let one = &made["status"]["images"][0];
+        (one["status"].clone(), one["image"].clone())
+    }
+}
+
+#[tokio::test]
+async fn section_5_a_push_makes_the_stream_and_specifies_nothing() {
+    let rest = Rest::start().await;
+    let vic = rest.weir.user("vic", "demo", Role::Viewer).await;
+    let (one, two) = (TestImage::new("one"), TestImage::new("two"));
+    let begun = vic.request(Method::POST, "/v2/demo/app/blobs/uploads/").send().await.expect("an answer");
+    assert_eq!(begun.status(), StatusCode::FORBIDDEN, "who may not push makes no stream");
+    rest.expect(StatusCode::NOT_FOUND, Method::GET, &images("imagestreams/app"), &json!({})).await;
+
+    let push = async |image: &TestImage, tag: &str| {
+        image.push_as(Some(("ada", rest.ada.token())), rest.weir.registry(), "demo/app", tag).await;
+        rest.ada.get_json(&images("imagestreams/app")).await
+    };
+    let made = push(&one, "t").await;
+    assert_eq!((&made["metadata"]["generation"], &made["spec"]["tags"]), (&json!(1), &json!([])));
+    let item = &made["status"]["tags"][0]["items"][0];
+    let digest = one.digest().to_string();
+    assert_eq!(item["image"], digest.as_str());
+    assert_eq!(item["dockerImageReference"], format!("{}/demo/app@{digest}", rest.weir.registry()));
+    let again = push(&two, "t").await;
+    assert_eq!((&again["metadata"]["generation"], &again["spec"]["tags"]), (&json!(1), &json!([])));
+    let bare = push(&TestImage::new("three"), TestImage::new("three").digest().as_str()).await;
+    assert_eq!(bare["status"], again["status"], "without a tag it is in no history");
+}
+
+#[tokio::test]
+async fn section_6_1_an_import_of_what_has_changed_since_is_discarded() {
+    let rest = Rest::start().await;
+    let body = |name: &str, version: &str| {
+        let mut body = import("registry.invalid/x:1", "t", "Legacy", true);
+        body["metadata"] = json!({"name": name, "resourceVersion": version});
+        body
+    };
+    let path = images("imagestreamimports");
+    rest.post(StatusCode::NOT_FOUND, &path, &body("none", "7")).await;
+    rest.push("app", "t", 1).await;
+    let refused = rest.post(StatusCode::CONFLICT, &path, &body("app", "1")).await;
+    assert!(
+        refused["message"].as_str().unwrap().contains("the image stream was updated from \"1\" to "),
+        "{refused:#}"
+    );
+    let stream = rest.ada.get_json(&images("imagestreams/app")).await;
+    assert_eq!(stream["spec"]["tags"], json!([]), "nothing was specified");
+}
+
+#[tokio::test]
+async fn section_6_3_an_index_is_kept_or_one_platform_of_it() {
+    let (rest, upstream) = (Rest::start().await, DockerRegistry::start());
+    let (arm64, amd64) = (TestImage::new("arm64"), TestImage::new("amd64"));
+    for image in [&arm64, &amd64] {
+        image.push(upstream.address(), "org/app", image.digest().as_str()).await;
+    }
+    let both = index_of(&[("arm64", &arm64), ("amd64", &amd64)]);
+    let foreign = index_of(&[("arm64", &arm64)]);
+    for (tag, index) in [("both", &both), ("foreign", &foreign)] {
+        push_manifest(upstream.address(), "org/app", tag, OCI_INDEX, index.clone()).await;
+    }
+    let whole = sha256(&both);
+    for (from, mode, expected) in [
+        (":both".to_owned(), "PreserveOriginal", whole.clone()),
+        (":both".to_owned(), "", whole.clone()),
+        (":both".to_owned(), "Legacy", amd64.digest()),
+        (format!("@{whole}"), "Legacy", amd64.digest()),
+        (format!("@{whole}"), "PreserveOriginal", whole.clone()),
+        // Of none for this machine, the first.
+        (":foreign".to_owned(), "Legacy", arm64.digest()),
+    ] {
+        let reference = format!("{}/org/app{from}", upstream.address());
+        let (status, image) = rest.import(&import(&reference, "t", mode, false)).await;
+        assert_eq!(status["status"], "Success", "{status:#}");
+        assert_eq!(image["metadata"]["name"], expected.as_str(), "{from} {mode}");
+        let stored = format!("{}/org/app@{expected}", upstream.address());
+        assert_eq!(image["dockerImageReference"], stored, "as typed, at the digest");
+    }
+    rest.expect(StatusCode::NOT_FOUND, Method::GET, &images("imagestreams/app"), &json!({})).await;
+}
+
+#[tokio::test]
+async fn section_6_4_each_cause_has_its_status() {
+    let rest = Rest::start().await;
+    let password = r#"{"errors":[{"code":"UNAUTHORIZED","message":"incorrect username or password"}]}"#;
+    for (status, body, code, reason, words) in [
+        (404, "", 404, "NotFound", "dockerimage.image.openshift.io \"REFERENCE\" not found"),
+        (401, "", 401, "Unauthorized", "you may not have access to the container image \"REFERENCE\""),
+        (403, "", 401, "Unauthorized", "you may not have access to the container image \"REFERENCE\""),
+        (401, password, 401, "Unauthorized", "incorrect username or password for image \"REFERENCE\""),
+        (500, "", 500, "InternalError", "Internal error occurred: REFERENCE: "),
+        (418, "", 500, "InternalError", "Internal error occurred: REFERENCE: "),
+    ] {
+        let registry = Misbehaving::start(&TestImage::new("x")).await;
+        registry.misbehave(move |_| Some(answer(status, &[], body)));
+        let reference = registry.reference("org/app:1");
+        let (told, image) = rest.import(&import(&reference, "t", "Legacy", false)).await;
+        assert_eq!((&told["code"], &told["reason"]), (&json!(code), &json!(reason)), "{told:#}");
+        let words = words.replace("REFERENCE", &reference);
+        assert!(told["message"].as_str().unwrap().contains(&words), "{told:#}");
+        assert!(image.is_null());
+    }
+    let registry = Misbehaving::start(&TestImage::new("x")).await;
+    let reference = registry.reference("org/app:1");
+    let mut body = import(&reference, "t", "Legacy", false);
+    body["spec"]["images"][0]["importPolicy"]["insecure"] = json!(false);
+    let (told, _) = rest.import(&body).await;
+    assert_eq!(told["code"], 400, "{told:#}");
+    assert!(told["message"].as_str().unwrap().contains("is HTTP only and requires the insecure flag"), "{told:#}");
+}
+
+#[tokio::test]
+async fn section_6_6_an_import_is_recorded_once_and_a_failure_leaves_what_was_there() {
+    let rest = Rest::live().await;
+    let (one, two) = (TestImage::new("one"), TestImage::new("two"));
+    let registry = Misbehaving::start(&one).await;
+    let reference = registry.reference("org/app:1");
+    let body = import(&reference, "t", "PreserveOriginal", true);
+    let stream = async || rest.ada.get_json(&images("imagestreams/app")).await;
+    // A tag that follows something else follows what is imported explicitly from then on.
+    rest.push("base", "1", 1).await;
+    rest.make("app", json!([super::following("t", "base:1")])).await;
+    for _ in 0..2 {
+        let (status, _) = rest.import(&body).await;
+        assert_eq!(status["status"], "Success", "{status:#}");
+    }
+    let imported = stream().await;
+    assert_eq!(spec_of(&imported, "t")["from"], json!({"kind": "DockerImage", "name": reference}));
+    let first = [one.digest().to_string(), super::super::digest(1)];
+    assert_eq!(rest.items("app", "t").await, first, "the same image again is no move");
+
+    registry.misbehave(|_| Some(answer(404, &[], "")));
+    let mut conditions = Vec::new();
+    for _ in 0..2 {
+        let (status, _) = rest.import(&body).await;
+        assert_eq!(status["reason"], "NotFound", "{status:#}");
+        conditions.push(stream().await["status"]["tags"][0]["conditions"][0].clone());
+    }
+    assert_eq!((&conditions[0]["type"], &conditions[0]["status"]), (&json!("ImportSuccess"), &json!("False")));
+    assert_eq!(conditions[0]["lastTransitionTime"], conditions[1]["lastTransitionTime"], "it is one failure");
+    assert_eq!(rest.items("app", "t").await, first);
+
+    registry.behave();
+    registry.set(&two);
+    rest.import(&body).await;
+    assert_eq!(rest.items("app", "t").await.first(), Some(&two.digest().to_string()));
+    assert!(stream().await["status"]["tags"][0]["conditions"].is_null(), "success clears the condition");
+}
