@@ -124,18 +124,18 @@ impl World {
                 let count = self.random.random_range(1..=NEIGHBOURS - tag % NEIGHBOURS);
                 Deed::Put { kind: moves[self.random.random_range(0..moves.len())], first: tag, count, image }
             }
-            42..54 => Deed::Follow { tag, source: self.random.random_range(0..TAGS) },
-            54..57 => Deed::Free { tag },
-            57..62 => Deed::Pin { tag, image },
-            62..74 => {
+            42..48 => Deed::Follow { tag, source: self.random.random_range(0..TAGS) },
+            48..53 => Deed::Free { tag },
+            53..58 => Deed::Pin { tag, image },
+            58..70 => {
                 let rows = self.simple.tags[tag].rows.len();
                 // Mostly to a row of late.
                 let row = rows.saturating_sub(self.random.random_range(1..6));
                 Deed::RollBack { tag, row, reject: self.random.random_bool(0.7) }
             }
-            74..77 => Deed::Hold { tag },
-            77..81 => Deed::HoldUntilNewer { tag },
-            81..90 => Deed::Resume { tag },
+            70..74 => Deed::Hold { tag },
+            74..79 => Deed::HoldUntilNewer { tag },
+            79..90 => Deed::Resume { tag },
             90..94 => Deed::Delete { tag },
             94..97 => Deed::Restore { tag },
             _ => match self.simple.cascades.len() {
