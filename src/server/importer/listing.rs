@@ -1,6 +1,7 @@
 //! Which tags a repository of another registry has.
 
-use super::asking::{Asks, Tells};
+use super::allowances::Asks;
+use super::asking::Tells;
 use super::{ImportError, Importer};
 use crate::server::oci::TagPage;
 
