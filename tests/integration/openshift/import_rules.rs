@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use weir::model::Role;
 
 use super::{Rest, own};
+use crate::upstreams::programmable::answer;
 use crate::upstreams::{Upstream, lister};
 
 fn rules(path: &str) -> String {
@@ -135,4 +136,20 @@ async fn what_cannot_be_says_why_and_where() {
         let answer = viewer.request(method, &rules("/app")).json(&body).send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     }
+}
+
+#[tokio::test]
+async fn a_trial_ends_though_the_list_does_not() {
+    let rest = Rest::start().await;
+    rest.push("app", "latest", 1).await;
+    let upstream = Upstream::answering(|seen| {
+        let number: u32 = seen.uri.split("last=").nth(1).and_then(|last| last.parse().ok()).unwrap_or(0) + 1;
+        let link = format!("</v2/org/app/tags/list?n=1&last={number}>; rel=\"next\"");
+        answer(200, &[("link", &link)], json!({"name": "org/app", "tags": [number.to_string()]}).to_string())
+    })
+    .await;
+    let body = json!({"repository": format!("{}/org/app", upstream.address()), "insecure": true, "limit": 1});
+    let trial = rest.post(StatusCode::OK, &rules("/dry-run"), &body).await;
+    assert_eq!((&trial["seen"], &trial["whole"]), (&json!(100), &json!(false)), "{trial}");
+    assert_eq!(standings(&trial), [("100", "new")]);
 }

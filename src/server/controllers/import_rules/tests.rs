@@ -10,7 +10,7 @@ use crate::model::{Actor, ImportRule, ImportRuleSpec, PatternKind, Tag, TagOrder
 use crate::server::controllers::imports::testing::{Allows, Asked, HOUR, MINUTE, Registry, SECOND, Site};
 use crate::server::controllers::step;
 use crate::server::store::TagSpec;
-use crate::server::store::testing::{TestStore, each_store, quick_store};
+use crate::server::store::testing::{TestStore, each_store, quick_store, run};
 
 /// A site with project `demo`, a registry whose repository `org/app` has these tags, and a rule of stream `app` about them.
 struct Scene {
@@ -383,5 +383,39 @@ async fn check_now_lists_early_but_not_again_and_again_and_a_paused_rule_not_at_
     scene.change(&spec).await;
     scene.site.settle().await;
     assert_eq!(lists(&scene.registry.take()).len(), 1);
+    TIME.set(None);
+}
+
+#[tokio::test]
+async fn a_tag_is_one_rules_alone() {
+    let scene = Scene::start(quick_store().await, numbered(3)).await;
+    let spec = scene.spec(PatternKind::All, "");
+    scene.make(&spec).await;
+    scene.site.settle().await;
+    let name = "other".parse().unwrap();
+    scene.site.store.create_import_rule("demo", "app", Some(&name), &spec, false, &ada()).await.unwrap();
+    scene.site.settle().await;
+    let other = async || scene.site.store.load_import_rule("demo", "app", "other").await.unwrap();
+    assert_eq!((other().await.chosen, other().await.made, other().await.left_alone), (3, 0, 3));
+    scene.site.store.delete_import_rule("demo", "app", "rule", &ada()).await.unwrap();
+    scene.site.pass(67 * MINUTE).await;
+    assert_eq!((other().await.listing, other().await.left_alone), (2, 3), "they were there before");
+    assert_eq!(scene.scheduled().await.len(), 3, "they go on following");
+    TIME.set(None);
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_long_is_given_up_and_begun_anew() {
+    let scene = Scene::start(quick_store().await, (0..3500).map(|number| format!("1.{number}.0"))).await;
+    scene.make(&scene.spec(PatternKind::Semver, "=1.7.0")).await;
+    scene.registry.refuse_next_pages(Some(503));
+    scene.site.settle().await;
+    run(&scene.site.store, "update import_rules set listed_tags = 200001").await;
+    scene.registry.refuse_next_pages(None);
+    scene.site.pass(7 * MINUTE).await;
+    let rule = scene.rule().await;
+    assert_eq!((rule.outcome.as_str(), rule.reason.as_deref(), rule.pages), ("failed", Some("too-many-tags"), 0));
+    scene.site.pass(61 * MINUTE).await;
+    assert_eq!(scene.figures().await, [3500, 1, 1, 0]);
     TIME.set(None);
 }
