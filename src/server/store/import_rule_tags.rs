@@ -3,11 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::tags::{FIRST_CHECK_WITHIN_MS, select_tag};
+use super::tags::select_tag;
 use super::whole_streams::same_spec;
-use super::{Entry, Error, Result, Store, TagSpec, WriteTx};
-use crate::model::{Actor, ImportRule, ImportRuleSpec, SourceKind, Standing, Tag, TagName, Why, now};
-use crate::server::wake::Controller;
+use super::{Error, Result, Store, TagSpec, WriteTx};
+use crate::model::{Actor, ImportRule, ImportRuleSpec, SourceKind, Standing, Tag, TagName, Why};
 
 /// What a rule has to do with a tag that it made.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -28,26 +27,41 @@ pub struct RulePlan {
     pub left_alone: usize,
 }
 
-/// A stream's tags, and which of them rules made.
-struct StreamTags {
-    by_name: HashMap<String, Tag>,
-    made: HashMap<String, MadeTag>,
+/// A tag of the stream, as a rule looks at it.
+struct Known {
+    tag: Tag,
+    /// Present when a rule made it.
+    made: Option<MadeTag>,
+    /// A build config builds it, or will.
+    is_output: bool,
 }
+
+/// A stream's tags by name.
+struct StreamTags(HashMap<String, Known>);
 
 impl StreamTags {
     fn standing(&self, rule_id: &str, name: &str) -> Standing {
-        let tag = self.by_name.get(name);
-        standing(rule_id, tag, tag.and_then(|tag| self.made.get(&tag.id)))
+        standing(rule_id, self.0.get(name))
     }
 }
 
-fn standing(rule_id: &str, tag: Option<&Tag>, made: Option<&MadeTag>) -> Standing {
-    let Some(tag) = tag else { return Standing::New };
+impl Known {
+    fn is_selected_by(&self, rule: &ImportRule) -> bool {
+        self.made.as_ref().is_some_and(|made| made.rule_id == rule.id && made.selected == 1)
+    }
+}
+
+fn standing(rule_id: &str, known: Option<&Known>) -> Standing {
+    let Some(Known { tag, made, is_output }) = known else { return Standing::New };
     match made {
         Some(made) if made.rule_id != rule_id => Standing::LeftAlone(Why::OfAnotherRule),
         Some(_) if tag.deleted_at.is_some() => Standing::LeftAlone(Why::Deleted),
-        Some(made) if tag.has_spec == 0 || tag.generation != made.generation => Standing::LeftAlone(Why::SetSince),
+        Some(made) if *is_output || tag.has_spec == 0 || tag.generation != made.generation => {
+            Standing::LeftAlone(Why::SetSince)
+        }
         Some(_) => Standing::Own,
+        // The output of builds is a name without anything, too, until the first of them ends.
+        None if *is_output => Standing::LeftAlone(Why::WasThere),
         // A deleted one stands in nobody's way, nor does a name that another tag only waits for.
         None if tag.deleted_at.is_some() || (tag.has_spec == 0 && tag.digest.is_none()) => Standing::New,
         None => Standing::LeftAlone(Why::WasThere),
@@ -70,9 +84,8 @@ impl Store {
                 Standing::New => plan.take.push(name.clone()),
                 Standing::LeftAlone(_) => plan.left_alone += 1,
                 Standing::Own => {
-                    let is_right = tags.by_name.get(name).is_some_and(|tag| {
-                        let is_selected = tags.made.get(&tag.id).is_some_and(|made| made.selected == 1);
-                        is_selected && same_spec(tag, &wanted(&rule.spec, name))
+                    let is_right = tags.0.get(name).is_some_and(|known| {
+                        known.is_selected_by(rule) && same_spec(&known.tag, &wanted(&rule.spec, name))
                     });
                     if !is_right {
                         plan.take.push(name.clone());
@@ -81,9 +94,8 @@ impl Store {
             }
         }
         let chosen: HashSet<&str> = chosen.iter().map(String::as_str).collect();
-        let own = |tag: &&Tag| tags.made.get(&tag.id).is_some_and(|made| made.rule_id == rule.id && made.selected == 1);
-        let gone = tags.by_name.values().filter(own).filter(|tag| !chosen.contains(tag.name.as_str()));
-        plan.let_go = gone.map(|tag| tag.name.clone()).collect();
+        let own = tags.0.values().filter(|known| known.is_selected_by(rule)).map(|known| &known.tag.name);
+        plan.let_go = own.filter(|name| !chosen.contains(name.as_str())).cloned().collect();
         plan.let_go.sort_unstable();
         Ok(plan)
     }
@@ -102,19 +114,16 @@ impl Store {
         Ok(Some(made))
     }
 
-    /// Checks these tags no longer on schedule. False when the work is not ours any more.
+    /// Checks these tags no longer on schedule; those that never had an image go altogether. False when the work is not ours any more.
     pub async fn let_go_rule_tags(&self, rule: &ImportRule, names: &[String], lease_ms: i64) -> Result<bool> {
         let mut tx = self.write_tx().await?;
         if !tx.keep_rule(rule, self.owner(), lease_ms).await? {
             return Ok(false);
         }
         for name in names {
-            let Some((tag, made)) = tx.rule_tag(rule, name).await? else { continue };
-            if standing(&rule.id, Some(&tag), made.as_ref()) == Standing::Own {
-                let reason = format!("{} does not choose it any more", rule.title());
-                tx.set_schedule(&tag, false, tag.interval_ms, &reason, &actor(rule)).await?;
+            if let Some(known) = tx.rule_tag(rule, name).await? {
+                tx.let_go_rule_tag(rule, &known).await?;
             }
-            tx.mark_rule_tag(rule, &tag, made.map_or(tag.generation, |made| made.generation), false).await?;
         }
         tx.commit().await?;
         Ok(true)
@@ -130,21 +139,29 @@ impl Store {
         .bind(stream_id)
         .fetch_all(self.pool())
         .await?;
-        Ok(StreamTags {
-            by_name: tags.into_iter().map(|tag| (tag.name.clone(), tag)).collect(),
-            made: made.into_iter().map(|made| (made.tag_id.clone(), made)).collect(),
-        })
+        let outputs: Vec<(String,)> = sqlx::query_as(
+            "select c.output_tag_id from build_configs c join tags t on t.id = c.output_tag_id where t.stream_id = $1",
+        )
+        .bind(stream_id)
+        .fetch_all(self.pool())
+        .await?;
+        let mut made: HashMap<String, MadeTag> = made.into_iter().map(|made| (made.tag_id.clone(), made)).collect();
+        let outputs: HashSet<String> = outputs.into_iter().map(|(id,)| id).collect();
+        let known = |tag: Tag| {
+            let (made, is_output) = (made.remove(&tag.id), outputs.contains(&tag.id));
+            (tag.name.clone(), Known { tag, made, is_output })
+        };
+        Ok(StreamTags(tags.into_iter().map(known).collect()))
     }
 }
 
 impl WriteTx {
     /// Whether it was new.
     async fn take_rule_tag(&mut self, rule: &ImportRule, name: &str) -> Result<bool> {
-        let found = self.rule_tag(rule, name).await?;
-        let (tag, made) = found.unzip();
-        let standing = standing(&rule.id, tag.as_ref(), made.flatten().as_ref());
+        let known = self.rule_tag(rule, name).await?;
+        let standing = standing(&rule.id, known.as_ref());
         let spec = wanted(&rule.spec, name);
-        let tag = match (standing, tag) {
+        let tag = match (standing, known.map(|known| known.tag)) {
             (Standing::LeftAlone(_), _) => return Ok(false),
             (Standing::Own, Some(tag)) if is_only_rescheduled(&tag, &spec) => {
                 if !same_spec(&tag, &spec) {
@@ -163,7 +180,26 @@ impl WriteTx {
         Ok(standing == Standing::New)
     }
 
-    async fn rule_tag(&mut self, rule: &ImportRule, name: &str) -> Result<Option<(Tag, Option<MadeTag>)>> {
+    async fn let_go_rule_tag(&mut self, rule: &ImportRule, known: &Known) -> Result<()> {
+        let (tag, is_own) = (&known.tag, standing(&rule.id, Some(known)) == Standing::Own);
+        if is_own && tag.digest.is_none() {
+            match self.delete_tag(tag, &actor(rule)).await {
+                // Nobody deleted it: the rule may choose it again.
+                Ok(()) => return self.forget_rule_tag(tag).await,
+                // Something waits for it, so that the name has to stay.
+                Err(Error::Conflict(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if is_own {
+            let reason = format!("{} does not choose it any more", rule.title());
+            self.set_schedule(tag, false, tag.interval_ms, &reason, &actor(rule)).await?;
+        }
+        let generation = known.made.as_ref().map_or(tag.generation, |made| made.generation);
+        self.mark_rule_tag(rule, tag, generation, false).await
+    }
+
+    async fn rule_tag(&mut self, rule: &ImportRule, name: &str) -> Result<Option<Known>> {
         let tag: Option<Tag> = sqlx::query_as(select_tag!("where t.stream_id = $1 and t.name = $2"))
             .bind(&rule.stream_id)
             .bind(name)
@@ -175,7 +211,16 @@ impl WriteTx {
                 .bind(&tag.id)
                 .fetch_optional(&mut **self)
                 .await?;
-        Ok(Some((tag, made)))
+        let output: Option<(String,)> = sqlx::query_as("select id from build_configs where output_tag_id = $1 limit 1")
+            .bind(&tag.id)
+            .fetch_optional(&mut **self)
+            .await?;
+        Ok(Some(Known { tag, made, is_output: output.is_some() }))
+    }
+
+    async fn forget_rule_tag(&mut self, tag: &Tag) -> Result<()> {
+        sqlx::query("delete from import_rule_tags where tag_id = $1").bind(&tag.id).execute(&mut **self).await?;
+        Ok(())
     }
 
     async fn mark_rule_tag(&mut self, rule: &ImportRule, tag: &Tag, generation: i64, is_selected: bool) -> Result<()> {
@@ -189,49 +234,6 @@ impl WriteTx {
         .bind(i64::from(is_selected))
         .execute(&mut **self)
         .await?;
-        Ok(())
-    }
-
-    /// Changes when a tag is checked, and nothing else: what it follows stays known, so that no image is fetched again for it.
-    async fn set_schedule(
-        &mut self,
-        tag: &Tag,
-        is_scheduled: bool,
-        interval_ms: Option<i64>,
-        reason: &str,
-        actor: &Actor,
-    ) -> Result<()> {
-        let (title, source) = (tag.title(), tag.source.as_deref());
-        let (project, reason) = (Some(tag.project.as_str()), Some(reason));
-        let entry =
-            Entry { action: "tag.set", project, object: &title, from: source, to: source, reason, ..Entry::default() };
-        let sequence = self.record(actor, entry).await?;
-        sqlx::query("update streams set generation = generation + 1, version = $2 where id = $1")
-            .bind(&tag.stream_id)
-            .bind(sequence)
-            .execute(&mut **self)
-            .await?;
-        sqlx::query("update tags set scheduled = $2, interval_ms = $3 where id = $1")
-            .bind(&tag.id)
-            .bind(i64::from(is_scheduled))
-            .bind(interval_ms)
-            .execute(&mut **self)
-            .await?;
-        // Checked at once when it was not scheduled, else no later than the new interval says.
-        let within = interval_ms.unwrap_or(FIRST_CHECK_WITHIN_MS);
-        let soon = if tag.scheduled == 1 { now().saturating_add(within) } else { now() };
-        sqlx::query(
-            "update tag_imports set overdue_at = case when $2 = 0 then null when next_at is null or next_at > $3 then $3 + $4 \
-             else overdue_at end, next_at = case when $2 = 0 then null when next_at is null or next_at > $3 then $3 else next_at end \
-             where tag_id = $1",
-        )
-        .bind(&tag.id)
-        .bind(i64::from(is_scheduled))
-        .bind(soon)
-        .bind(within)
-        .execute(&mut **self)
-        .await?;
-        self.wake(Controller::Imports);
         Ok(())
     }
 }

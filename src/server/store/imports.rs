@@ -116,18 +116,25 @@ impl WriteTx {
             .bind(&tag.id)
             .fetch_optional(&mut **self)
             .await?;
-        if ended.is_some_and(|(outcome,)| outcome == "failed") {
-            let entry = Entry {
-                action: "import.recover",
-                project: Some(&tag.project),
-                object: &tag.title(),
-                from: tag.source.as_deref(),
-                reason: Some("it is not imported any more"),
-                ..Entry::default()
-            };
-            self.record(actor, entry).await?;
+        match ended {
+            Some((outcome,)) if outcome == "failed" => {
+                self.record_recovery(tag, "it is not imported any more", actor).await
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Tells that the checks of a tag do not fail any more, although none went well.
+    pub(super) async fn record_recovery(&mut self, tag: &Tag, reason: &str, actor: &Actor) -> Result<()> {
+        let entry = Entry {
+            action: "import.recover",
+            project: Some(&tag.project),
+            object: &tag.title(),
+            from: tag.source.as_deref(),
+            reason: Some(reason),
+            ..Entry::default()
+        };
+        self.record(actor, entry).await.map(drop)
     }
 }
 

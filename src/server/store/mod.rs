@@ -74,6 +74,7 @@ mod sessions;
 mod sources;
 mod streams;
 mod tag_rules;
+mod tag_schedules;
 mod tags;
 #[cfg(test)]
 pub(in crate::server) mod testing;
