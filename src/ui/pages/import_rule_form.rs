@@ -27,7 +27,7 @@ pub fn router() -> Router {
 pub async fn new_page(cx: Cx) -> PageResult {
     let (project, stream) = open(&cx, Right::Edit).await?;
     let body = view! {
-        {form(&format!("{}/new", path_of(&cx)), None)}
+        {form(&cx, &format!("{}/new", path_of(&cx)), None)}
         {import_rule_trial::below(&cx)}
     };
     Ok(Page::new("New import rule", body)
@@ -43,7 +43,7 @@ pub async fn edit_page(cx: Cx) -> PageResult {
     let rule = cx.store().load_import_rule(&project.name, &stream.name, cx.param("rule")).await?;
     let here = format!("{}/{}", path_of(&cx), rule.name);
     let body = view! {
-        {form(&format!("{here}/edit"), Some(&rule))}
+        {form(&cx, &format!("{here}/edit"), Some(&rule))}
         {import_rule_trial::below(&cx)}
         <form class="card stack content-narrow" id="delete" method="post" action=format!("{here}/delete")>
             <h2>"Delete this rule"</h2>
@@ -60,13 +60,15 @@ pub async fn edit_page(cx: Cx) -> PageResult {
         .crumb(stream.name, list_of(&cx)))
 }
 
-fn form(action: &str, rule: Option<&ImportRule>) -> AnyView {
+fn form(cx: &Cx, action: &str, rule: Option<&ImportRule>) -> AnyView {
     let spec = rule.map(|rule| &rule.spec);
     let text = |of: fn(&ImportRuleSpec) -> String| spec.map(of).unwrap_or_default();
     let name = rule.is_none().then(|| {
         view! { <TextField name="name" label="Name" autocomplete="off" hint="Left empty, it is made from the pattern." /> }
     });
-    let version = rule.map(|rule| view! { <input type="hidden" name="version" value=rule.version /> });
+    // A form that is shown again is still about the rule as its reader saw it first: what somebody else changed since is not on it.
+    let version = rule.map(|rule| cx.form.value("version").map_or_else(|| rule.version.to_string(), str::to_owned));
+    let version = version.map(|version| view! { <input type="hidden" name="version" value=version /> });
     let save = if rule.is_some() { "Save" } else { "Make rule" };
     view! {
         <form class="card stack content-narrow" method="post" action=action.to_owned()>
@@ -240,9 +242,14 @@ async fn post_update(cx: Cx, fields: Fields) -> Response {
     }
     cx.submit(&fields, &here, async {
         let spec = keep(read(&fields)?, &rule);
-        let (is_paused, version) = (fields.ticked("paused"), fields.get("version").parse().ok());
+        let unreadable = |_| {
+            UiError::Conflict("the form does not say which version of the rule it is about: open it again".to_owned())
+        };
+        let (is_paused, version) = (fields.ticked("paused"), fields.get("version").parse::<i64>().map_err(unreadable)?);
         let (store, actor) = (cx.store(), cx.actor()?);
-        store.update_import_rule(&project.name, &stream.name, &rule.name, &spec, is_paused, version, &actor).await?;
+        store
+            .update_import_rule(&project.name, &stream.name, &rule.name, &spec, is_paused, Some(version), &actor)
+            .await?;
         Ok(list_of(&cx))
     })
     .await
