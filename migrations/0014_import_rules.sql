@@ -25,6 +25,7 @@ create table import_rules (
     listing bigint not null default 0,      -- counts those that came to their end
     listed_at bigint,                       -- the end of the last of them
     next_page text,                         -- of the one under way: where it goes on; null: at the beginning
+    began_at bigint,                        -- of the one under way: its first page
     pages bigint not null default 0,        -- of the one under way: kept so far
     listed_tags bigint not null default 0,
     unapplied bigint not null default 0,    -- 1: tags have not followed the last listing, or the last change of the rule, yet

@@ -1,12 +1,17 @@
 //! Import rules: which tags of a repository in another registry a stream takes in, and how that goes.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use super::tag_order::TagOrder;
 use super::tag_pattern::{PatternError, PatternKind, TagPattern};
 
 /// The most tags that one rule takes.
 pub const MOST_CHOSEN: usize = 1000;
+/// How long a pattern may be at one list of tags: much less than the lease of whoever carries the rule out.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The clock is looked at once for so many tags.
+const BETWEEN_LOOKS: usize = 256;
 
 /// What a rule asks for.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -57,17 +62,41 @@ impl ImportRuleSpec {
         self.newest.and_then(|newest| usize::try_from(newest).ok()).unwrap_or(MOST_CHOSEN).min(MOST_CHOSEN)
     }
 
-    /// Chooses among the tags of the repository.
+    /// Whether it lists the same repository, and in the same way.
+    pub fn takes_from_the_same(&self, other: &Self) -> bool {
+        (&self.repository, self.insecure) == (&other.repository, other.insecure)
+    }
+
+    /// Whether it takes the same tags of the same repository.
+    pub fn takes_the_same(&self, other: &Self) -> bool {
+        let which = |spec: &Self| (spec.pattern_kind, spec.pattern.clone(), spec.tag_order, spec.newest);
+        self.takes_from_the_same(other) && which(self) == which(other)
+    }
+
+    /// Chooses among the tags of the repository; fails when that takes too long.
     pub fn choose(&self, tags: Vec<String>) -> Result<Choice, PatternError> {
+        self.choose_within(PATIENCE, tags)
+    }
+
+    fn choose_within(&self, patience: Duration, tags: Vec<String>) -> Result<Choice, PatternError> {
+        let began = Instant::now();
         let pattern = self.pattern()?;
         // Registries whose list changes while it is read tell some tags twice.
         let tags: BTreeSet<String> = tags.into_iter().collect();
         let seen = tags.len();
-        let mut tags: Vec<String> = tags.into_iter().filter(|tag| pattern.fits(tag)).collect();
-        let fitting = tags.len();
-        self.tag_order.newest_first(&mut tags);
-        tags.truncate(self.most());
-        Ok(Choice { seen, fitting, tags })
+        let mut fit = Vec::new();
+        for (number, tag) in tags.into_iter().enumerate() {
+            if number % BETWEEN_LOOKS == 0 && began.elapsed() > patience {
+                return Err(PatternError::too_slow(seen));
+            }
+            if pattern.fits(&tag) {
+                fit.push(tag);
+            }
+        }
+        let fitting = fit.len();
+        self.tag_order.newest_first(&mut fit);
+        fit.truncate(self.most());
+        Ok(Choice { seen, fitting, tags: fit })
     }
 
     /// What a tag that the rule made follows.
@@ -117,6 +146,8 @@ pub struct ImportRule {
     pub listed_at: Option<i64>,
     /// Where the listing under way goes on; absent at the beginning.
     pub next_page: Option<String>,
+    /// When the listing under way got its first page.
+    pub began_at: Option<i64>,
     /// Pages and tags of the listing under way.
     pub pages: i64,
     pub listed_tags: i64,
@@ -147,6 +178,12 @@ impl ImportRule {
     /// Whether the repository is to be listed, or the listing to go on.
     pub fn wants_listing(&self, now: i64) -> bool {
         self.not_before <= now && (self.next_at <= now || self.requested_at.is_some())
+    }
+
+    /// Whether the listing under way is so old that what it has is of no use beside what is still to come.
+    pub fn is_listing_stale(&self, now: i64) -> bool {
+        let is_old = |began: i64| now - began > self.spec.listing_interval_ms;
+        self.next_page.is_some() && self.began_at.is_some_and(is_old)
     }
 
     /// When the repository is listed next; `None` while it is paused.
@@ -256,6 +293,15 @@ mod tests {
             assert_eq!((choice.fitting, choice.tags.len()), (MOST_CHOSEN + 500, MOST_CHOSEN));
             assert_eq!(choice.tags[0], format!("1.{}.0", MOST_CHOSEN + 499));
         }
+    }
+
+    #[test]
+    fn a_pattern_that_takes_too_long_fails() {
+        let spec = ImportRuleSpec::sample("quay.io/org/app", PatternKind::Regex, "1");
+        let tags = || vec!["1".to_owned(), "2".to_owned()];
+        let refused = spec.choose_within(Duration::ZERO, tags()).unwrap_err().to_string();
+        assert!(refused.contains("takes too long over 2 tags"), "{refused}");
+        assert_eq!(spec.choose(tags()).unwrap().tags, ["1"]);
     }
 
     #[test]

@@ -11,8 +11,10 @@ use super::text_enum::text_enum;
 const LONGEST_GLOB: usize = 128;
 /// The most characters of other patterns.
 const LONGEST: usize = 256;
-/// The most memory a regular expression may take, so that none makes a list of tags a long work.
-const REGEX_SIZE: usize = 128 * 1024;
+/// The most memory a regular expression may take as a program: each character of a tag may have to be held against all of it.
+const REGEX_SIZE: usize = 8 * 1024;
+/// The most memory for what makes it fast.
+const REGEX_CACHE: usize = 128 * 1024;
 /// The length of a sha256 digest in hexadecimal.
 const HEX_LENGTH: usize = 64;
 
@@ -32,6 +34,13 @@ text_enum! {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PatternError(String);
+
+impl PatternError {
+    /// Of a pattern that is not done with a list of tags in time.
+    pub(super) fn too_slow(tags: usize) -> Self {
+        Self(format!("the pattern takes too long over {tags} tags: write a simpler one"))
+    }
+}
 
 /// A pattern, ready to be asked.
 #[derive(Debug, Clone)]
@@ -100,7 +109,7 @@ pub fn tag_glob(pattern: &str) -> Result<GlobMatcher, PatternError> {
 fn regex(text: &str) -> Result<Regex, PatternError> {
     let build = |text: &str| {
         let mut builder = RegexBuilder::new(text);
-        builder.unicode(false).size_limit(REGEX_SIZE).dfa_size_limit(REGEX_SIZE).build()
+        builder.unicode(false).size_limit(REGEX_SIZE).dfa_size_limit(REGEX_CACHE).build()
     };
     // By itself first: what closes a group that it never opened would end the one around it.
     build(text).and_then(|_| build(&format!("^(?:{text})$"))).map_err(|error| {
@@ -149,6 +158,12 @@ mod tests {
             (Regex, r"3\.\d+", &["3.6", "3.12"], &["3.6-slim", "13.6", "3x6"]),
             (Regex, "a|ab", &["a", "ab"], &["abc", "xa"]),
             (Regex, "(?i)RC[0-9]", &["rc1"], &["rc1x"]),
+            (
+                Regex,
+                r"v?(0|[1-9]\d*)\.(0|[1-9]\d*)(\.\d{1,8})?(-(alpha|beta|rc)\.?\d+)?(-slim|-alpine\d*)?",
+                &["v3.6.1-rc.2"],
+                &["x"],
+            ),
             (Regex, r"\w+-slim", &["bookworm-slim"], &["-slim"]),
             (Semver, "3.*", &["3", "3.6", "v3.6.1", "3.99.0"], &["4.0", "2.9", "3.6-rc1", "latest", "3.6.1.2"]),
             (Semver, ">=3.6, <4", &["3.6", "3.10.2"], &["3.5.9", "4", "3.7.0-rc1"]),
@@ -185,6 +200,7 @@ mod tests {
             (Regex, "(?x)a #", "is not a regular expression"),
             (Regex, "*", "repetition operator missing expression"),
             (Regex, "(?:[0-9]{500}){500}", "too large"),
+            (Regex, r"(?:[a-z0-9._-]{1,20}x){20}", "too large"),
             (Regex, &longer, "at most 256 characters"),
             (Semver, "latest", "is not a range of versions"),
             (Semver, ">=3.6 <4", "with a comma"),

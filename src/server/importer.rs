@@ -25,12 +25,13 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use secrecy::ExposeSecret as _;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use check_places::{CheckPlace, CheckPlaces};
 pub use fetch::Fetch;
-pub use listing::MAX_LISTED;
+pub use listing::{MAX_LISTED, MOST_SEEN};
 pub use places::{Place, Places};
 pub use pulls::PulledBlob;
 
@@ -75,6 +76,8 @@ struct Shared {
     questions: Questions,
     troubles: Troubles,
     allowances: Allowances,
+    /// Places of trials of import rules.
+    trials: Semaphore,
 }
 
 /// Why an import failed.
@@ -107,6 +110,9 @@ pub enum ImportError {
     Paused { message: String },
     #[error("the other registry has not answered yet: try again in a moment")]
     Late,
+    /// Others try import rules, too.
+    #[error("other rules are being tried at the moment: try again soon")]
+    Crowded,
     #[error("the server stops")]
     Stopping,
 }
@@ -125,6 +131,7 @@ impl ImportError {
             Self::Paused { .. } => "paused",
             Self::Shared(cause) => cause.reason(),
             Self::Late => "timeout",
+            Self::Crowded => "crowded",
             Self::Stopping => "stopping",
         }
     }
@@ -203,7 +210,8 @@ impl Importer {
     pub fn new(store: Store, blobs: Arc<dyn Blobs>, client: Arc<Client>, around: Surroundings) -> Self {
         let (fetches, failures) = (Fetches::default(), Failures::default());
         let (questions, troubles) = (Questions::default(), Troubles::default());
-        let shared = Shared { around, fetches, failures, questions, troubles, allowances: Allowances::default() };
+        let (allowances, trials) = (Allowances::default(), Semaphore::new(trials::AT_ONCE));
+        let shared = Shared { around, fetches, failures, questions, troubles, allowances, trials };
         Self { store, blobs, client, shared: Arc::new(shared) }
     }
 

@@ -129,11 +129,12 @@ async fn trial(door: &Door, caller: &Caller, stream: &Stream, given: &Given) -> 
         Some(name) => door.store.find_import_rule(&stream.project, &stream.name, name.as_str()).await?,
         None => None,
     };
-    let rule_id = rule.map(|rule| rule.id).unwrap_or_default();
-    let tried = door.importer.try_rule(stream, &given.spec, &rule_id, &caller.actor()).await;
+    let tried = door.importer.try_rule(stream, &given.spec, rule.as_ref(), &caller.actor()).await;
     tried.map_err(|error| match error {
         ImportError::Store(error) => Status::from(error),
-        error if error.retry_after().is_some() => Status::conflict(error.to_string()),
+        error if error.retry_after().is_some() || matches!(error, ImportError::Crowded) => {
+            Status::conflict(error.to_string())
+        }
         error => Status::invalid(vec![Cause::invalid_value("repository", &given.spec.repository, error)]),
     })
 }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{Controller, Runner};
 use crate::model::{ImportRule, TagName, now};
-use crate::server::importer::{ImportError, Importer};
+use crate::server::importer::{ImportError, Importer, MOST_SEEN};
 use crate::server::store::{self, ListedPage, RuleFailure, Store};
 use crate::server::wake;
 
@@ -28,10 +28,10 @@ const SPREAD: (i64, i64) = (100, 110);
 const FIRST_WAIT_MS: i64 = 5 * 60 * 1000;
 /// The rest of a registry that is not to be asked, when nobody says for how long.
 const UNSAID_REST_MS: i64 = 60_000;
-/// The most tags of a repository. One that tells more may never come to its end.
-const MOST_SEEN: i64 = 200_000;
 /// Pages of such a listing, if they have few tags each.
 const MOST_PAGES: i64 = 10_000;
+/// A listing that fails so often in a row begins anew: its place in the list may be gone, whatever the registry says.
+const TRIES_OF_A_PLACE: i64 = 5;
 /// Tags that are made or changed in one transaction, so that others get their turn.
 const TAGS_AT_ONCE: usize = 50;
 
@@ -111,6 +111,13 @@ impl Work {
 
     /// Lists the repository, or goes on with that. Gives the rule with the listing; `None` when there is nothing more to be done now.
     async fn list(&self, mut rule: ImportRule) -> Result<Option<ImportRule>, store::Error> {
+        if rule.is_listing_stale(now()) {
+            // Its pages would be joined with those of another day: a tag that moved in the list would be missed.
+            match self.store.begin_listing_anew(&rule, LEASE_MS).await? {
+                Some(begun) => rule = begun,
+                None => return self.store.release_import_rule(&rule).await.map(|()| None),
+            }
+        }
         loop {
             let insecure = rule.spec.insecure == 1;
             let asked =
@@ -120,12 +127,19 @@ impl Work {
                 Err(ImportError::Store(cause @ store::Error::Db(_))) => return Err(cause),
                 Err(error) => return self.not_listed(&rule, &error).await.map(|()| None),
             };
-            if page.next.is_some() && (rule.listed_tags > MOST_SEEN || rule.pages > MOST_PAGES) {
+            // Names that are no tags here count, too: they take as much room until they are let go.
+            let told = i64::try_from(page.tags.len()).unwrap_or(i64::MAX);
+            let most = i64::try_from(MOST_SEEN).unwrap_or(i64::MAX);
+            if rule.listed_tags.saturating_add(told) > most || (page.next.is_some() && rule.pages >= MOST_PAGES) {
                 return self.endless(&rule).await.map(|()| None);
+            }
+            if page.breaks_off {
+                return self.broken_off(&rule).await.map(|()| None);
             }
             let tags: Vec<String> = page.tags.into_iter().filter(|tag| tag.parse::<TagName>().is_ok()).collect();
             let wait = rule.spec.listing_interval_ms.saturating_mul(rand::random_range(SPREAD.0..=SPREAD.1)) / 100;
-            let kept = ListedPage { tags: &tags, next: page.next.as_deref(), again_at: now().saturating_add(wait) };
+            let kept =
+                ListedPage { tags: &tags, told, next: page.next.as_deref(), again_at: now().saturating_add(wait) };
             match self.store.keep_listed_page(&rule, &kept, LEASE_MS).await? {
                 None => return self.store.release_import_rule(&rule).await.map(|()| None),
                 Some(listed) if page.next.is_none() => return Ok(Some(listed)),
@@ -140,9 +154,10 @@ impl Work {
             let rest = if asked == 0 { UNSAID_REST_MS } else { asked };
             return self.store.rest_import_rule(rule, now().saturating_add(rest)).await;
         }
-        let not_before = if asked == 0 { rule.not_before } else { now().saturating_add(asked) };
+        let not_before = if asked == 0 { 0 } else { now().saturating_add(asked) };
         // A place in the list that the registry does not know any more leads nowhere, however often it is asked for.
-        let begin_anew = !matches!(error, ImportError::Upstream(cause) if cause.is_transient());
+        let is_worn_out = (rule.failures + 1) % TRIES_OF_A_PLACE == 0;
+        let begin_anew = is_worn_out || !matches!(error, ImportError::Upstream(cause) if cause.is_transient());
         let message = error.to_string();
         let again_at = now().saturating_add(wait_after(rule).max(asked));
         let failure = RuleFailure {
@@ -159,9 +174,18 @@ impl Work {
     async fn endless(&self, rule: &ImportRule) -> Result<(), store::Error> {
         let message = format!("the repository tells more than {MOST_SEEN} tags, or does not come to an end");
         let again_at = now().saturating_add(rule.spec.listing_interval_ms);
-        let (reason, not_before) = ("too-many-tags", rule.not_before);
+        let reason = "too-many-tags";
         let failure =
-            RuleFailure { reason, message: &message, again_at, not_before, begin_anew: true, refuses_tags: false };
+            RuleFailure { reason, message: &message, again_at, not_before: 0, begin_anew: true, refuses_tags: false };
+        self.store.fail_import_rule(rule, &failure).await
+    }
+
+    /// What came of it is no whole list: to follow that would let go of tags that are still there.
+    async fn broken_off(&self, rule: &ImportRule) -> Result<(), store::Error> {
+        let (reason, message) =
+            ("upstream", "the registry's list of tags goes in circles: a page of it comes after itself");
+        let again_at = now().saturating_add(wait_after(rule));
+        let failure = RuleFailure { reason, message, again_at, not_before: 0, begin_anew: true, refuses_tags: false };
         self.store.fail_import_rule(rule, &failure).await
     }
 
@@ -199,8 +223,8 @@ impl Work {
     }
 
     async fn not_followed(&self, rule: &ImportRule, reason: &str, message: &str) -> Result<(), store::Error> {
-        let (again_at, not_before) = (rule.next_at, rule.not_before);
-        let failure = RuleFailure { reason, message, again_at, not_before, begin_anew: false, refuses_tags: true };
+        let again_at = rule.next_at;
+        let failure = RuleFailure { reason, message, again_at, not_before: 0, begin_anew: false, refuses_tags: true };
         self.store.fail_import_rule(rule, &failure).await
     }
 }

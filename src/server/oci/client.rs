@@ -100,8 +100,10 @@ pub struct BlobDownload {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagPage {
     pub tags: Vec<String>,
-    /// What to pass as `after` for the next page; none at the end.
+    /// What to pass as `after` for the next page; none at the end, or when the list breaks off.
     pub next: Option<String>,
+    /// The page says that it comes after itself: what else there is cannot be read.
+    pub breaks_off: bool,
 }
 
 impl Default for Client {
@@ -254,8 +256,8 @@ impl Client {
         .await
     }
 
-    /// One page of a repository's tags, in the registry's order; `after` is an earlier page's `next`. A page that leads to itself, or
-    /// tells nothing, is the last one: a registry that sends us in circles has told what it has.
+    /// One page of a repository's tags, in the registry's order; `after` is an earlier page's `next`. A page may tell
+    /// nothing and yet not be the last one.
     pub async fn list_tags_page(
         &self,
         repository: &ImageReference,
@@ -272,8 +274,8 @@ impl Client {
             let unreadable = |_| question.other("the registry's list of tags could not be read".to_owned());
             let page: TagList = serde_json::from_slice(&body).map_err(unreadable)?;
             let tags = page.tags.unwrap_or_default();
-            let next = next.filter(|next| Some(next.as_str()) != after && !tags.is_empty());
-            Ok(TagPage { tags, next })
+            let breaks_off = next.is_some() && next.as_deref() == after;
+            Ok(TagPage { tags, next: next.filter(|_| !breaks_off), breaks_off })
         })
         .await
     }

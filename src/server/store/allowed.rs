@@ -33,12 +33,26 @@ impl WriteTx {
         }
         let field = format!("spec.tags[{}].from.name", before.name);
         let reference = from.parse().map_err(|cause| Error::invalid(field.clone(), format!("{cause}")))?;
-        let Err(cause) = self.allowed.check(&reference, spec.insecure) else { return Ok(()) };
+        self.check_reference(&field, &reference, spec.insecure, actor).await
+    }
+
+    /// As [`Store::check_registry`], beside what else the transaction has read.
+    pub(super) async fn check_reference(
+        &mut self,
+        field: &str,
+        reference: &ImageReference,
+        insecure: bool,
+        actor: &Actor,
+    ) -> Result<()> {
+        let Err(cause) = self.allowed.check(reference, insecure) else { return Ok(()) };
+        if actor.kind != ActorKind::Person {
+            return Ok(());
+        }
         let is_free: Option<(i64,)> = sqlx::query_as("select site_admin from users where name = $1 and site_admin = 1")
             .bind(&actor.name)
             .fetch_optional(&mut **self)
             .await?;
-        if is_free.is_some() { Ok(()) } else { Err(Error::Forbidden { field, cause }) }
+        if is_free.is_some() { Ok(()) } else { Err(Error::Forbidden { field: field.to_owned(), cause }) }
     }
 }
 

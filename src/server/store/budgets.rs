@@ -4,7 +4,7 @@ use super::{Result, Store, WriteTx};
 use crate::model::{Budget, BudgetState, ProjectSpend, now};
 
 /// Milliseconds between two checks at one registry, as long as it does not mind.
-const USUAL_GAP_MS: i64 = 50;
+pub const USUAL_GAP_MS: i64 = 50;
 /// The most a registry that was asked too often has its checks slowed down to.
 const LONGEST_GAP_MS: i64 = 60_000;
 /// How long after the last complaint, or the last step, checks become twice as fast again.

@@ -1,4 +1,4 @@
-//! Carrying out import rules: who lists which repository now, what was listed so far, how it ended, and when it is listed next.
+//! Carrying out import rules: what was listed so far, how it ended, and when it is listed next. Who does it is in `import_rule_claims`.
 //!
 //! A rule is claimed by a lease, as is all work. Whoever works on it says with each step which version of the rule that is for: when somebody
 //! has changed it meanwhile, or the lease is another server's, nothing is recorded, and the work ends.
@@ -8,16 +8,13 @@ use super::imports::shortened;
 use super::{Entry, Result, Store, WriteTx};
 use crate::model::{Actor, Choice, ImportRule, now};
 
-/// Rules that may be worked on: not paused, and nobody's.
-const FREE: &str = "r.paused_at is null and (r.lease_until is null or r.lease_until < $1)";
-/// Rules with something to do now.
-const DUE: &str = "(r.unapplied = 1 or (r.not_before <= $1 and (r.next_at <= $1 or r.requested_at is not null)))";
-
 /// A page of a repository's tags, to be kept.
 #[derive(Debug, Clone, Copy)]
 pub struct ListedPage<'a> {
     /// Those that can be tags here.
     pub tags: &'a [String],
+    /// How many the registry told, with those that cannot.
+    pub told: i64,
     /// Where the listing goes on; `None` when it has come to its end.
     pub next: Option<&'a str>,
     /// When the repository is to be listed again, if this was the last page.
@@ -31,7 +28,7 @@ pub struct RuleFailure<'a> {
     pub message: &'a str,
     /// When it is tried again.
     pub again_at: i64,
-    /// The registry wants to be asked nothing until then.
+    /// The registry wants to be asked nothing until then; 0 when it said nothing of that.
     pub not_before: i64,
     /// What was listed so far is of no use.
     pub begin_anew: bool,
@@ -40,47 +37,6 @@ pub struct RuleFailure<'a> {
 }
 
 impl Store {
-    /// Takes up to `most` rules that have something to do.
-    pub async fn claim_import_rules(&self, lease_ms: i64, most: usize) -> Result<Vec<ImportRule>> {
-        let any = format!("select cast(1 as bigint) from import_rules r where {FREE} and {DUE} limit 1");
-        let any: Option<(i64,)> =
-            sqlx::query_as(sqlx::AssertSqlSafe(any)).bind(now()).fetch_optional(self.pool()).await?;
-        if any.is_none() || most == 0 {
-            return Ok(Vec::new());
-        }
-        let mut tx = self.write_tx().await?;
-        let due = format!(
-            "{}where {FREE} and {DUE} order by case when r.requested_at is null then 1 else 0 end, r.next_at, r.id limit $2",
-            select_rule!("")
-        );
-        let rules: Vec<ImportRule> = sqlx::query_as(sqlx::AssertSqlSafe(due))
-            .bind(now())
-            .bind(i64::try_from(most).unwrap_or(i64::MAX))
-            .fetch_all(&mut *tx)
-            .await?;
-        for rule in &rules {
-            sqlx::query("update import_rules set lease_owner = $2, lease_until = $3 where id = $1")
-                .bind(&rule.id)
-                .bind(self.owner())
-                .bind(now().saturating_add(lease_ms))
-                .execute(&mut *tx)
-                .await?;
-        }
-        tx.commit_soon().await?;
-        Ok(rules)
-    }
-
-    /// When the next rule has something to do, in milliseconds since the epoch.
-    pub async fn next_import_rule_at(&self) -> Result<Option<i64>> {
-        let next = format!(
-            "select min(case when r.unapplied = 1 then 0 when r.requested_at is not null or r.next_at < r.not_before then r.not_before \
-             else r.next_at end) from import_rules r where {FREE}"
-        );
-        let (next,): (Option<i64>,) =
-            sqlx::query_as(sqlx::AssertSqlSafe(next)).bind(now()).fetch_one(self.pool()).await?;
-        Ok(next)
-    }
-
     /// Keeps a page, and the lease. With the last one the listing has come to its end, and takes the place of the one before. Gives the
     /// rule as it is then; `None` when the work is not ours any more.
     pub async fn keep_listed_page(
@@ -103,10 +59,11 @@ impl Store {
         match page.next {
             Some(next) => {
                 sqlx::query(
-                    "update import_rules set pages = pages + 1, listed_tags = listed_tags + $2, next_page = $3, tried_at = $4 where id = $1",
+                    "update import_rules set pages = pages + 1, listed_tags = listed_tags + $2, next_page = $3, tried_at = $4, \
+                     began_at = case when pages = 0 then $4 else began_at end where id = $1",
                 )
                 .bind(&rule.id)
-                .bind(i64::try_from(page.tags.len()).unwrap_or(i64::MAX))
+                .bind(page.told)
                 .bind(next)
                 .bind(now())
                 .execute(&mut *tx)
@@ -117,6 +74,18 @@ impl Store {
         let rule: ImportRule =
             sqlx::query_as(select_rule!("where r.id = $1")).bind(&rule.id).fetch_one(&mut *tx).await?;
         tx.touch(&rule.project);
+        tx.commit().await?;
+        Ok(Some(rule))
+    }
+
+    /// Forgets what was listed so far of a listing under way. Gives the rule as it is then; `None` when the work is not ours any more.
+    pub async fn begin_listing_anew(&self, rule: &ImportRule, lease_ms: i64) -> Result<Option<ImportRule>> {
+        let mut tx = self.write_tx().await?;
+        if !tx.keep_rule(rule, self.owner(), lease_ms).await? {
+            return Ok(None);
+        }
+        tx.drop_pages(rule, rule.listing + 1).await?;
+        let rule = sqlx::query_as(select_rule!("where r.id = $1")).bind(&rule.id).fetch_one(&mut *tx).await?;
         tx.commit().await?;
         Ok(Some(rule))
     }
@@ -174,7 +143,8 @@ impl Store {
         let mut tx = self.write_tx().await?;
         let failed = sqlx::query(
             "update import_rules set outcome = 'failed', reason = $4, message = $5, tried_at = $6, \
-             failing_since = coalesce(failing_since, $6), failures = failures + 1, next_at = $7, not_before = $8, \
+             failing_since = coalesce(failing_since, $6), failures = failures + 1, next_at = $7, \
+             not_before = case when not_before > $8 then not_before else $8 end, \
              unapplied = case when $10 = 1 then 0 else unapplied end, requested_at = case when requested_at > $9 then requested_at else null end, \
              lease_owner = null, lease_until = null where id = $1 and version = $2 and lease_owner = $3",
         )
@@ -198,7 +168,7 @@ impl Store {
             tx.drop_pages(rule, rule.listing + 1).await?;
         }
         if rule.outcome != "failed" {
-            tx.record_rule_state(rule, "import-rule.fail", Some(&message)).await?;
+            tx.record_rule_state(rule, "import-rule.fail", Some(&message), &Actor::schedule()).await?;
         }
         tx.touch(&rule.project);
         tx.commit().await
@@ -223,18 +193,6 @@ impl Store {
         }
         tx.touch(&rule.project);
         tx.commit_soon().await
-    }
-
-    /// Gives a rule back that somebody has changed meanwhile.
-    pub async fn release_import_rule(&self, rule: &ImportRule) -> Result<()> {
-        sqlx::query(
-            "update import_rules set lease_owner = null, lease_until = null where id = $1 and lease_owner = $2",
-        )
-        .bind(&rule.id)
-        .bind(self.owner())
-        .execute(self.pool())
-        .await?;
-        Ok(())
     }
 }
 
@@ -273,7 +231,7 @@ impl WriteTx {
         .execute(&mut **self)
         .await?;
         if rule.outcome == "failed" {
-            self.record_rule_state(rule, "import-rule.recover", None).await?;
+            self.record_rule_state(rule, "import-rule.recover", None, &Actor::schedule()).await?;
         }
         Ok(())
     }
@@ -291,11 +249,25 @@ impl WriteTx {
         Ok(())
     }
 
-    async fn record_rule_state(&mut self, rule: &ImportRule, action: &str, reason: Option<&str>) -> Result<()> {
+    /// Who was told that a rule fails is told that it does not any more, although it never went well: it is gone, or about something else.
+    pub(super) async fn end_rule_failure(&mut self, rule: &ImportRule, reason: &str, actor: &Actor) -> Result<()> {
+        if rule.outcome != "failed" {
+            return Ok(());
+        }
+        self.record_rule_state(rule, "import-rule.recover", Some(reason), actor).await
+    }
+
+    async fn record_rule_state(
+        &mut self,
+        rule: &ImportRule,
+        action: &str,
+        reason: Option<&str>,
+        actor: &Actor,
+    ) -> Result<()> {
         let (title, project) = (rule.title(), Some(rule.project.as_str()));
         let entry =
             Entry { action, project, object: &title, from: Some(&rule.spec.repository), reason, ..Entry::default() };
-        self.record(&Actor::schedule(), entry).await?;
+        self.record(actor, entry).await?;
         Ok(())
     }
 }

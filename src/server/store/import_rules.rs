@@ -1,11 +1,12 @@
 //! Import rules: what a stream takes in of a repository in another registry. Carrying them out is in `import_rule_work`, what that does
 //! to tags in `import_rule_tags`.
 
-use sqlx::query::Query;
-use sqlx::{Any, Database};
+mod spec;
+
+use spec::{bind_spec, check, told};
 
 use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
-use crate::model::{Actor, AppName, ImageReference, ImportRule, ImportRuleSpec, MOST_CHOSEN, PatternKind, now};
+use crate::model::{Actor, AppName, ImportRule, ImportRuleSpec, now};
 use crate::server::wake::Controller;
 
 const KIND: &str = "importrules";
@@ -13,11 +14,6 @@ const KIND: &str = "importrules";
 const AT_MOST: i64 = 20;
 /// Names that are addresses below the stream's rules.
 const ADDRESSES: [&str; 2] = ["new", "dry-run"];
-/// The least and the longest time between two checks of a tag.
-const INTERVALS_MS: (i64, i64) = (60_000, 365 * DAY_MS);
-/// The longest time between two listings.
-const LONGEST_LISTING_INTERVAL_MS: i64 = 30 * DAY_MS;
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// A repository is not listed twice within this time, whoever asks for it.
 const BETWEEN_REQUESTS_MS: i64 = 60_000;
 
@@ -27,7 +23,7 @@ macro_rules! select_rule {
             "select r.id, r.stream_id, p.name as project, s.name as stream, r.name, r.repository, r.pattern_kind, r.pattern, r.tag_order, \
              r.newest, r.insecure, r.import_mode, r.reference_policy, r.interval_ms, r.listing_interval_ms, r.paused_at, r.created_at, \
              r.created_by, r.version, r.next_at, r.not_before, r.requested_at, r.requested_by, r.listing, r.listed_at, r.next_page, \
-             r.pages, r.listed_tags, r.unapplied, r.tried_at, r.outcome, r.reason, r.message, r.failing_since, r.failures, r.seen, \
+             r.began_at, r.pages, r.listed_tags, r.unapplied, r.tried_at, r.outcome, r.reason, r.message, r.failing_since, r.failures, r.seen, \
              r.fitting, r.chosen, r.made, r.left_alone \
              from import_rules r join streams s on s.id = r.stream_id join projects p on p.id = s.project_id ",
             $rest
@@ -36,51 +32,19 @@ macro_rules! select_rule {
 }
 pub(super) use select_rule;
 
-/// Refuses a rule that can never work as written. Gives the repository.
-fn check(spec: &ImportRuleSpec) -> Result<ImageReference> {
-    let refuse = |field: &str, message: String| Err(Error::invalid(field, message));
-    let repository = match spec.repository.parse::<ImageReference>() {
-        Err(error) => return refuse("repository", error.to_string()),
-        Ok(named) if !named.tag.is_empty() || !named.id.is_empty() => {
-            return refuse("repository", "you must specify an image repository, not a tag or ID".to_owned());
-        }
-        Ok(named) if named.name.is_empty() => {
-            return refuse("repository", format!("{} is a registry: write the repository, too", spec.repository));
-        }
-        Ok(named) => named,
-    };
-    if let Err(error) = spec.pattern() {
-        return refuse("pattern", error.to_string());
-    }
-    if spec.newest.is_some_and(|newest| !(1..=MOST_CHOSEN as i64).contains(&newest)) {
-        return refuse("limit", format!("a rule takes from 1 to {MOST_CHOSEN} tags"));
-    }
-    let (least, longest) = INTERVALS_MS;
-    if spec.interval_ms.is_some_and(|interval| !(least..=longest).contains(&interval)) {
-        return refuse(
-            "intervalSeconds",
-            "tags are checked once a minute at the most, and once a year at the least".to_owned(),
-        );
-    }
-    if !(ImportRuleSpec::LEAST_LISTING_INTERVAL_MS..=LONGEST_LISTING_INTERVAL_MS).contains(&spec.listing_interval_ms) {
-        let message = "a repository is listed once an hour at the most, and once in 30 days at the least";
-        return refuse("listingIntervalSeconds", message.to_owned());
-    }
-    for (field, word, known) in [
-        ("importMode", &spec.import_mode, ["Legacy", "PreserveOriginal"]),
-        ("referencePolicy", &spec.reference_policy, ["Source", "Local"]),
-    ] {
-        if !known.contains(&word.as_str()) {
-            return refuse(field, format!("valid values are {}", known.join(", ")));
-        }
-    }
-    Ok(repository)
-}
-
 impl Store {
-    /// Refuses a rule that can never work as written, or takes from where this actor may not.
-    pub async fn check_import_rule(&self, spec: &ImportRuleSpec, actor: &Actor) -> Result<()> {
+    /// Refuses a rule that can never work as written, or takes from where this actor may not. One that takes what the one before it took
+    /// stays as it is.
+    pub async fn check_import_rule(
+        &self,
+        spec: &ImportRuleSpec,
+        before: Option<&ImportRuleSpec>,
+        actor: &Actor,
+    ) -> Result<()> {
         let repository = check(spec)?;
+        if before.is_some_and(|before| before.takes_the_same(spec)) {
+            return Ok(());
+        }
         self.check_registry("repository", &repository, spec.insecure == 1, actor).await
     }
 
@@ -94,7 +58,7 @@ impl Store {
         is_paused: bool,
         actor: &Actor,
     ) -> Result<ImportRule> {
-        self.check_import_rule(spec, actor).await?;
+        self.check_import_rule(spec, None, actor).await?;
         let mut tx = self.write_tx().await?;
         let owner = tx.stream(project, stream).await?;
         let name = match name {
@@ -154,16 +118,14 @@ impl Store {
         version: Option<i64>,
         actor: &Actor,
     ) -> Result<ImportRule> {
-        check(spec)?;
-        let takes_from = |spec: &ImportRuleSpec| (spec.repository.clone(), spec.insecure);
-        // What was allowed once stays so.
-        let known = self.load_import_rule(project, stream, name).await?;
-        if takes_from(&known.spec) != takes_from(spec) {
-            self.check_import_rule(spec, actor).await?;
-        }
+        let repository = check(spec)?;
         let mut tx = self.write_tx().await?;
         let before = tx.import_rule(project, stream, name).await?;
         check_version(before.version, version)?;
+        // What was allowed once stays so, and is no way to any other tag of that registry.
+        if !before.spec.takes_the_same(spec) {
+            tx.check_reference("repository", &repository, spec.insecure == 1, actor).await?;
+        }
         let action = match (before.paused_at.is_some(), is_paused) {
             (false, true) => "import-rule.pause",
             (true, false) => "import-rule.resume",
@@ -182,7 +144,8 @@ impl Store {
             .bind(before.next_at.min(earliest))
             .execute(&mut *tx)
             .await?;
-        if takes_from(&before.spec) != takes_from(spec) {
+        if !before.spec.takes_from_the_same(spec) {
+            tx.end_rule_failure(&before, "it takes from elsewhere now", actor).await?;
             tx.forget_listings(&before.id).await?;
         }
         let rule = tx.import_rule(project, stream, name).await?;
@@ -195,6 +158,7 @@ impl Store {
     pub async fn delete_import_rule(&self, project: &str, stream: &str, name: &str, actor: &Actor) -> Result<()> {
         let mut tx = self.write_tx().await?;
         let rule = tx.import_rule(project, stream, name).await?;
+        tx.end_rule_failure(&rule, "it is deleted", actor).await?;
         tx.record_rule("import-rule.delete", project, &rule.title(), None, actor).await?;
         sqlx::query("delete from import_rules where id = $1").bind(&rule.id).execute(&mut *tx).await?;
         tx.commit().await
@@ -208,7 +172,8 @@ impl Store {
             return Err(Error::Conflict(format!("the import rule {name} is paused: resume it first")));
         }
         tx.record_rule("import-rule.request", project, &rule.title(), None, actor).await?;
-        let not_before = rule.tried_at.map_or(0, |at| at.saturating_add(BETWEEN_REQUESTS_MS)).max(rule.not_before);
+        // The rest of its registry may be over earlier than the rule has noted: whoever asks there knows.
+        let not_before = rule.tried_at.map_or(0, |at| at.saturating_add(BETWEEN_REQUESTS_MS));
         sqlx::query("update import_rules set requested_at = $2, requested_by = $3, not_before = $4 where id = $1")
             .bind(&rule.id)
             .bind(now())
@@ -302,33 +267,6 @@ impl WriteTx {
         .await?;
         Ok(())
     }
-}
-
-type AnyQuery<'q> = Query<'q, Any, <Any as Database>::Arguments>;
-
-/// Binds what a rule asks for, as `$2` to `$11`.
-fn bind_spec<'q>(query: AnyQuery<'q>, spec: &ImportRuleSpec) -> AnyQuery<'q> {
-    query
-        .bind(&spec.repository)
-        .bind(spec.pattern_kind.as_str())
-        .bind(&spec.pattern)
-        .bind(spec.tag_order.as_str())
-        .bind(spec.newest)
-        .bind(spec.insecure)
-        .bind(&spec.import_mode)
-        .bind(&spec.reference_policy)
-        .bind(spec.interval_ms)
-        .bind(spec.listing_interval_ms)
-}
-
-/// A rule in the ledger's words.
-fn told(spec: &ImportRuleSpec) -> String {
-    let pattern = match spec.pattern_kind {
-        PatternKind::All => "all tags".to_owned(),
-        kind => format!("{kind} {}", spec.pattern),
-    };
-    let newest = spec.newest.map(|newest| format!(", the newest {newest}")).unwrap_or_default();
-    format!("{}: {pattern}{newest} by {} order", spec.repository, spec.tag_order)
 }
 
 #[cfg(test)]

@@ -445,13 +445,21 @@ impl WriteTx {
         Ok(())
     }
 
-    /// What the project's checks ask has to be found out anew: its secrets have changed.
+    /// What the project's checks ask has to be found out anew: its secrets have changed. Its import rules may be somebody else there, who
+    /// need not rest.
     pub(super) async fn unassign_imports(&mut self, project_id: &str) -> Result<()> {
         sqlx::query("update tag_imports set budget = null, question = null where project_id = $1")
             .bind(project_id)
             .execute(&mut **self)
             .await?;
+        sqlx::query(
+            "update import_rules set not_before = 0 where not_before > 0 and stream_id in (select id from streams where project_id = $1)",
+        )
+        .bind(project_id)
+        .execute(&mut **self)
+        .await?;
         self.wake(Controller::Imports);
+        self.wake(Controller::ImportRules);
         Ok(())
     }
 }

@@ -27,10 +27,10 @@ struct Tried(Arc<RuleTrial>);
 pub async fn answer(cx: &Cx, fields: &Fields, here: &str, rule: Option<&ImportRule>) -> Response {
     let tried = async {
         let (_, stream) = open(cx, Right::Edit).await?;
-        let (spec, rule_id) = (read(fields)?, rule.map(|rule| rule.id.as_str()).unwrap_or_default());
-        let tried = cx.state.app.importer.try_rule(&stream, &spec, rule_id, &cx.actor()?).await;
+        let tried = cx.state.app.importer.try_rule(&stream, &read(fields)?, rule, &cx.actor()?).await;
         tried.map_err(|error| match error {
             ImportError::Store(error) => error.into(),
+            ImportError::Crowded => UiError::TooMany(error.to_string()),
             error => UiError::field("repository", error.to_string()),
         })
     };

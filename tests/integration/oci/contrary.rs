@@ -215,4 +215,7 @@ async fn a_listing_that_never_ends_ends() {
     let upstream = Upstream::answering(move |_| page()).await;
     let tags = list_tags(&Client::default(), &upstream.reference("a")).await.expect("listed");
     assert!(tags.len() <= 3, "{}", tags.len());
+    let page =
+        Client::default().list_tags_page(&upstream.reference("a"), Some("n=1"), &insecure()).await.expect("a page");
+    assert!(page.next.is_none() && page.breaks_off, "it is not the end");
 }

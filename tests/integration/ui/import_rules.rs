@@ -97,6 +97,12 @@ async fn an_editor_tries_makes_changes_and_deletes_a_rule() {
     assert!(row(&page, "3").contains("Paused"), "{}", row(&page, "3"));
     let refused = html(send(&ada, &edit, &change).await, StatusCode::CONFLICT).await;
     assert!(text(&refused).contains("has been modified"), "{}", text(&refused));
+    // What is tried is still about the rule as it was read: saving it then is not to undo what was changed since.
+    let mut stale = change.clone();
+    stale.push(("do", "try"));
+    let page = html(send(&ada, &edit, &stale).await, StatusCode::OK).await;
+    assert!(page.contains(&format!("name=\"version\" value=\"{version}\"")), "{page}");
+    assert_eq!(send(&ada, &edit, &fields).await.status(), StatusCode::CONFLICT, "it does not say what it is about");
     let check = format!("{STREAM}/import-rules/3/check");
     assert_eq!(send(&ada, &check, &[]).await.status(), StatusCode::CONFLICT, "it is paused");
     let version = weir.store().load_import_rule("demo", "base", "3").await.unwrap().version.to_string();

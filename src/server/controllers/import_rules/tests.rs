@@ -9,8 +9,8 @@ use crate::model::time::testing::TIME;
 use crate::model::{Actor, ImportRule, ImportRuleSpec, PatternKind, Tag, TagOrder, now};
 use crate::server::controllers::imports::testing::{Allows, Asked, HOUR, MINUTE, Registry, SECOND, Site};
 use crate::server::controllers::step;
-use crate::server::store::TagSpec;
 use crate::server::store::testing::{TestStore, each_store, quick_store, run};
+use crate::server::store::{CheckEnd, NextCheck, TagSpec};
 
 /// A site with project `demo`, a registry whose repository `org/app` has these tags, and a rule of stream `app` about them.
 struct Scene {
@@ -330,7 +330,7 @@ async fn what_fails_is_tried_less_and_less_often_and_tags_stay_as_they_are() {
     scene.registry.refuse_next_pages(Some(503));
     scene.site.pass(12 * HOUR).await;
     let rule = scene.rule().await;
-    assert_eq!((rule.outcome.as_str(), rule.reason.as_deref(), rule.pages), ("failed", Some("upstream"), 1));
+    assert_eq!((rule.outcome.as_str(), rule.reason.as_deref()), ("failed", Some("upstream")));
     assert!(rule.message.as_deref().is_some_and(|message| message.contains("503")), "{:?}", rule.message);
     assert_eq!((rule.seen, rule.chosen), (2500, 1), "what was listed before is still told");
     let asked = scene.registry.take();
@@ -339,7 +339,9 @@ async fn what_fails_is_tried_less_and_less_often_and_tags_stay_as_they_are() {
     for (wait, least) in waits.iter().zip([5, 10, 20, 40, 60, 60]) {
         assert!((least..=least * 11 / 10 + 1).contains(wait), "{waits:?}");
     }
-    assert_eq!(beginnings(&asked).len(), 1, "the first page is not asked for again");
+    let began = beginnings(&asked);
+    let early = began.iter().filter(|at| **at < began[0] + HOUR).count();
+    assert_eq!(early, 1, "the first page is not asked for again as long as it is of use");
     assert_eq!(scene.scheduled().await, ["1.2499.0"]);
     assert!(asked.iter().any(|one| one.method == Method::HEAD && one.what == "org/app:1.2499.0"));
     scene.registry.refuse_next_pages(None);
@@ -405,6 +407,51 @@ async fn a_tag_is_one_rules_alone() {
 }
 
 #[tokio::test]
+async fn what_is_let_go_does_not_fail_for_ever() {
+    for store in each_store().await {
+        let scene = Scene::start(store, numbered(12)).await;
+        scene.make(&ImportRuleSpec { newest: Some(2), ..scene.spec(PatternKind::Semver, "3.*") }).await;
+        scene.site.pass(MINUTE).await;
+        scene.registry.refuse(Some((503, Vec::new(), "")));
+        scene.site.pass(20 * MINUTE).await;
+        assert_eq!(scene.site.import("demo", "app:3.10").await.outcome, "failed");
+        // One of the two is being checked when it is let go.
+        let (store, tag) = (&scene.site.store, scene.tag("3.10").await);
+        let due = store.claim_import(&tag.id, store.owner(), 60_000).await.unwrap().expect("nobody is at it");
+        scene.change(&scene.spec(PatternKind::Semver, "=3.11")).await;
+        scene.site.settle().await;
+        let failed = CheckEnd::Failed { reason: "upstream", message: "no" };
+        let next = NextCheck { at: now() + HOUR, overdue_at: now() + HOUR };
+        store.record_check(&due, &failed, Some(next)).await.unwrap();
+        let import = scene.site.import("demo", "app:3.10").await;
+        assert_eq!((import.outcome.as_str(), import.failures, import.failing_since), ("unchanged", 0, None));
+        assert_eq!((import.next_at, import.message), (None, None));
+        let told = ("import rule rule".to_owned(), "app:3.10".to_owned());
+        assert_eq!(scene.told("import.recover").await, [told]);
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_goes_in_circles_is_not_the_whole_list() {
+    let scene = Scene::start(quick_store().await, (0..2500).map(|number| format!("1.{number}.0"))).await;
+    scene.make(&ImportRuleSpec { newest: Some(1), ..scene.spec(PatternKind::Semver, "*") }).await;
+    let began = std::time::Instant::now();
+    scene.site.pass(MINUTE).await;
+    assert!(began.elapsed() >= Duration::from_millis(100), "three pages at the registry's pace");
+    assert_eq!(scene.scheduled().await, ["1.2499.0"]);
+    scene.registry.go_in_circles(true);
+    scene.site.pass(67 * MINUTE).await;
+    let rule = scene.rule().await;
+    assert_eq!((rule.outcome.as_str(), rule.reason.as_deref(), rule.pages), ("failed", Some("upstream"), 0));
+    assert_eq!(scene.scheduled().await, ["1.2499.0"], "tags that it did not come to are still there");
+    scene.registry.go_in_circles(false);
+    scene.site.pass(12 * MINUTE).await;
+    assert_eq!(scene.figures().await, [2500, 1, 0, 0]);
+    TIME.set(None);
+}
+
+#[tokio::test]
 async fn a_list_that_is_too_long_is_given_up_and_begun_anew() {
     let scene = Scene::start(quick_store().await, (0..3500).map(|number| format!("1.{number}.0"))).await;
     scene.make(&scene.spec(PatternKind::Semver, "=1.7.0")).await;
@@ -417,5 +464,38 @@ async fn a_list_that_is_too_long_is_given_up_and_begun_anew() {
     assert_eq!((rule.outcome.as_str(), rule.reason.as_deref(), rule.pages), ("failed", Some("too-many-tags"), 0));
     scene.site.pass(61 * MINUTE).await;
     assert_eq!(scene.figures().await, [3500, 1, 1, 0]);
+    TIME.set(None);
+}
+
+#[tokio::test]
+async fn the_last_page_of_a_list_and_names_that_are_no_tags_count_too() {
+    let bad = (0..500).map(|number| format!(".{number}"));
+    let scene = Scene::start(quick_store().await, (0..1000).map(|number| format!("1.{number}.0")).chain(bad)).await;
+    scene.make(&scene.spec(PatternKind::Semver, "=1.7.0")).await;
+    scene.registry.refuse_next_pages(Some(503));
+    scene.site.settle().await;
+    assert_eq!(scene.rule().await.listed_tags, 1000);
+    run(&scene.site.store, "update import_rules set listed_tags = 199501").await;
+    scene.registry.refuse_next_pages(None);
+    scene.site.pass(7 * MINUTE).await;
+    let rule = scene.rule().await;
+    assert_eq!((rule.outcome.as_str(), rule.reason.as_deref()), ("failed", Some("too-many-tags")));
+    TIME.set(None);
+}
+
+#[tokio::test]
+async fn pages_of_long_ago_are_not_joined_with_new_ones() {
+    let scene = Scene::start(quick_store().await, (0..2500).map(|number| format!("1.{number}.0"))).await;
+    scene.make(&scene.spec(PatternKind::Semver, "=1.7.0")).await;
+    scene.registry.refuse_next_pages(Some(503));
+    scene.site.settle().await;
+    assert_eq!(scene.rule().await.pages, 1);
+    run(&scene.site.store, "update import_rules set began_at = began_at - 3600000").await;
+    scene.registry.take();
+    scene.registry.refuse_next_pages(None);
+    scene.site.pass(7 * MINUTE).await;
+    assert_eq!(scene.figures().await, [2500, 1, 1, 0]);
+    let asked = scene.registry.take();
+    assert_eq!((beginnings(&asked).len(), lists(&asked).len()), (1, 3), "{asked:?}");
     TIME.set(None);
 }

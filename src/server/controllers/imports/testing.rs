@@ -74,6 +74,8 @@ struct Shelf {
     lists_left: Option<usize>,
     /// How pages but the first of a list are answered instead.
     next_pages: Option<u16>,
+    /// Every page but the first of a list leads to itself.
+    goes_in_circles: bool,
     /// How often what a tag means has changed.
     versions: BTreeMap<String, u64>,
     /// Contents that are not given any more, also by their digest.
@@ -146,6 +148,11 @@ impl Registry {
     /// Answers pages but the first of a list with this status.
     pub fn refuse_next_pages(&self, status: Option<u16>) {
         self.shelf().next_pages = status;
+    }
+
+    /// Lets pages but the first of a list lead to themselves.
+    pub fn go_in_circles(&self, does: bool) {
+        self.shelf().goes_in_circles = does;
     }
 
     /// Answers so many more pages of lists, and then nothing at all.
@@ -270,7 +277,8 @@ impl Shelf {
         let from = value("last").and_then(|last| tags.iter().position(|tag| tag == last)).map_or(0, |at| at + 1);
         let most: usize = value("n").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
         let page: Vec<&String> = tags.iter().skip(from).take(most).collect();
-        let next = page.last().filter(|_| from + page.len() < tags.len());
+        let next = page.last().filter(|_| from + page.len() < tags.len()).map(|last| last.as_str());
+        let next = value("last").filter(|_| self.goes_in_circles).or(next);
         let link =
             next.map(|last| ("link", format!("</v2/{repository}/tags/list?n={most}&last={last}>; rel=\"next\"")));
         let body = serde_json::json!({"name": repository, "tags": page}).to_string();

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::model::time::testing::TIME;
-use crate::model::{AllowedRegistries, TagOrder};
-use crate::server::store::testing::{TestStore, each_store, project};
-use crate::server::store::{ListedPage, RuleFailure, TagSpec};
+use crate::model::{
+    AllowedRegistries, BuildConfigSpec, KnownInputs, NoticeKind, PatternKind, Source, Standing, TagOrder, Why,
+};
+use crate::server::store::testing::{TestStore, each_store, project, run};
+use crate::server::store::{CheckEnd, ConfigFields, ListedPage, RuleFailure, SecretData, TagSpec};
 
 const START: i64 = 1_800_000_000_000;
 
@@ -119,7 +121,11 @@ async fn rules_take_from_registries_that_their_author_may_import_from() {
         let change = async |name: &str, spec: &ImportRuleSpec| {
             strict.update_import_rule("demo", "app", name, spec, false, None, &ada()).await
         };
-        change("old", &spec("1.*")).await.expect("what was allowed once stays so");
+        change("old", &ImportRuleSpec { interval_ms: Some(60_000), ..spec("*") }).await.expect("it stays allowed");
+        let narrower = change("old", &spec("1.*")).await;
+        assert!(matches!(narrower, Err(Error::Forbidden { .. })), "no other tags of that registry: {narrower:?}");
+        strict.check_import_rule(&spec("*"), Some(&spec("*")), &ada()).await.expect("nor is trying it refused");
+        assert!(strict.check_import_rule(&spec("1.*"), Some(&spec("*")), &ada()).await.is_err());
         assert!(matches!(change("other", &spec("*")).await, Err(Error::Forbidden { .. })));
         TIME.set(None);
     }
@@ -127,7 +133,7 @@ async fn rules_take_from_registries_that_their_author_may_import_from() {
 
 /// A page with these tags, after which there is another.
 fn page<'a>(tags: &'a [String], next: Option<&'a str>) -> ListedPage<'a> {
-    ListedPage { tags, next, again_at: START + 3_600_000 }
+    ListedPage { tags, told: tags.len() as i64, next, again_at: START + 3_600_000 }
 }
 
 #[tokio::test]
@@ -188,6 +194,118 @@ async fn rules_and_what_they_know_go_with_their_stream() {
             assert_eq!(count, 0, "{table}");
         }
         assert_eq!(store.take_rule_tags(&rule, &tags, 60_000).await.unwrap(), None);
+        TIME.set(None);
+    }
+}
+
+/// A rule `rule` that has listed these tags, claimed.
+async fn listed(store: &TestStore, tags: &[String]) -> ImportRule {
+    make(store, Some("rule"), &spec("*")).await.unwrap();
+    let rule = store.claim_import_rules(60_000, 4).await.unwrap().pop().expect("it is due");
+    store.keep_listed_page(&rule, &page(tags, None), 60_000).await.unwrap().expect("it is ours")
+}
+
+#[tokio::test]
+async fn the_output_of_a_build_config_is_left_alone_also_before_its_first_build() {
+    for store in each_store().await {
+        start(&store).await;
+        let config = BuildConfigSpec::new(Source::default(), "app".parse().unwrap(), "1".parse().unwrap());
+        let fields = ConfigFields::new(config, KnownInputs::All(Vec::new()));
+        store.create_config("demo", &"app".parse().unwrap(), &fields, &ada()).await.unwrap();
+        let tags = ["1".to_owned(), "2".to_owned()];
+        let rule = listed(&store, &tags).await;
+        let plan = store.plan_import_rule(&rule, &tags).await.unwrap();
+        assert_eq!((plan.take, plan.left_alone), (vec!["2".to_owned()], 1));
+        assert_eq!(store.take_rule_tags(&rule, &tags, 60_000).await.unwrap(), Some(1));
+        assert_eq!(store.tag("demo", "app", "2").await.unwrap().scheduled, 1);
+        let standings = store.rule_standings(&rule.stream_id, &rule.id, &tags).await.unwrap();
+        assert_eq!(standings, [Standing::LeftAlone(Why::WasThere), Standing::Own]);
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn what_is_let_go_without_an_image_goes_and_may_come_back() {
+    for store in each_store().await {
+        start(&store).await;
+        let tags = ["1".to_owned()];
+        let rule = listed(&store, &tags).await;
+        assert_eq!(store.take_rule_tags(&rule, &tags, 60_000).await.unwrap(), Some(1));
+        let tag = store.tag("demo", "app", "1").await.unwrap();
+        let due = store.claim_import(&tag.id, store.owner(), 60_000).await.unwrap().unwrap();
+        store.record_check(&due, &CheckEnd::Failed { reason: "other", message: "no" }, None).await.unwrap();
+        assert!(store.is_any_import_failing().await.unwrap());
+        assert!(store.let_go_rule_tags(&rule, &tags, 60_000).await.unwrap());
+        assert!(!store.is_any_import_failing().await.unwrap());
+        assert!(store.tag("demo", "app", "1").await.is_err(), "there is nothing to keep");
+        let standings = store.rule_standings(&rule.stream_id, &rule.id, &tags).await.unwrap();
+        assert_eq!(standings, [Standing::New], "nobody deleted it");
+        assert_eq!(store.take_rule_tags(&rule, &tags, 60_000).await.unwrap(), Some(1));
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn projects_take_turns() {
+    for store in each_store().await {
+        start(&store).await;
+        for number in 0..6 {
+            make(&store, Some(&format!("r{number}")), &spec("*")).await.unwrap();
+        }
+        let claimed = async |most: usize| {
+            let rules = store.claim_import_rules(60_000, most).await.unwrap();
+            rules.into_iter().map(|rule| rule.project).collect::<Vec<_>>()
+        };
+        assert_eq!(claimed(1).await, ["demo"]);
+        TIME.set(Some(START + 1));
+        project(&store, "shop").await;
+        store.ensure_stream("shop", &"app".parse().unwrap(), &ada()).await.unwrap();
+        for name in ["a", "b"] {
+            let name = name.parse().unwrap();
+            store.create_import_rule("shop", "app", Some(&name), &spec("*"), false, &ada()).await.unwrap();
+        }
+        assert_eq!(claimed(1).await, ["shop"], "those of demo are due longer, and one of them is under way");
+        assert_eq!(claimed(3).await, ["demo", "shop", "demo"]);
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn a_rest_ends_with_its_cause() {
+    for store in each_store().await {
+        start(&store).await;
+        make(&store, Some("rule"), &spec("*")).await.unwrap();
+        let rest = async || {
+            let rule = store.claim_import_rules(60_000, 4).await.unwrap().pop().expect("it is due");
+            store.rest_import_rule(&rule, START + 3_600_000).await.unwrap();
+        };
+        rest().await;
+        assert_eq!(store.claim_import_rules(60_000, 4).await.unwrap(), []);
+        let rule = store.request_listing("demo", "app", "rule", &ada()).await.unwrap();
+        assert_eq!(rule.next_listing_at(), Some(START), "whoever asks finds out whether it still rests");
+        rest().await;
+        let data = SecretData::BasicAuth { username: "ada".into(), password: "secret".into() };
+        store.create_secret("demo", &"quay".parse().unwrap(), &data, &ada()).await.unwrap();
+        let rule = store.claim_import_rules(60_000, 4).await.unwrap().pop().expect("it may be somebody else there");
+        // What the failure says nothing of stays as it is.
+        run(&store, "update import_rules set not_before = 1800000060000").await;
+        let failure = RuleFailure {
+            reason: "other",
+            message: "no",
+            again_at: START,
+            not_before: 0,
+            begin_anew: false,
+            refuses_tags: false,
+        };
+        store.fail_import_rule(&rule, &failure).await.unwrap();
+        let rule = store.load_import_rule("demo", "app", "rule").await.unwrap();
+        assert_eq!((rule.outcome.as_str(), rule.not_before), ("failed", START + 60_000));
+
+        // Whoever was told that it fails is told that it is gone.
+        store.delete_import_rule("demo", "app", "rule", &ada()).await.unwrap();
+        let rows = store.list_ledger(Some("demo"), None, 100).await.unwrap();
+        let kinds: Vec<_> = rows.iter().rev().filter_map(|row| NoticeKind::of_action(&row.action)).collect();
+        assert_eq!(kinds, [NoticeKind::ImportFailing, NoticeKind::ImportRecovered]);
         TIME.set(None);
     }
 }
