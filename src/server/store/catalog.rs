@@ -122,8 +122,10 @@ pub const COUNT_TO: i64 = 1000;
 macro_rules! catalog_page {
     ($beyond:literal, $order:literal) => {
         concat!(
-            "with failing as materialized (select t.stream_id, count(*) as n from tag_imports m join tags t on t.id = m.tag_id \
-               where m.project_id = $1 and m.outcome = 'failed' group by t.stream_id), \
+            "with failing as materialized (select f.stream_id, count(*) as n from (select t.stream_id from tag_imports m \
+               join tags t on t.id = m.tag_id where m.project_id = $1 and m.outcome = 'failed' union all select r.stream_id \
+               from import_rules r join streams x on x.id = r.stream_id where x.project_id = $1 and r.outcome = 'failed' \
+               and r.paused_at is null) f group by f.stream_id), \
              overdue as materialized (select t.stream_id, count(*) as n from tag_imports m join tags t on t.id = m.tag_id \
                where m.project_id = $1 and m.next_at is not null and m.overdue_at <= $10 \
                and not exists (select 1 from registry_budgets b join paused_registries z on z.host = b.host where b.id = m.budget) \
