@@ -1,4 +1,4 @@
-//! A project's secrets by name. What they hold goes in and never comes out.
+//! A project's secrets by name, and whether registries still let them in. What they hold goes in and never comes out.
 
 use axum::Json;
 use axum::extract::{Path, State};

@@ -247,9 +247,7 @@ pub async fn check(
     caller.may(&door, "update", &IMAGE_STREAM_TAGS, &project, &title(&stream, &tag)).await?;
     let (_, warnings) = body.read(|_| Ok(()))?;
     door.store.request_check(&project, &stream, &tag, &caller.actor()).await?;
-    let tag = door.store.tag(&project, &stream, &tag).await?;
-    let import = door.store.find_import(&tag.id).await?;
-    Ok((warnings, Json(json!({"tag": tag.title(), "import": import.as_ref().map(|import| show_import(&tag, import))}))))
+    Ok((warnings, Json(import_of(&door, &project, &stream, &tag).await?)))
 }
 
 /// Lets what waits for the tag's cool-down pass now; `digest` names it, so that nothing passes that came meanwhile.
@@ -262,9 +260,14 @@ pub async fn adopt(
     caller.may(&door, "update", &IMAGE_STREAM_TAGS, &project, &title(&stream, &tag)).await?;
     let (digest, warnings) = body.read(|root| root.get("digest").filled())?;
     door.store.adopt_now(&project, &stream, &tag, digest.as_deref(), &caller.actor()).await?;
-    let tag = door.store.tag(&project, &stream, &tag).await?;
+    Ok((warnings, Json(import_of(&door, &project, &stream, &tag).await?)))
+}
+
+/// How the imports of a tag go by now.
+async fn import_of(door: &Door, project: &str, stream: &str, tag: &str) -> Result<Value, Status> {
+    let tag = door.store.tag(project, stream, tag).await?;
     let import = door.store.find_import(&tag.id).await?;
-    Ok((warnings, Json(json!({"tag": tag.title(), "import": import.as_ref().map(|import| show_import(&tag, import))}))))
+    Ok(json!({"tag": tag.title(), "import": import.as_ref().map(|import| show_import(&tag, import))}))
 }
 
 fn title(stream: &str, tag: &str) -> String {

@@ -79,13 +79,6 @@ impl Imports {
         }
     }
 
-    async fn give_back(&self, due: &[DueImport]) -> anyhow::Result<()> {
-        for one in due {
-            self.store.release_import(&one.tag.id, self.store.owner()).await?;
-        }
-        Ok(())
-    }
-
     fn groups(&self) -> MutexGuard<'_, Vec<Weak<Vec<String>>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,11 +152,8 @@ impl Controller for Imports {
         let owner = self.store.owner();
         let claimed = self.store.claim_due_imports(owner, lease, self.places.free()).await?;
         for due in claimed.questions {
-            // Only this gives places out, so that there are as many as were free, but for those of checks that found something since.
-            match self.places.enter(due.iter().any(DueImport::is_sure_to_download)) {
-                Some(place) => self.spawn(due, place),
-                None => self.give_back(&due).await?,
-            }
+            let place = self.places.enter(due.iter().any(DueImport::is_sure_to_download)).await?;
+            self.spawn(due, place);
         }
         let next = [self.store.next_import_at().await?, claimed.again_at].into_iter().flatten().min();
         let wait = next.map_or(RESYNC, |at| Duration::from_millis(u64::try_from(at - now()).unwrap_or(0)));

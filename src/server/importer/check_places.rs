@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::server::store::{self, DueImport, Store};
 
@@ -44,11 +44,12 @@ impl CheckPlaces {
         self.free() == store::Free { questions: ASKING, downloads: DOWNLOADING }
     }
 
-    /// A place to ask in, also for a download if one is `sure` to follow; `None` when there is none.
-    pub fn enter(&self, sure: bool) -> Option<CheckPlace> {
-        let asking = Some(Arc::clone(&self.asking).try_acquire_owned().ok()?);
-        let download = if sure { Some(Arc::clone(&self.downloading).try_acquire_owned().ok()?) } else { None };
-        Some(CheckPlace { asking, download, downloading: Arc::clone(&self.downloading), may_download: false })
+    /// A place to ask in, and one for a download if that is `sure` to follow and there is one. It waits only when more come than were free.
+    pub async fn enter(&self, sure: bool) -> Result<CheckPlace, AcquireError> {
+        let downloading = Arc::clone(&self.downloading);
+        let download = if sure { Arc::clone(&downloading).try_acquire_owned().ok() } else { None };
+        let asking = Some(Arc::clone(&self.asking).acquire_owned().await?);
+        Ok(CheckPlace { asking, download, downloading, may_download: false })
     }
 }
 

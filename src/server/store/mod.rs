@@ -81,6 +81,7 @@ mod tags;
 pub(in crate::server) mod testing;
 mod tokens;
 mod traffic;
+mod turns;
 mod usage;
 mod users;
 mod whole_streams;

@@ -5,22 +5,18 @@
 //! keep the one tag of another waiting. Tags that follow the same thing with the same rights are checked by one request. What a check
 //! has to download is in `downloads`.
 
-use std::collections::HashMap;
-
 use super::budgets::{BudgetKey, budget_columns};
-use super::downloads::{self, Free, downloads, sure_to_download};
-use super::imports::select_import;
+use super::downloads::{self, Free, downloads};
 use super::tags::select_tag;
+use super::turns::Most;
 use super::{DueImport, Result, Store, WriteTx};
-use crate::model::{BudgetState, Tag, TagImport, now};
+use crate::model::{BudgetState, Tag, now};
 use crate::server::wake::Controller;
 
 /// Questions under way at one registry.
 const AT_ONE_REGISTRY: i64 = 8;
 /// So much of its pace a registry may be asked at once.
 const BURST_MS: i64 = 1000;
-/// Slots that a first import takes: it asks for a manifest, a configuration and layers.
-const FIRST_IMPORT: i64 = 4;
 /// What is kept of a counted allowance for fetching what changed, and for seeing whether there is more of it again: one in so many.
 const RESERVE: i64 = 20;
 
@@ -28,7 +24,7 @@ const RESERVE: i64 = 20;
 const HINTED_AT_ONCE: i64 = 1000;
 
 /// A claim's lease is free.
-const FREE: &str = "(i.lease_until is null or i.lease_until < $1)";
+pub(super) const FREE: &str = "(i.lease_until is null or i.lease_until < $1)";
 
 /// What the check of a tag asks, as its source and its project's secrets have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,34 +69,6 @@ struct Concerned {
     next_at: i64,
     last_try_at: i64,
     least_interval_ms: i64,
-}
-
-/// What was claimed of a budget.
-struct Taken {
-    questions: Vec<Vec<DueImport>>,
-    slots: i64,
-    /// Not everything that is due was looked at.
-    may_be_more: bool,
-    downloads: i64,
-}
-
-/// A question that may be claimed.
-#[derive(sqlx::FromRow)]
-struct Picked {
-    question: String,
-    project_id: Option<String>,
-    /// 1 when it is sure to download.
-    downloads: i64,
-    /// How many of its project's do so there.
-    beside: i64,
-}
-
-/// How much may be claimed of a budget.
-#[derive(Clone, Copy)]
-struct Most {
-    questions: i64,
-    slots: i64,
-    downloads: i64,
 }
 
 /// How many questions a registry may be asked now.
@@ -343,106 +311,6 @@ impl WriteTx {
             downloads!()
         );
         Ok(sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(now()).fetch_all(&mut **self).await?)
-    }
-
-    /// Claims questions of a budget. Each round gives every project one: what somebody asked for, or what waited longest.
-    async fn claim_of(&mut self, budget: &BudgetState, owner: &str, lease_ms: i64, most: Most) -> Result<Taken> {
-        let picked = self.pick(&budget.id, most).await?;
-        let mut may_be_more = i64::try_from(picked.len()).unwrap_or(most.questions) == most.questions;
-        let (mut questions, mut used) = (Vec::with_capacity(picked.len()), 0);
-        let (mut downloads, mut by_project) = (0, HashMap::new());
-        for Picked { question, project_id, downloads: is_download, beside } in picked {
-            if is_download == 1 {
-                let its = by_project.entry(project_id).or_insert(beside);
-                if downloads >= most.downloads || *its >= downloads::OF_ONE_PROJECT {
-                    may_be_more = true;
-                    continue;
-                }
-                *its += 1;
-                downloads += 1;
-            }
-            let due = self.claim_question(&question, owner, now() + lease_ms).await?;
-            // Two of those picked may be the same question.
-            if due.is_empty() {
-                continue;
-            }
-            let is_first = due.iter().any(|one| one.import.upstream_digest.is_none());
-            used += if is_first { FIRST_IMPORT } else { 1 };
-            questions.push(due);
-            if used >= most.slots {
-                may_be_more = true;
-                break;
-            }
-        }
-        self.take_slots(budget, i64::try_from(questions.len()).unwrap_or(0), used).await?;
-        Ok(Taken { questions, slots: used, may_be_more, downloads })
-    }
-
-    /// What may be claimed of a budget, in turns. What is sure to download is left out where there is no place for it.
-    async fn pick(&mut self, budget: &str, most: Most) -> Result<Vec<Picked>> {
-        let statement = format!(
-            "with busy as (select l.project_id, count(distinct l.question) as beside from tag_imports l \
-               where l.budget = $2 and l.lease_until >= $1 and {} group by l.project_id) \
-             select r.question, r.project_id, r.downloads, r.beside from (select i.question, i.project_id, \
-               cast(case when {sure} then 1 else 0 end as bigint) as downloads, coalesce(k.beside, 0) as beside, \
-               row_number() over (partition by i.project_id \
-                 order by case when i.requested_at is null then 1 else 0 end, i.next_at, i.tag_id) as turn \
-               from tag_imports i left join busy k on k.project_id = i.project_id \
-               where i.budget = $2 and (i.next_at <= $1 or i.requested_at is not null) and {FREE} \
-               and (not {sure} or ($4 > 0 and coalesce(k.beside, 0) < $5))) r \
-             order by r.turn, random() limit $3",
-            downloads!(),
-            sure = sure_to_download!()
-        );
-        let picked = sqlx::query_as(sqlx::AssertSqlSafe(statement))
-            .bind(now())
-            .bind(budget)
-            .bind(most.questions)
-            .bind(most.downloads)
-            .bind(downloads::OF_ONE_PROJECT)
-            .fetch_all(&mut **self)
-            .await?;
-        Ok(picked)
-    }
-
-    /// Claims every tag that the answer is for: also those that are due later, as it costs nothing more.
-    async fn claim_question(&mut self, question: &str, owner: &str, until: i64) -> Result<Vec<DueImport>> {
-        let statement = format!(
-            "where i.question = $2 and (i.next_at is not null or i.requested_at is not null) and {FREE} order by i.tag_id"
-        );
-        let imports: Vec<TagImport> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{}{statement}", select_import!(""))))
-            .bind(now())
-            .bind(question)
-            .fetch_all(&mut **self)
-            .await?;
-        let mut claimed = Vec::with_capacity(imports.len());
-        for import in imports {
-            sqlx::query(
-                "update tag_imports set lease_owner = $2, lease_until = $3, downloading_at = null where tag_id = $1",
-            )
-            .bind(&import.tag_id)
-            .bind(owner)
-            .bind(until)
-            .execute(&mut **self)
-            .await?;
-            claimed.push(DueImport { tag: self.tag_by_id(&import.tag_id).await?, import });
-        }
-        Ok(claimed)
-    }
-
-    /// Notes that so many checks are under way, which take so many of the registry's slots.
-    async fn take_slots(&mut self, budget: &BudgetState, count: i64, slots: i64) -> Result<()> {
-        if count == 0 {
-            return Ok(());
-        }
-        let counted = if budget.heads_count == Some(1) { count } else { 0 };
-        sqlx::query("update registry_budgets set next_slot_at = $2, remaining = remaining - $3 where id = $1")
-            .bind(&budget.id)
-            .bind(budget.next_slot_at.max(now()) + slots * budget.gap_ms)
-            .bind(counted)
-            .execute(&mut **self)
-            .await?;
-        Ok(())
     }
 
     /// What the project's checks ask has to be found out anew: its secrets have changed. Its import rules may be somebody else there, who

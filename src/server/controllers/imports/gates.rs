@@ -207,7 +207,7 @@ async fn long_downloads_keep_no_check_of_their_registry_waiting() {
         TIME.set(Some(now() + 100));
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
-    let asked = registry.take();
+    let asked = registry.asked();
     let downloads = asked.iter().filter(|one| one.what.contains("/blobs/")).count();
     assert!((1..=12).contains(&downloads), "{downloads} at a time");
     for number in 20..30 {

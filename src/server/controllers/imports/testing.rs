@@ -204,6 +204,11 @@ impl Registry {
         std::mem::take(&mut self.shelf().asked)
     }
 
+    /// As [`Registry::take`], without forgetting it.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.shelf().asked.clone()
+    }
+
     /// How many requests were answered with 429, ever.
     pub fn refused(&self) -> usize {
         self.shelf().refused

@@ -1,0 +1,147 @@
+//! The turns in which the checks of one registry are given out: each project gets one, then each a second, what somebody asked for and what
+//! waited longest first.
+
+use std::collections::HashMap;
+
+use super::downloads::{OF_ONE_PROJECT, downloads, sure_to_download};
+use super::imports::select_import;
+use super::schedule::FREE;
+use super::{DueImport, Result, WriteTx};
+use crate::model::{BudgetState, TagImport, now};
+
+/// Slots that a first import takes: it asks for a manifest, a configuration and layers.
+const FIRST_IMPORT: i64 = 4;
+
+/// What was claimed of a budget.
+pub(super) struct Taken {
+    pub(super) questions: Vec<Vec<DueImport>>,
+    pub(super) slots: i64,
+    /// Not everything that is due was looked at.
+    pub(super) may_be_more: bool,
+    pub(super) downloads: i64,
+}
+
+/// A question that may be claimed.
+#[derive(sqlx::FromRow)]
+struct Picked {
+    question: String,
+    project_id: Option<String>,
+    /// 1 when it is sure to download.
+    downloads: i64,
+    /// How many of its project's do so there.
+    beside: i64,
+}
+
+/// How much may be claimed of a budget.
+#[derive(Clone, Copy)]
+pub(super) struct Most {
+    pub(super) questions: i64,
+    pub(super) slots: i64,
+    pub(super) downloads: i64,
+}
+
+impl WriteTx {
+    /// Claims questions of a budget. Each round gives every project one: what somebody asked for, or what waited longest.
+    pub(super) async fn claim_of(
+        &mut self,
+        budget: &BudgetState,
+        owner: &str,
+        lease_ms: i64,
+        most: Most,
+    ) -> Result<Taken> {
+        let picked = self.pick(&budget.id, most).await?;
+        let mut may_be_more = i64::try_from(picked.len()).unwrap_or(most.questions) == most.questions;
+        let (mut questions, mut used) = (Vec::with_capacity(picked.len()), 0);
+        let (mut downloads, mut by_project) = (0, HashMap::new());
+        for Picked { question, project_id, downloads: is_download, beside } in picked {
+            let its = by_project.entry(project_id).or_insert(beside);
+            if is_download == 1 && (downloads >= most.downloads || *its >= OF_ONE_PROJECT) {
+                may_be_more = true;
+                continue;
+            }
+            let due = self.claim_question(&question, owner, now() + lease_ms).await?;
+            // Two of those picked may be the same question.
+            if due.is_empty() {
+                continue;
+            }
+            *its += is_download;
+            downloads += is_download;
+            let is_first = due.iter().any(|one| one.import.upstream_digest.is_none());
+            used += if is_first { FIRST_IMPORT } else { 1 };
+            questions.push(due);
+            if used >= most.slots {
+                may_be_more = true;
+                break;
+            }
+        }
+        self.take_slots(budget, i64::try_from(questions.len()).unwrap_or(0), used).await?;
+        Ok(Taken { questions, slots: used, may_be_more, downloads })
+    }
+
+    /// What may be claimed of a budget, in turns. What is sure to download is left out where there is no place for it.
+    async fn pick(&mut self, budget: &str, most: Most) -> Result<Vec<Picked>> {
+        let statement = format!(
+            "with busy as (select l.project_id, count(distinct l.question) as beside from tag_imports l \
+               where l.budget = $2 and l.lease_until >= $1 and {} group by l.project_id) \
+             select r.question, r.project_id, r.downloads, r.beside from (select i.question, i.project_id, \
+               cast(case when {sure} then 1 else 0 end as bigint) as downloads, coalesce(k.beside, 0) as beside, \
+               row_number() over (partition by i.project_id \
+                 order by case when i.requested_at is null then 1 else 0 end, i.next_at, i.tag_id) as turn \
+               from tag_imports i left join busy k on k.project_id = i.project_id \
+               where i.budget = $2 and (i.next_at <= $1 or i.requested_at is not null) and {FREE} \
+               and (not {sure} or ($4 > 0 and coalesce(k.beside, 0) < $5))) r \
+             order by r.turn, random() limit $3",
+            downloads!(),
+            sure = sure_to_download!()
+        );
+        let picked = sqlx::query_as(sqlx::AssertSqlSafe(statement))
+            .bind(now())
+            .bind(budget)
+            .bind(most.questions)
+            .bind(most.downloads)
+            .bind(OF_ONE_PROJECT)
+            .fetch_all(&mut **self)
+            .await?;
+        Ok(picked)
+    }
+
+    /// Claims every tag that the answer is for: also those that are due later, as it costs nothing more.
+    async fn claim_question(&mut self, question: &str, owner: &str, until: i64) -> Result<Vec<DueImport>> {
+        let statement = format!(
+            "where i.question = $2 and (i.next_at is not null or i.requested_at is not null) and {FREE} order by i.tag_id"
+        );
+        let imports: Vec<TagImport> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{}{statement}", select_import!(""))))
+            .bind(now())
+            .bind(question)
+            .fetch_all(&mut **self)
+            .await?;
+        let mut claimed = Vec::with_capacity(imports.len());
+        for import in imports {
+            sqlx::query(
+                "update tag_imports set lease_owner = $2, lease_until = $3, downloading_at = null where tag_id = $1",
+            )
+            .bind(&import.tag_id)
+            .bind(owner)
+            .bind(until)
+            .execute(&mut **self)
+            .await?;
+            claimed.push(DueImport { tag: self.tag_by_id(&import.tag_id).await?, import });
+        }
+        Ok(claimed)
+    }
+
+    /// Notes that so many checks are under way, which take so many of the registry's slots.
+    async fn take_slots(&mut self, budget: &BudgetState, count: i64, slots: i64) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let counted = if budget.heads_count == Some(1) { count } else { 0 };
+        sqlx::query("update registry_budgets set next_slot_at = $2, remaining = remaining - $3 where id = $1")
+            .bind(&budget.id)
+            .bind(budget.next_slot_at.max(now()) + slots * budget.gap_ms)
+            .bind(counted)
+            .execute(&mut **self)
+            .await?;
+        Ok(())
+    }
+}
