@@ -108,6 +108,10 @@ impl Store {
     }
 
     /// Changes a rule. Its tags follow as soon as that is read, from the last listing; another repository is listed at once.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each of them is told by its type, and they are all that a change consists of"
+    )]
     pub async fn update_import_rule(
         &self,
         project: &str,
