@@ -11,6 +11,7 @@ const INTERVALS_MS: (i64, i64) = (60_000, 365 * DAY_MS);
 /// The longest time between two listings.
 const LONGEST_LISTING_INTERVAL_MS: i64 = 30 * DAY_MS;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
 /// Refuses a rule that can never work as written. Gives the repository.
 pub(super) fn check(spec: &ImportRuleSpec) -> Result<ImageReference> {
     let refuse = |field: &str, message: String| Err(Error::invalid(field, message));
