@@ -74,6 +74,7 @@ pub struct HeadManifest {
 
 /// What came of a question for what a reference means by now.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, taken apart where it arrives")]
 pub enum Changed {
     /// What was seen.
     Not {

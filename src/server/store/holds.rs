@@ -88,7 +88,7 @@ impl Store {
             let tag = tx.tag_by_id(&tag_id).await?;
             let actor = Actor::system("hold");
             // Somebody may have resumed it, or named a later time, meanwhile.
-            if let Some(hold) = tx.active_hold(&Held::Tag(&tag)).await?.filter(|hold| is_over(hold)) {
+            if let Some(hold) = tx.active_hold(&Held::Tag(&tag)).await?.filter(is_over) {
                 tx.end_hold(&Held::Tag(&tag), &actor).await?;
                 tx.apply_waiting(&tag, &hold, "the hold's time was over", &actor).await?;
             }

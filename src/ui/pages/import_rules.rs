@@ -99,7 +99,7 @@ fn row(path: &str, project: &InProject, rule: &ImportRule) -> AnyView {
     let figure = |count: i64| (rule.listed_at.is_some()).then_some(count);
     view! {
         <tr data-row=rule.id.clone()>
-            <th scope="row">
+            <th scope="row" class="min-w-[12rem]">
                 {name}
                 <span class="cell-sub break">{rule.spec.repository.clone()}</span>
             </th>

@@ -33,9 +33,9 @@ pub fn until_fields(now: HoldUntil) -> AnyView {
     view! {
         <label class="cluster">
             "The hold ends "
-            <select name="until">{choices.into_iter().collect_view()}</select>
+            <select class="input w-auto" name="until">{choices.into_iter().collect_view()}</select>
         </label>
-        <input type="datetime-local" name="until_at" value=date aria-label="Time at which the hold ends, in UTC" />
+        <input class="input w-64" type="datetime-local" name="until_at" value=date aria-label="Time at which the hold ends, in UTC" />
     }
     .into_any()
 }

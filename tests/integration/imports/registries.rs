@@ -16,6 +16,9 @@ const WRONG: Option<(&str, &str)> = Some(("importer", "open barley"));
 const STRANGER: Option<(&str, &str)> = Some(("nobody", "open sesame"));
 const RIGHT: Option<(&str, &str)> = Some(DockerRegistry::CREDENTIALS);
 
+/// Insecure or not, as whom, the word for how it ends, and words of the message.
+type Row<'a> = (bool, Option<(&'a str, &'a str)>, &'a str, &'a str);
+
 /// A server that imports, and a registry with the image `org/base:1`.
 struct Import<'a> {
     weir: &'a TestWeir,
@@ -51,7 +54,7 @@ impl Import<'_> {
     }
 
     /// Tries one way after the other: insecure or not, as whom, and how it ends.
-    async fn tries(&mut self, rows: &[(bool, Option<(&str, &str)>, &str, &str)]) {
+    async fn tries(&mut self, rows: &[Row<'_>]) {
         for (insecure, secret, end, words) in rows {
             let (ended, message) = self.ends(*insecure, *secret).await;
             let who = secret.map_or("nobody", |(username, _)| username);
