@@ -103,7 +103,7 @@ fn row(path: &str, project: &InProject, rule: &ImportRule) -> AnyView {
                 {name}
                 <span class="cell-sub break">{rule.spec.repository.clone()}</span>
             </th>
-            <td data-label="Takes" class="break">
+            <td data-label="Takes" class="min-w-[8rem] break">
                 {takes(&rule.spec)}
                 {cut}
             </td>
