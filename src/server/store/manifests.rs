@@ -93,8 +93,7 @@ impl Store {
             tx.check_expected(&stream.id, to.tag, expected).await?;
         }
         tx.insert_image(image).await?;
-        let mut missing = tx.missing_parts(&stream.id, &image.digest).await?;
-        missing.extend(tx.incomplete_children(&stream.id, &image.digest).await?);
+        let missing = tx.missing_below(&stream.id, &image.digest).await?;
         if !missing.is_empty() {
             let message = format!("the manifest names what this repository does not have: {}", missing.join(", "));
             return Err(Error::invalid(MANIFEST_PARTS, message));

@@ -100,17 +100,30 @@ impl WriteTx {
         Ok(missing.into_iter().map(|(digest,)| digest).collect())
     }
 
-    /// What an index lists and its repository serves, but not as a whole: parts of it are still only in another registry.
-    pub(super) async fn incomplete_children(&mut self, stream_id: &str, digest: &str) -> Result<Vec<String>> {
-        let children: Vec<(String,)> = sqlx::query_as(
-            "select c.child_digest from image_children c join repository_images r on r.digest = c.child_digest and r.stream_id = $1 \
-             where c.digest = $2 and r.source is not null order by 1",
-        )
-        .bind(stream_id)
+    /// As [`WriteTx::missing_parts`], of the manifest and of all that it lists, as far as the repository serves that. Who pushes has to
+    /// have all of it: later on it counts as what the project had, bytes and all.
+    pub(super) async fn missing_below(&mut self, stream_id: &str, digest: &str) -> Result<Vec<String>> {
+        let missing: Vec<(String,)> = sqlx::query_as(concat!(
+            "with recursive tree (digest) as (select cast($1 as text) \
+               union select c.child_digest from image_children c join tree t on c.digest = t.digest \
+               join repository_images r on r.stream_id = $2 and r.digest = c.child_digest) \
+             select b.digest from (\
+               select i.config_digest as digest from images i join tree t on t.digest = i.digest where i.config_digest is not null \
+               union select l.layer_digest from image_layers l join tree t on t.digest = l.digest \
+                 where l.media_type not like 'application/vnd.oci.image.layer.nondistributable.%' \
+                 and l.media_type not like 'application/vnd.docker.image.rootfs.foreign.diff.tar%' \
+               union select c.child_digest from image_children c join tree t on t.digest = c.digest where c.media_type not in (",
+            manifest_types!(),
+            ")) b where not exists (select 1 from repository_blobs r where r.stream_id = $2 and r.digest = b.digest) \
+             union select c.child_digest from image_children c join tree t on t.digest = c.digest where c.media_type in (",
+            manifest_types!(),
+            ") and not exists (select 1 from repository_images r where r.stream_id = $2 and r.digest = c.child_digest) order by 1"
+        ))
         .bind(digest)
+        .bind(stream_id)
         .fetch_all(&mut **self)
         .await?;
-        Ok(children.into_iter().map(|(digest,)| digest).collect())
+        Ok(missing.into_iter().map(|(digest,)| digest).collect())
     }
 
     /// Lets a tag's repository serve the image that the tag points to now. What a tag follows brings its referrers with it.

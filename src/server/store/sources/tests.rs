@@ -113,7 +113,7 @@ async fn no_way_leads_through_a_manifest_to_what_another_project_has() {
             digest: index.clone(),
             media_type: "application/vnd.oci.image.index.v1+json".to_owned(),
             manifest: "{}".to_owned(),
-            children: vec![listed],
+            children: vec![listed.clone()],
             ..NewImage::default()
         };
         let reference = format!("evil.example/x@{index}");
@@ -137,6 +137,19 @@ async fn no_way_leads_through_a_manifest_to_what_another_project_has() {
             assert!(set.is_ok() || name == "child", "{name}: {set:?}");
             let Some(stream) = store.find_stream("demo", name).await.unwrap() else { continue };
             assert_eq!(store.find_blob(&stream.id, &layer).await.unwrap(), None, "{name}");
+        }
+        // What is pushed over it would count as pushed with all that is below.
+        let outer = sha256(b"outer").to_string();
+        let lists_index = ImageChild {
+            child_digest: index.clone(),
+            media_type: "application/vnd.oci.image.index.v1+json".to_owned(),
+            ..listed
+        };
+        let outer = NewImage { digest: outer, children: vec![lists_index], ..image };
+        let to = TagMove { tag: &latest, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+        match store.put_manifest(&base, &outer, Some(to), &actor).await {
+            Err(Error::Invalid { message, .. }) => assert!(message.ends_with(&layer), "{message}"),
+            other => panic!("an index over what is not here was answered with {other:?}"),
         }
         assert_eq!(store.find_blob(&base.id, &layer).await.unwrap(), None);
         assert!(!store.is_blob_granted(&base.id, &layer, "evil.example/x").await.unwrap());
