@@ -163,7 +163,7 @@ mod tests {
             let mut image = claim(300).await.remove(0);
             let first = image.complete_at;
             let every = Duration::from_millis(50);
-            let kept = tokio::time::timeout(Duration::from_millis(600), keep(&store, &mut image, every)).await;
+            let kept = tokio::time::timeout(Duration::from_secs(2), keep(&store, &mut image, every)).await;
             assert!(kept.is_err() && image.complete_at > first + 1000, "it is renewed beyond its first end");
             assert_eq!(claim(300).await, []);
             // Somebody else got hold of it.
