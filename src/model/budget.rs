@@ -14,6 +14,8 @@ pub struct Budget {
     /// Tags whose checks are of this budget, and how many different questions these are.
     pub tags: i64,
     pub questions: i64,
+    /// Of those tags, how many got no answer at their last check: the registry could not be reached, or only told of trouble of its own.
+    pub unanswered: i64,
     /// Requests of the last 24 hours, the project that asked most first.
     pub spend: Vec<ProjectSpend>,
 }
@@ -192,7 +194,7 @@ mod tests {
             ..BudgetState::default()
         };
         let one = ProjectSpend { project: "demo".into(), heads, gets, recent_heads: heads, recent_gets: gets };
-        Budget { state, tags: 1, questions: 1, spend: vec![one] }
+        Budget { state, tags: 1, questions: 1, unanswered: 0, spend: vec![one] }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct NewImage {
     pub annotations: String,
     pub layers: Vec<ImageLayer>,
     pub children: Vec<ImageChild>,
+    /// Digests of children that the repository goes without: of platforms that its stream did not choose.
+    pub left_out: Vec<String>,
     /// Distinct layers and configuration, in bytes.
     pub size: i64,
 }

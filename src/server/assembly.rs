@@ -32,7 +32,7 @@ use super::controllers::{
     BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Holds, Housekeeping, ImportRules, Imports, Inspect,
     Notices, Packages, Proof, Rollouts, Runner, SearchFill, Traffic, Triggers,
 };
-use super::importer::{Importer, Surroundings};
+use super::importer::{Importer, MirrorSets, Surroundings};
 use super::notices;
 use super::packages::Views;
 use super::pulls::Pulls;
@@ -156,6 +156,10 @@ impl Weir {
         };
         let around = Surroundings {
             own_hosts: settings.own_hosts(),
+            mirrors: MirrorSets {
+                digests: config.registry_mirrors.clone().unwrap_or_default(),
+                tags: config.registry_tag_mirrors.clone().unwrap_or_default(),
+            },
             tracker: runner.tracker.clone(),
             stop: runner.stop.clone(),
         };

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
 use super::blobs::{BucketUrl, S3Args};
-use crate::model::{AllowedRegistries, Digest, Role};
+use crate::model::{AllowedRegistries, Digest, Mirrors, Role};
 
 /// Weir: image streams for any team.
 #[derive(Debug, Parser)]
@@ -96,6 +96,12 @@ pub struct Config {
     /// Registries from which people may import, for instance docker.io,quay.io,*.example.com:5000; empty for none [default: all]
     #[arg(long, env = "WEIR_ALLOWED_REGISTRIES", value_name = "HOST[:PORT],…")]
     pub allowed_registries: Option<AllowedRegistries>,
+    /// Where images of other registries are fetched first by their digests, for instance docker.io=mirror.example.com/hub; http:// before the mirror lets it be insecure
+    #[arg(long, env = "WEIR_REGISTRY_MIRRORS", value_name = "SOURCE=MIRROR,…")]
+    pub registry_mirrors: Option<Mirrors>,
+    /// Where it is asked first what tags of other registries mean; written as for --registry-mirrors. A mirror that is behind holds tags back
+    #[arg(long, env = "WEIR_REGISTRY_TAG_MIRRORS", value_name = "SOURCE=MIRROR,…")]
+    pub registry_tag_mirrors: Option<Mirrors>,
     /// How many tags of a whole repository one oc import-image request takes; the others are named
     #[arg(long, env = "WEIR_REPOSITORY_IMPORT_LIMIT", default_value_t = 50, value_name = "N")]
     pub repository_import_limit: u16,

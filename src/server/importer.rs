@@ -1,4 +1,4 @@
-//! Brings images of other registries here: asks with a HEAD, fetches only what changed, keeps indexes and all their platforms.
+//! Brings images of other registries here: asks with a HEAD, fetches only what changed, keeps indexes with all platforms that are wanted.
 //!
 //! Everything of an image is stored before the tag moves, so pulls go on working when the other registry does not. The one exception is
 //! a tag without any image that somebody pulls ([`Importer::pull_tag`]): its manifest is answered first, and the rest is fetched as it is
@@ -16,6 +16,8 @@ mod listing;
 mod places;
 mod pulls;
 mod questions;
+mod selection;
+mod source;
 mod takes;
 mod trials;
 mod trouble;
@@ -23,8 +25,8 @@ mod trouble;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use secrecy::ExposeSecret as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,16 +36,19 @@ pub use fetch::Fetch;
 pub use listing::{MAX_LISTED, MOST_SEEN};
 pub use places::{Place, Places};
 pub use pulls::PulledBlob;
+pub use selection::Selection;
+pub use source::MirrorSets;
 
-use crate::model::{Actor, Digest, EventKind, ImageReference, NewImage, Stream, Tag, TagName};
+use crate::model::{Actor, Digest, EventKind, NewImage, Stream, Tag, TagName};
 use crate::server::blobs::{self, Blobs};
-use crate::server::oci::{Access, Client, Credentials, Descriptor, Error as OciError, Manifest, ManifestError};
-use crate::server::store::{self, BudgetKey, Expected, Moved, Store, TagMove};
+use crate::server::oci::{Client, Descriptor, Error as OciError, Manifest, ManifestError};
+use crate::server::store::{self, Expected, Moved, Store, TagMove};
 use allowances::{Allowances, Asks};
 use failures::Failures;
 use fetch::Wanted;
 use fetches::Fetches;
 use questions::Questions;
+use source::{Source, heard};
 use trouble::Troubles;
 
 /// Blobs fetched side by side for one image.
@@ -64,6 +69,8 @@ pub struct Importer {
 pub struct Surroundings {
     /// Hosts, with ports where references need them, at which clients reach this server.
     pub own_hosts: Vec<String>,
+    /// Where else what other registries have can be had.
+    pub mirrors: MirrorSets,
     pub tracker: TaskTracker,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
@@ -102,6 +109,9 @@ pub enum ImportError {
     /// It failed a moment ago, and the other registry is left alone for a while.
     #[error("{message}")]
     Resting { reason: String, message: String, left: std::time::Duration },
+    /// The index is for other machines.
+    #[error("the index has no image for {chosen}, which its stream takes, only for {has}")]
+    NoPlatform { chosen: String, has: String },
     /// Several waited for the same download.
     #[error(transparent)]
     Shared(#[from] Arc<Self>),
@@ -127,6 +137,7 @@ impl ImportError {
             Self::Manifest(_) => "integrity",
             Self::Reference { .. } => "invalid-reference",
             Self::OwnRegistry { .. } => "own-registry",
+            Self::NoPlatform { .. } => "no-platform",
             Self::Resting { .. } => "resting",
             Self::Paused { .. } => "paused",
             Self::Shared(cause) => cause.reason(),
@@ -170,18 +181,6 @@ impl ImportError {
     }
 }
 
-/// Where an image comes from, and as whom to ask.
-#[derive(Clone)]
-struct Source {
-    reference: ImageReference,
-    access: Access,
-    /// What the registry allows, and the name of the project that asks.
-    budget: BudgetKey,
-    project: String,
-    /// The secret that the credentials come from.
-    secret_id: Option<String>,
-}
-
 /// An image as the other registry has it, before anything is stored.
 pub struct Fetched {
     pub image: NewImage,
@@ -196,9 +195,10 @@ enum Step {
     Leave(Box<Manifest>),
 }
 
-/// The steps through a manifest, the last one first: all that it lists, then itself.
-fn enter(manifest: Manifest) -> Vec<Step> {
-    let listed = manifest.children().iter().filter(|child| child.is_manifest());
+/// The steps through a manifest, the last one first: all that it lists and that is wanted, then itself.
+fn enter(manifest: Manifest, selection: &Selection) -> Vec<Step> {
+    let left_out = selection.left_out(&manifest);
+    let listed = manifest.children().iter().filter(|child| child.is_manifest() && !left_out.contains(&child.digest));
     let listed: Vec<_> = listed.map(|child| Step::Enter(child.digest.clone())).collect();
     let mut steps = vec![Step::Leave(Box::new(manifest))];
     steps.extend(listed);
@@ -221,64 +221,45 @@ impl Importer {
         project: &str,
         reference: &str,
         insecure: bool,
-        legacy: bool,
+        selection: &Selection,
     ) -> Result<Fetched, ImportError> {
         let source = self.source(project, reference, insecure).await?;
         let top = self.top(&source).await?;
-        self.fetch_below(&source, top, legacy).await
-    }
-
-    /// As [`Importer::source`], for what is asked while a client waits: this server never waits for itself. An import may take from
-    /// another of its repositories, as it takes only what is there.
-    async fn source_elsewhere(&self, project: &str, reference: &str, insecure: bool) -> Result<Source, ImportError> {
-        let source = self.source(project, reference, insecure).await?;
-        if self.shared.around.own_hosts.contains(&source.reference.docker_client_defaults().registry) {
-            return Err(ImportError::OwnRegistry { reference: reference.to_owned() });
-        }
-        Ok(source)
-    }
-
-    async fn source(&self, project: &str, reference: &str, insecure: bool) -> Result<Source, ImportError> {
-        let parsed: ImageReference =
-            reference.parse().map_err(|cause| ImportError::Reference { reference: reference.to_owned(), cause })?;
-        let hub = parsed.docker_client_defaults();
-        let credentials = self.store.registry_credentials(project, &hub.registry, &hub.repository_path()).await?;
-        let secret_id = credentials.as_ref().map(|found| found.id.clone());
-        let credentials = credentials.map(|found| Credentials { username: found.username, password: found.password });
-        let budget = self.budget(&checks::canonical(&parsed).registry, credentials.as_ref());
-        let project = project.to_owned();
-        Ok(Source { reference: parsed, access: Access { credentials, insecure }, budget, project, secret_id })
-    }
-
-    /// What the registry allows is counted for each account.
-    fn budget(&self, host: &str, credentials: Option<&Credentials>) -> BudgetKey {
-        // PostgreSQL keeps no NUL.
-        let account = credentials.map_or_else(String::new, |known| known.username.replace('\0', "\u{fffd}"));
-        let host = host.to_owned();
-        let id = match credentials {
-            None => host.clone(),
-            Some(Credentials { username, password }) => {
-                let text = format!("{username}\0{}", password.expose_secret());
-                format!("{host} {}", self.store.fingerprint("registry account", &text))
-            }
-        };
-        BudgetKey { id, host, account }
+        self.fetch_below(&source, top, selection).await
     }
 
     /// The manifest or index that the reference means.
     async fn top(&self, source: &Source) -> Result<Manifest, ImportError> {
-        let question = self.client.get_manifest(&source.reference, &source.access);
-        Ok(self.ask(source, Asks::Manifest, question).await?.manifest)
+        for mirror in self.mirrors_of_tag(source).await? {
+            if let Some(top) = heard(&mirror, self.top_at(&mirror).await) {
+                return Ok(top);
+            }
+        }
+        self.top_at(source).await
     }
 
-    /// What is below it, and the image to record: the index itself, or one child of it in legacy mode.
-    async fn fetch_below(&self, source: &Source, top: Manifest, legacy: bool) -> Result<Fetched, ImportError> {
-        let top = match choose_child(&top).filter(|_| legacy && top.is_index()) {
-            Some(child) => self.manifest(source, &child.digest).await?,
-            None => top,
-        };
+    async fn top_at(&self, place: &Source) -> Result<Manifest, ImportError> {
+        let question = self.client.get_manifest(&place.reference, &place.access);
+        Ok(self.ask(place, Asks::Manifest, question).await?.manifest)
+    }
+
+    /// The manifest to record: the one that a reference means, or one child of it in legacy mode.
+    async fn select(&self, source: &Source, top: Manifest, selection: &Selection) -> Result<Manifest, ImportError> {
+        selection.check(&top)?;
+        match selection.only(&top) {
+            Some(child) => self.manifest(source, &child.digest).await,
+            None => Ok(top),
+        }
+    }
+
+    /// The image to record, with what is below it as far as it is wanted.
+    async fn fetch_below(&self, source: &Source, top: Manifest, selection: &Selection) -> Result<Fetched, ImportError> {
+        let top = self.select(source, top, selection).await?;
         let image = self.describe(source, &top).await?;
-        let manifests = self.tree(source, top).await?;
+        let manifests = self.tree(source, top, selection).await?;
+        // Each is held to all that is below it.
+        let left_out = texts(manifests.iter().flat_map(|manifest| selection.left_out(manifest)).collect());
+        let image = NewImage { left_out: left_out.clone(), ..image };
         let mut blobs = Vec::new();
         let mut children = Vec::new();
         for manifest in &manifests {
@@ -287,7 +268,8 @@ impl Importer {
                 manifest.blobs().chain(manifest.children().iter().filter(|child| !child.is_manifest())).cloned(),
             );
             if manifest.digest.as_str() != image.digest {
-                children.push(self.describe(source, manifest).await?);
+                let described = self.describe(source, manifest).await?;
+                children.push(NewImage { left_out: left_out.clone(), ..described });
             }
         }
         blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
@@ -295,11 +277,11 @@ impl Importer {
         Ok(Fetched { image, children, blobs })
     }
 
-    /// A manifest with all that it lists, each once; what is listed comes before what lists it.
-    async fn tree(&self, source: &Source, top: Manifest) -> Result<Vec<Manifest>, ImportError> {
+    /// A manifest with all that it lists and that is wanted, each once; what is listed comes before what lists it.
+    async fn tree(&self, source: &Source, top: Manifest, selection: &Selection) -> Result<Vec<Manifest>, ImportError> {
         let mut seen = BTreeSet::from([top.digest.clone()]);
         let mut ordered = Vec::new();
-        let mut steps = enter(top);
+        let mut steps = enter(top, selection);
         while let Some(step) = steps.pop() {
             match step {
                 Step::Leave(manifest) => ordered.push(*manifest),
@@ -308,7 +290,7 @@ impl Importer {
                         let message = format!("its index lists more than {MAX_MANIFESTS} manifests");
                         return Err(ManifestError::Invalid(message).into());
                     }
-                    steps.extend(enter(self.manifest(source, &digest).await?));
+                    steps.extend(enter(self.manifest(source, &digest).await?, selection));
                 }
                 Step::Enter(_) => {}
             }
@@ -317,19 +299,38 @@ impl Importer {
     }
 
     async fn manifest(&self, source: &Source, digest: &Digest) -> Result<Manifest, ImportError> {
-        let reference = source.reference.at_digest(digest);
-        Ok(self.ask(source, Asks::Manifest, self.client.get_manifest(&reference, &source.access)).await?.manifest)
+        for mirror in self.mirrors_of_digests(source).await? {
+            if let Some(manifest) = heard(&mirror, self.manifest_at(&mirror, digest).await) {
+                return Ok(manifest);
+            }
+        }
+        self.manifest_at(source, digest).await
+    }
+
+    async fn manifest_at(&self, place: &Source, digest: &Digest) -> Result<Manifest, ImportError> {
+        let reference = place.reference.at_digest(digest);
+        Ok(self.ask(place, Asks::Manifest, self.client.get_manifest(&reference, &place.access)).await?.manifest)
     }
 
     async fn describe(&self, source: &Source, manifest: &Manifest) -> Result<NewImage, ImportError> {
         let config = match manifest.blobs().next().filter(|config| config.is_image_config()) {
-            Some(config) => {
-                let question = self.client.get_small_blob(&source.reference, &config.digest, &source.access);
-                Some(self.ask(source, Asks::Blob, question).await?)
-            }
+            Some(config) => Some(self.small_blob(source, &config.digest).await?),
             None => None,
         };
         Ok(manifest.to_image(config.as_deref())?)
+    }
+
+    async fn small_blob(&self, source: &Source, digest: &Digest) -> Result<Bytes, ImportError> {
+        for mirror in self.mirrors_of_digests(source).await? {
+            if let Some(bytes) = heard(&mirror, self.small_blob_at(&mirror, digest).await) {
+                return Ok(bytes);
+            }
+        }
+        self.small_blob_at(source, digest).await
+    }
+
+    async fn small_blob_at(&self, place: &Source, digest: &Digest) -> Result<Bytes, ImportError> {
+        self.ask(place, Asks::Blob, self.client.get_small_blob(&place.reference, digest, &place.access)).await
     }
 
     /// Stores the blobs, then the manifests, then moves the tag. What does not fit into the project is not fetched at all.
@@ -382,11 +383,6 @@ impl Importer {
     }
 }
 
-/// Imports in the mode `Legacy` (`importPolicy.importMode` of a tag) record one platform, as that mode is documented: linux/amd64, or else
-/// the first that the index lists.
-fn choose_child(index: &Manifest) -> Option<&Descriptor> {
-    let amd64 = |child: &&Descriptor| {
-        child.platform.as_ref().is_some_and(|platform| platform.os == "linux" && platform.architecture == "amd64")
-    };
-    index.children().iter().find(amd64).or_else(|| index.children().first())
+fn texts(digests: BTreeSet<Digest>) -> Vec<String> {
+    digests.into_iter().map(|digest| digest.to_string()).collect()
 }

@@ -67,7 +67,7 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/p/:project/streams/:stream/import-rules/new") view=|| page(pages::import_rule_form::new_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/import-rules/:rule/edit") view=|| page(pages::import_rule_form::edit_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/used-by") view=|| page(pages::stream::used_by_page) ssr=SsrMode::Async />
-                        <Route path=path!("/p/:project/streams/:stream/settings") view=|| page(pages::stream::settings_page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/streams/:stream/settings") view=|| page(pages::stream_settings::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/add-tag") view=|| page(pages::tag_add::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/tags/:tag") view=|| page(pages::tag::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/streams/:stream/tags/:tag/history") view=|| page(pages::tag::page) ssr=SsrMode::Async />

@@ -38,6 +38,11 @@ impl Fields {
         Some(self.get(name)).filter(|value| !value.is_empty())
     }
 
+    /// The value, empty as it may be, or `None` when the field was not sent.
+    pub fn sent(&self, name: &str) -> Option<&str> {
+        self.ticked(name).then(|| self.get(name))
+    }
+
     /// Whether a checkbox was ticked.
     pub fn ticked(&self, name: &str) -> bool {
         self.0.iter().any(|(key, _)| key == name)

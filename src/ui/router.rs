@@ -40,6 +40,7 @@ pub fn router(app: AppState) -> Router {
         .merge(pages::settings::router())
         .merge(pages::sign_in::router())
         .merge(pages::stream::router())
+        .merge(pages::stream_settings::router())
         .merge(pages::streams_new::router())
         .merge(pages::cool_down::router())
         .merge(pages::tag::router())

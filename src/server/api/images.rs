@@ -26,6 +26,7 @@ pub async fn get(
     let image = door.store.find_image(&digest).await?.ok_or_else(not_found)?;
     let layers = door.store.list_layers(&digest).await?;
     let children = door.store.list_children(&digest).await?;
+    let left_out = door.store.list_left_out(&stream.id, &digest).await?;
     let tags = door.store.list_image_tags(&stream.id, &digest).await?;
     let principal = caller.principal();
     let scope = Scope { user_id: principal.list_for(), project: principal.project_limit() };
@@ -39,7 +40,8 @@ pub async fn get(
         .iter()
         .map(|child| {
             json!({"digest": child.child_digest, "mediaType": child.media_type, "os": child.os,
-                "architecture": child.architecture, "variant": child.variant, "manifestSize": child.size})
+                "architecture": child.architecture, "variant": child.variant, "manifestSize": child.size,
+                "leftOut": left_out.contains(&child.child_digest)})
         })
         .collect();
     shown["config"] = config.as_ref().map(run).unwrap_or_default();

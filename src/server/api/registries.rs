@@ -102,6 +102,7 @@ fn show(budget: &Budget, pause: Option<&Pause>) -> Value {
         "leastIntervalSeconds": state.least_interval_ms / 1000,
         "tags": budget.tags,
         "questions": budget.questions,
+        "unanswered": budget.unanswered,
         "forecast": forecast(budget),
         "spend24h": budget.spend.iter().map(|one| json!({
             "project": one.project, "heads": one.heads, "manifests": one.gets,

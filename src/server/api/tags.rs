@@ -117,6 +117,7 @@ pub async fn roll_back(
         reason: asked.reason.as_deref(),
         seen: asked.seen,
         reject: asked.reject,
+        until: asked.until,
     };
     let (store, actor) = (&door.store, caller.actor());
     let moved = match is_admin {
@@ -124,9 +125,6 @@ pub async fn roll_back(
         false => store.roll_back_tag(&project, &stream, &name, &rollback, &actor).await,
     };
     let moved = moved.map_err(|error| about(error.into(), &tag))?;
-    if asked.until != HoldUntil::Resumed {
-        store.set_hold_end(&project, &stream, &name, asked.until, &actor).await?;
-    }
     Ok((warnings, Json(event_of(&door, moved.sequence).await?)))
 }
 
@@ -199,11 +197,7 @@ pub async fn hold(
 ) -> Result<(Warnings, Json<Value>), Status> {
     caller.may(&door, "update", &IMAGE_STREAM_TAGS, &project, &title(&stream, &tag)).await?;
     let ((reason, until), warnings) = body.read(|root| Ok((read_reason(&root)?, read_until(&root)?)))?;
-    let actor = caller.actor();
-    door.store.hold_tag(&project, &stream, &tag, reason.as_deref(), &actor).await?;
-    if until != HoldUntil::Resumed {
-        door.store.set_hold_end(&project, &stream, &tag, until, &actor).await?;
-    }
+    door.store.hold_tag_until(&project, &stream, &tag, reason.as_deref(), until, &caller.actor()).await?;
     let tag = door.store.tag(&project, &stream, &tag).await?;
     let hold = door.store.tag_hold(&tag.id).await?;
     Ok((warnings, Json(json!({"tag": tag.title(), "hold": hold.as_ref().map(show_hold)}))))

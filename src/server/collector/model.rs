@@ -22,31 +22,24 @@ use crate::model::{Actor, GarbageKind};
 use crate::server::blobs::Blobs;
 use crate::server::hash::sha256;
 use crate::server::store::Moment;
-use crate::server::store::testing::{TestStore, each_store, first_seed, project, quick_store, steps};
+use crate::server::store::testing::{
+    STEPS_OF_A_WORLD, TestStore, each_store, half_of_the_worlds, project, quick_store,
+};
 
 const STEPS: usize = 100_000;
-/// A world does so many steps, then the next one begins: histories that grow without end make every step slower and none different.
-const STEPS_OF_A_WORLD: usize = 500;
 
-/// Half of the steps, in worlds of their own: two cores do them in half the time.
-async fn half_of_the_worlds(mut seed: u64) {
-    let mut left = steps(STEPS) / 2;
-    while left > 0 {
-        let steps = left.min(STEPS_OF_A_WORLD);
-        World::new(quick_store().await, seed).await.run(steps).await;
-        left -= steps;
-        seed += 2;
-    }
+async fn walk(store: TestStore, seed: u64, steps: usize) {
+    World::new(store, seed).await.run(steps).await;
 }
 
 #[tokio::test]
 async fn nothing_needed_is_lost_and_no_rubbish_stays_in_odd_worlds() {
-    half_of_the_worlds(first_seed() + 1).await;
+    half_of_the_worlds(1, STEPS, walk).await;
 }
 
 #[tokio::test]
 async fn nothing_needed_is_lost_and_no_rubbish_stays_in_even_worlds() {
-    half_of_the_worlds(first_seed() + 2).await;
+    half_of_the_worlds(2, STEPS, walk).await;
 }
 
 /// Worlds that only longer runs come to: in this one somebody keeps an image whose signature is in another repository.

@@ -183,6 +183,7 @@ mod tests {
             stream: text(),
             digest: text(),
             source: text(),
+            is_whole: 0,
             at,
             complete_at,
         };

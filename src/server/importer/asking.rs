@@ -56,6 +56,15 @@ impl Importer {
         if let Some(pause) = self.store.find_pause(&source.budget.host).await? {
             return Err(ImportError::Paused { message: pause.in_words() });
         }
+        let nobody;
+        let source = match self.client.is_refused(&source.reference, &source.access) {
+            // It will be asked without the password, and answers as it does to everybody. The question that finds that out is the account's.
+            true => {
+                nobody = Source { budget: self.budget(&source.budget.host, None), ..source.clone() };
+                &nobody
+            }
+            false => source,
+        };
         let state = self.store.find_budget(&source.budget.id).await?;
         let under_way = self.shared.allowances.begin(source, asks, state.as_ref())?;
         let answer = question.await;
@@ -82,6 +91,11 @@ impl Importer {
     async fn note_login(&self, source: &Source, failure: Option<&OciError>) {
         let Some(secret_id) = &source.secret_id else { return };
         let host = &source.budget.host;
+        if self.client.is_refused(&source.reference, &source.access) {
+            let cause = OciError::WrongPassword { reference: source.reference.exact() };
+            self.shared.allowances.turned_away(secret_id, host, &cause);
+            return;
+        }
         match failure {
             None | Some(OciError::NotFound { .. }) => {
                 if self.client.is_signed_in(&source.reference, &source.access).await {

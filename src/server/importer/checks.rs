@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::allowances::Asks;
+use super::source::{Source, heard};
 use super::takes::{End, Found, seen};
 use super::{CheckPlace, ImportError, Importer};
 use crate::model::{Digest, ImageReference, Tag};
-use crate::server::oci::{Changed, Error as OciError};
+use crate::server::oci::{Changed, Error as OciError, Manifest};
 use crate::server::store::{self, Assignment, BudgetKey, CheckEnd, DueImport, NextCheck};
 
 /// One check, its downloads included, must end in this time.
@@ -110,32 +111,43 @@ impl Importer {
         let Some(tag) = due.first().map(|one| &one.tag) else { return Err(ImportError::Late) };
         let source = self.source(&tag.project, tag.source.as_deref().unwrap_or_default(), tag.insecure == 1).await?;
         let seen = due.iter().find_map(seen).and_then(|digest| digest.parse::<Digest>().ok());
+        for mirror in self.mirrors_of_tag(&source).await? {
+            if let Some((digest, top)) = heard(&mirror, self.find_at(&mirror, seen.as_ref()).await) {
+                return Ok(Found::new(source, digest, top));
+            }
+        }
+        let (digest, top) = self.find_at(&source, seen.as_ref()).await?;
+        Ok(Found::new(source, digest, top))
+    }
+
+    /// Asks one place: the digest there, and the manifest if that came along.
+    async fn find_at(&self, source: &Source, seen: Option<&Digest>) -> Result<(Digest, Option<Manifest>), ImportError> {
         if let Some(seen) = seen {
             // That nothing changed may be told by a cache, which knows nothing of what has to be learned first.
-            let known = Some(&seen).filter(|_| !self.shared.allowances.wants_a_head(&source.budget.id));
+            let known = Some(seen).filter(|_| !self.shared.allowances.wants_a_head(&source.budget.id));
             let head = self.client.head_manifest(&source.reference, known, &source.access);
-            if let Some(head) = self.ask(&source, Asks::Head, head).await? {
-                return Ok(Found::new(source, head.digest, None));
+            if let Some(head) = self.ask(source, Asks::Head, head).await? {
+                return Ok((head.digest, None));
             }
-            let changed = self.client.get_changed_manifest(&source.reference, &seen, &source.access);
-            return Ok(match self.ask(&source, Asks::Manifest, changed).await? {
-                Changed::Not { .. } => Found::new(source, seen, None),
-                Changed::To(remote) => Found::new(source, remote.manifest.digest.clone(), Some(remote.manifest)),
+            let changed = self.client.get_changed_manifest(&source.reference, seen, &source.access);
+            return Ok(match self.ask(source, Asks::Manifest, changed).await? {
+                Changed::Not { .. } => (seen.clone(), None),
+                Changed::To(remote) => (remote.manifest.digest.clone(), Some(remote.manifest)),
             });
         }
         // Of a registry that nothing is known of: the second HEAD shows whether the first one took from its allowance.
         for _ in 0..2 {
             if self.shared.allowances.wants_a_head(&source.budget.id) {
                 let head = self.client.head_manifest(&source.reference, None, &source.access);
-                match self.ask(&source, Asks::Head, head).await {
+                match self.ask(source, Asks::Head, head).await {
                     // It may mind HEADs only.
                     Err(ImportError::Upstream(cause)) if !cause.is_transient() => break,
                     asked => asked?,
                 };
             }
         }
-        let top = self.top(&source).await?;
-        Ok(Found::new(source, top.digest.clone(), Some(top)))
+        let top = self.top_at(source).await?;
+        Ok((top.digest.clone(), Some(top)))
     }
 }
 

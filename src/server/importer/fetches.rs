@@ -244,10 +244,15 @@ impl Importer {
         Ok(claim)
     }
 
-    /// The first source that has the blob, and the download's place there.
+    /// The first source that has the blob, or mirror of one, and the download's place there.
     async fn open(&self, fetch: &Fetch, sources: &[Source]) -> Result<(BlobDownload, Place), ImportError> {
-        let mut first = None;
+        let mut places = Vec::new();
         for source in sources {
+            places.extend(self.mirrors_of_digests(source).await?);
+            places.push(source.clone());
+        }
+        let mut first = None;
+        for source in &places {
             let host = source.reference.docker_client_defaults().registry;
             let place = self.shared.fetches.places.enter(&host, &fetch.projects).await;
             let place = place.ok_or(ImportError::Stopping)?;

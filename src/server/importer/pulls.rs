@@ -11,12 +11,10 @@ use futures_util::TryStreamExt as _;
 use super::fetch::Wanted;
 use super::fetches::Wanting;
 use super::questions::PATIENCE;
-use super::{Fetch, ImportError, Importer, Source, choose_child};
-use crate::model::{
-    Actor, Digest, EventKind, NewImage, SourceKind, StoredManifest, Stream, Tag, TagImport, TagName, now,
-};
+use super::{Fetch, ImportError, Importer, Selection, Source};
+use crate::model::{Actor, Digest, EventKind, NewImage, SourceKind, Stream, Tag, TagImport, TagName, now};
 use crate::server::oci::manifest::MAX_SIZE;
-use crate::server::oci::{Descriptor, Error as OciError, Manifest};
+use crate::server::oci::{Error as OciError, Manifest};
 use crate::server::store::{self, CheckEnd, DueImport, TagMove};
 
 /// A first look asks for a manifest and a configuration; a worker that died at it is waited for no longer than this.
@@ -186,11 +184,7 @@ impl Importer {
         let source = self.source_elsewhere(&tag.project, reference, tag.insecure == 1).await?;
         let top = self.top(&source).await?;
         let upstream = top.digest.clone();
-        let chosen = choose_child(&top).filter(|_| tag.import_mode == "Legacy" && top.is_index());
-        let manifest = match chosen.map(|child| child.digest.clone()) {
-            Some(child) => self.manifest(&source, &child).await?,
-            None => top,
-        };
+        let manifest = self.select(&source, top, &Selection::of(stream, tag)).await?;
         self.record(stream, &manifest, &source, Some(tag)).await?;
         Ok(upstream)
     }
@@ -233,13 +227,6 @@ impl Importer {
         self.store_blob(source, stream, config).await?;
         let parts: Vec<_> = self.blobs.read(&config.digest, None).await?.stream.try_collect().await?;
         Ok(manifest.to_image(Some(&parts.concat()))?)
-    }
-
-    /// The parts of an image that have to be here, as its manifest names them.
-    pub(super) fn parts(stored: StoredManifest) -> Result<Vec<Descriptor>, ImportError> {
-        let manifest = Manifest::parse(Some(&stored.media_type), stored.manifest.into())?;
-        let parts = manifest.blobs().chain(manifest.children()).filter(|part| !part.is_foreign());
-        Ok(parts.cloned().collect())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
-use super::{CheckPlace, Fetched, ImportError, Importer, Source};
+use super::{CheckPlace, Fetched, ImportError, Importer, Selection, Source};
 use crate::model::{Actor, Digest};
 use crate::server::oci::{Error as OciError, Manifest};
 use crate::server::store::{DueImport, Passage};
@@ -17,8 +17,8 @@ pub(super) struct Found {
     /// What the reference means there now.
     digest: Digest,
     top: Option<Manifest>,
-    /// By what was asked for (none: what the reference means by then), whole or in the mode `Legacy`; or why that could not be fetched.
-    fetched: HashMap<(Option<Digest>, bool), Result<Fetched, Arc<ImportError>>>,
+    /// By what was asked for (none: what the reference means by then), and what of it is taken; or why that could not be fetched.
+    fetched: HashMap<(Option<Digest>, Selection), Result<Fetched, Arc<ImportError>>>,
 }
 
 impl Found {
@@ -79,9 +79,10 @@ impl Importer {
         by: Option<String>,
     ) -> Result<Digest, ImportError> {
         let tag = &one.tag;
-        let which = (only, tag.import_mode == "Legacy");
+        let stream = self.store.stream(&tag.project, &tag.stream).await?;
+        let which = (only, Selection::of(&stream, tag));
         if !found.fetched.contains_key(&which) {
-            let fetched = self.fetch_found(found, which.0.as_ref(), which.1).await.map_err(Arc::new);
+            let fetched = self.fetch_found(found, which.0.as_ref(), &which.1).await.map_err(Arc::new);
             found.fetched.insert(which.clone(), fetched);
         }
         let fetched = match found.fetched.get(&which) {
@@ -89,7 +90,6 @@ impl Importer {
             Some(Err(cause)) => return Err(ImportError::Shared(Arc::clone(cause))),
             None => return Err(ImportError::Late),
         };
-        let stream = self.store.stream(&tag.project, &tag.stream).await?;
         let actor = match (by, &one.import.requested_by) {
             (Some(person), _) => Actor::person(person),
             (None, Some(person)) if one.import.requested_at.is_some() => Actor::person(person.clone()),
@@ -103,7 +103,7 @@ impl Importer {
         &self,
         found: &mut Found,
         only: Option<&Digest>,
-        is_legacy: bool,
+        selection: &Selection,
     ) -> Result<Fetched, ImportError> {
         let top = match (&found.top, only) {
             (Some(top), None) => top.clone(),
@@ -116,11 +116,11 @@ impl Importer {
                 found.top.insert(top).clone()
             }
         };
-        self.fetch_below(&found.source, top, is_legacy).await
+        self.fetch_below(&found.source, top, selection).await
     }
 }
 
-/// The digest the reference meant at the last check. Another source, mode or platform means a new look even at a known digest.
+/// The digest the reference meant at the last check. Another source or mode means a new look even at a known digest.
 pub(super) fn seen(due: &DueImport) -> Option<&str> {
     due.import.upstream_digest.as_deref().filter(|_| due.import.generation == due.tag.generation)
 }

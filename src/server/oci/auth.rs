@@ -14,6 +14,9 @@ use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::client::Access;
+use super::transport::scope_of;
+use crate::model::ImageReference;
 use crate::server::hash;
 
 /// A name and a password, or an identity token under the name `<token>` as Docker's own configuration files have it.
@@ -113,7 +116,12 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn new(registry: &str, scope: &str, credentials: Option<&Credentials>) -> Self {
+    /// For pulls from a repository.
+    pub(super) fn of(repository: &ImageReference, access: &Access) -> Self {
+        Self::new(&repository.registry, &scope_of(&repository.repository_path()), access.credentials.as_ref())
+    }
+
+    fn new(registry: &str, scope: &str, credentials: Option<&Credentials>) -> Self {
         let fingerprint = |c: &Credentials| {
             hash::sha256(format!("{}\0{}", c.username, c.password.expose_secret()).as_bytes()).to_string()
         };

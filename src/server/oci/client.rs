@@ -9,7 +9,7 @@ use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, LINK};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
-use super::auth::Credentials;
+use super::auth::{Credentials, Key};
 use super::manifest::{self, Manifest};
 use super::transport::{Question, Transport, read_up_to};
 use super::{Authorities, Error, Pace, RateLimit};
@@ -285,6 +285,11 @@ impl Client {
     /// not shown any.
     pub async fn is_signed_in(&self, repository: &ImageReference, access: &Access) -> bool {
         access.credentials.is_some() && self.transport.is_authorized(&Asked::new(repository).target, access).await
+    }
+
+    /// Whether the registry refused these credentials a short while ago, so that it was asked without.
+    pub fn is_refused(&self, repository: &ImageReference, access: &Access) -> bool {
+        access.credentials.is_some() && self.transport.refused.has(&Key::of(&Asked::new(repository).target, access))
     }
 
     async fn in_time<T>(&self, asked: &Asked, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {

@@ -34,6 +34,7 @@ impl Manifest {
                 .map_err(|error| ManifestError::Invalid(error.to_string()))?,
             layers,
             children: self.children().iter().map(child).collect(),
+            left_out: Vec::new(),
             size: self.size(),
         })
     }

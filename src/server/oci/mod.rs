@@ -10,6 +10,7 @@ mod image;
 mod limits;
 pub mod manifest;
 mod pace;
+mod refused;
 mod transport;
 
 pub use auth::Credentials;

@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::auth::{Authorization, Authorizations, Challenge, Credentials, Key, TokenAnswer};
 use super::client::{Access, Options, VIA};
+use super::refused::Refused;
 use super::{Error, limits};
 use crate::model::ImageReference;
 
@@ -31,6 +32,7 @@ pub(super) struct Transport {
     lax: reqwest::Client,
     schemes: Mutex<HashMap<String, &'static str>>,
     authorizations: Authorizations,
+    pub(super) refused: Refused,
 }
 
 /// What is asked for: something below `/v2/<repository>/` of a registry.
@@ -60,6 +62,7 @@ impl Transport {
                 .unwrap_or_else(|_| strict(options)),
             schemes: Mutex::default(),
             authorizations: Authorizations::default(),
+            refused: Refused::default(),
         }
     }
 
@@ -69,8 +72,8 @@ impl Transport {
         if response.status().is_success() { Ok(response) } else { Err(question.refusal(response).await) }
     }
 
-    /// As [`Transport::ask`], but any status except 401 is an answer.
-    pub(super) async fn ask_any(&self, question: &Question<'_>) -> Result<Response, Error> {
+    /// As [`Transport::ask`], but any status except 401 is an answer, and what the question says is the only way it is asked.
+    pub(super) async fn ask_as_is(&self, question: &Question<'_>) -> Result<Response, Error> {
         let registry = question.target.registry.as_str();
         if !question.access.insecure {
             return self.ask_with("https", question).await;
@@ -104,8 +107,7 @@ impl Transport {
 
     /// Whether something is known that lets these credentials in.
     pub(super) async fn is_authorized(&self, target: &ImageReference, access: &Access) -> bool {
-        let key = Key::new(&target.registry, &scope_of(&target.repository_path()), access.credentials.as_ref());
-        Authorizations::fresh(&self.authorizations.place(key)).await.is_some()
+        Authorizations::fresh(&self.authorizations.place(Key::of(target, access))).await.is_some()
     }
 
     async fn ask_with(&self, scheme: &str, question: &Question<'_>) -> Result<Response, Error> {
@@ -114,7 +116,7 @@ impl Transport {
         let url: Url = url.parse().map_err(|e| question.other(format!("{url} is not an address: {e}")))?;
         let scope = scope_of(&path);
         let credentials = question.access.credentials.as_ref();
-        let place = self.authorizations.place(Key::new(registry, &scope, credentials));
+        let place = self.authorizations.place(Key::of(question.target, question.access));
 
         let known = Authorizations::fresh(&place).await;
         let response = self.follow(question, url.clone(), known.as_ref()).await?;
@@ -252,6 +254,19 @@ impl Transport {
 }
 
 impl Question<'_> {
+    /// The same, asked as somebody else.
+    pub(super) fn asked_as<'b>(&'b self, access: &'b Access) -> Question<'b> {
+        Question {
+            target: self.target,
+            subject: self.subject,
+            method: self.method.clone(),
+            path: self.path.clone(),
+            accept: self.accept,
+            unless: self.unless.clone(),
+            access,
+        }
+    }
+
     fn registry(&self) -> String {
         self.target.registry.clone()
     }
@@ -317,7 +332,7 @@ async fn says_plain_http(response: Response) -> bool {
 }
 
 /// What a token is asked for by those whose registry names nothing.
-fn scope_of(path: &str) -> String {
+pub(super) fn scope_of(path: &str) -> String {
     format!("repository:{path}:pull")
 }
 

@@ -75,6 +75,8 @@ impl Caller {
 fn right(verb: &str, kind: &Kind) -> Right {
     match (verb, kind.plural) {
         (_, "secrets" | "notices") | ("update", "tagrules") => Right::Admin,
+        ("get", "imagestreams/layers") => Right::Pull,
+        ("get", "imagestreams/secrets") => Right::Edit,
         ("get" | "list" | "watch", _) => Right::View,
         (_, "projects" | "retentionrules") => Right::Admin,
         _ => Right::Edit,

@@ -43,11 +43,19 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// What the tag should be. What an import says nothing of stays as the tag has it: how often its source is checked, and its cool-down.
+    /// What the tag should be. What an import says nothing of stays as the tag has it: its annotations, with how often its source is
+    /// checked and its cool-down; and so does the reference policy of a tag that has one, as in OpenShift.
     fn spec_beside(&self, before: Option<&Tag>) -> TagSpec {
-        let kept = before.filter(|tag| tag.deleted_at.is_none());
-        let (interval_ms, cool_down_ms) = kept.map_or((None, None), |tag| (tag.interval_ms, tag.cool_down_ms));
-        TagSpec { interval_ms, cool_down_ms, ..self.spec.clone() }
+        let Some(tag) = before.filter(|tag| tag.deleted_at.is_none() && tag.has_spec != 0) else {
+            return self.spec.clone();
+        };
+        TagSpec {
+            interval_ms: tag.interval_ms,
+            cool_down_ms: tag.cool_down_ms,
+            annotations: tag.annotations.clone(),
+            reference_policy: tag.reference_policy.clone(),
+            ..self.spec.clone()
+        }
     }
 }
 

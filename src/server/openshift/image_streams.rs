@@ -14,7 +14,7 @@ use super::metadata::{GivenMeta, ObjectMeta, read_object, texts};
 use super::past::AsOf;
 use super::status::Status;
 use super::{Door, deleted, past, tag_specs};
-use crate::model::{Stream, StreamName, Tag, TagName, rfc3339};
+use crate::model::{SourceKind, Stream, StreamName, Tag, TagName, rfc3339};
 use crate::server::store::{StreamFields, StreamParts, WantedTag};
 
 /// Streams of a project.
@@ -196,8 +196,8 @@ fn shape(door: &Door, stream: &Stream, parts: &StreamParts) -> Value {
 }
 
 /// What became of a tag; nothing when nothing did.
-fn status_tag(door: &Door, tag: &Tag, parts: &StreamParts) -> Option<Value> {
-    let items: Vec<Value> = parts
+pub(super) fn status_tag(door: &Door, tag: &Tag, parts: &StreamParts) -> Option<Value> {
+    let mut items: Vec<Value> = parts
         .moves
         .iter()
         .filter(|item| item.tag_id == tag.id)
@@ -210,6 +210,14 @@ fn status_tag(door: &Door, tag: &Tag, parts: &StreamParts) -> Option<Value> {
             })
         })
         .collect();
+    let is_mere = tag.reference_only != 0 && tag.source_kind.as_deref() == Some(SourceKind::DockerImage.as_str());
+    if let Some(reference) = tag.source.as_ref().filter(|_| is_mere) {
+        // A mere reference never moves: what was said is all there is, and it is no image.
+        let created = rfc3339(tag.moved_at.unwrap_or(tag.created_at));
+        let item =
+            json!({"created": created, "dockerImageReference": reference, "image": "", "generation": tag.generation});
+        items.insert(0, item);
+    }
     let conditions = conditions(tag, parts);
     if items.is_empty() && conditions.is_empty() {
         return None;

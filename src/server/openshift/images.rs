@@ -1,5 +1,6 @@
 //! The shape of images: what the store read out of a manifest and its configuration, in OpenShift's words.
 
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::Door;
@@ -14,6 +15,14 @@ pub async fn image(door: &Door, digest: &str, reference: &str) -> Result<Value, 
     let layers = door.store.list_layers(digest).await?;
     let children = door.store.list_children(digest).await?;
     Ok(full(&image, &layers, &children, reference))
+}
+
+/// As [`image`], or by name and reference only when nothing more of it is known any more.
+pub async fn known(door: &Door, digest: &str, reference: &str) -> Result<Value, Status> {
+    match image(door, digest, reference).await {
+        Err(status) if status.code() == StatusCode::NOT_FOUND => Ok(bare(digest, reference)),
+        found => found,
+    }
 }
 
 /// An image by name and reference only, as lists of tags carry it.

@@ -18,10 +18,13 @@ const fn kind(group: &'static str, plural: &'static str, singular: &'static str,
 
 pub const IMAGE_STREAMS: Kind = kind("image.openshift.io", "imagestreams", "imagestream", "ImageStream");
 pub const IMAGE_STREAM_TAGS: Kind = kind("image.openshift.io", "imagestreamtags", "imagestreamtag", "ImageStreamTag");
+pub const IMAGE_TAGS: Kind = kind("image.openshift.io", "imagetags", "imagetag", "ImageTag");
 pub const IMAGE_STREAM_IMAGES: Kind =
     kind("image.openshift.io", "imagestreamimages", "imagestreamimage", "ImageStreamImage");
 pub const IMAGE_STREAM_IMPORTS: Kind =
     kind("image.openshift.io", "imagestreamimports", "imagestreamimport", "ImageStreamImport");
+pub const IMAGE_STREAM_MAPPINGS: Kind =
+    kind("image.openshift.io", "imagestreammappings", "imagestreammapping", "ImageStreamMapping");
 pub const IMAGES: Kind = kind("image.openshift.io", "images", "image", "Image");
 pub const BUILD_CONFIGS: Kind = kind("build.openshift.io", "buildconfigs", "buildconfig", "BuildConfig");
 pub const BUILDS: Kind = kind("build.openshift.io", "builds", "build", "Build");
@@ -30,6 +33,8 @@ pub const PROJECTS: Kind = kind("project.openshift.io", "projects", "project", "
 pub const PROJECT_REQUESTS: Kind = kind("project.openshift.io", "projectrequests", "projectrequest", "ProjectRequest");
 /// What one sees of a stream who may pull from it.
 pub const STREAM_LAYERS: Kind = kind("image.openshift.io", "imagestreams/layers", "imagestream", "ImageStreamLayers");
+/// The names of the secrets that a stream's imports may sign in with.
+pub const STREAM_SECRETS: Kind = kind("image.openshift.io", "imagestreams/secrets", "imagestream", "SecretList");
 /// A project, as the core group calls it.
 pub const NAMESPACES: Kind = kind("", "namespaces", "namespace", "Namespace");
 pub const SECRETS: Kind = kind("", "secrets", "secret", "Secret");
@@ -49,8 +54,10 @@ pub const QUOTAS: Kind = kind("", "quotas", "quota", "Quota");
 const ALL: &[&Kind] = &[
     &IMAGE_STREAMS,
     &IMAGE_STREAM_TAGS,
+    &IMAGE_TAGS,
     &IMAGE_STREAM_IMAGES,
     &IMAGE_STREAM_IMPORTS,
+    &IMAGE_STREAM_MAPPINGS,
     &IMAGES,
     &BUILD_CONFIGS,
     &BUILDS,

@@ -14,8 +14,11 @@ mod deployments;
 mod fields;
 mod image_stream_images;
 mod image_stream_imports;
+mod image_stream_mappings;
+mod image_stream_parts;
 mod image_stream_tags;
 mod image_streams;
+mod image_tags;
 mod images;
 pub mod kind;
 pub mod list;
@@ -23,7 +26,9 @@ mod metadata;
 pub mod past;
 mod projects;
 pub mod status;
+mod tag_page;
 mod tag_specs;
+mod tag_writes;
 
 use std::sync::Arc;
 
@@ -105,13 +110,18 @@ pub fn router(door: Door) -> Router {
     let images = Router::new()
         .route("/imagestreams", get(image_streams::list).post(image_streams::create))
         .route("/imagestreams/{name}", get(image_streams::get).put(image_streams::update).delete(image_streams::delete))
+        .route("/imagestreams/{name}/layers", get(image_stream_parts::layers))
+        .route("/imagestreams/{name}/secrets", get(image_stream_parts::secrets))
         .route("/imagestreamtags", get(image_stream_tags::list).post(image_stream_tags::create))
         .route(
             "/imagestreamtags/{name}",
             get(image_stream_tags::get).put(image_stream_tags::put).delete(image_stream_tags::delete),
         )
+        .route("/imagetags", get(image_tags::list).post(image_tags::create))
+        .route("/imagetags/{name}", get(image_tags::get).put(image_tags::put).delete(image_tags::delete))
         .route("/imagestreamimages/{name}", get(image_stream_images::get))
-        .route("/imagestreamimports", post(image_stream_imports::create));
+        .route("/imagestreamimports", post(image_stream_imports::create))
+        .route("/imagestreammappings", post(image_stream_mappings::create));
     let builds = Router::new()
         .route("/buildconfigs", get(build_configs::list).post(build_configs::create))
         .route("/buildconfigs/{name}", get(build_configs::get).put(build_configs::update).delete(build_configs::delete))

@@ -37,6 +37,15 @@ struct Offer {
     image: Image,
     /// Platforms with the digest for each; empty for a manifest.
     platforms: Vec<(String, String)>,
+    /// Digests of those that the repository left in another registry.
+    left_out: Vec<String>,
+}
+
+impl Offer {
+    /// Whether what there is for a platform is not here.
+    fn lacks(&self, platform: &str) -> bool {
+        self.platforms.iter().any(|(name, digest)| name == platform && self.left_out.contains(digest))
+    }
 }
 
 /// Reads two images of a stream for a comparison, by their digests. Of what is for several platforms, `platform` is taken if both have it.
@@ -47,14 +56,19 @@ pub(super) async fn load_pair(
     (from, to): (&str, &str),
     platform: Option<&str>,
 ) -> Result<Pair, Unpaired> {
-    let (from, to) = (offer(store, from).await?, offer(store, to).await?);
+    let (from, to) = (offer(store, stream_id, from).await?, offer(store, stream_id, to).await?);
     let names = |offer: &Offer| offer.platforms.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let own = |offer: &Offer| match names(offer) {
         names if names.is_empty() => image_platform(&offer.image).into_iter().collect(),
         names => names,
     };
     let (of_from, of_to) = (own(&from), own(&to));
-    let platforms: Vec<String> = of_from.iter().filter(|name| of_to.contains(name)).cloned().collect();
+    let common = || of_from.iter().filter(|name| of_to.contains(name));
+    let mut platforms: Vec<String> = common().filter(|name| !from.lacks(name) && !to.lacks(name)).cloned().collect();
+    if platforms.is_empty() {
+        // Then it is told which image is not here.
+        platforms = common().cloned().collect();
+    }
     let several = !from.platforms.is_empty() || !to.platforms.is_empty();
     let chosen = [platform, Some(USUAL)].into_iter().flatten().find(|name| platforms.iter().any(|it| it == name));
     let chosen = chosen.map(str::to_owned).or_else(|| platforms.first().cloned()).filter(|_| several);
@@ -75,11 +89,12 @@ pub(super) async fn load_pair(
     })
 }
 
-async fn offer(store: &Store, digest: &str) -> Result<Offer, Unpaired> {
+async fn offer(store: &Store, stream_id: &str, digest: &str) -> Result<Offer, Unpaired> {
     let image = store.find_image(digest).await?.ok_or_else(|| Unpaired::Gone(digest.to_owned()))?;
     let children = store.list_children(digest).await?;
     let platforms = children.into_iter().filter_map(|child| Some((child_platform(&child)?, child.child_digest)));
-    Ok(Offer { image, platforms: platforms.collect() })
+    let left_out = store.list_left_out(stream_id, digest).await?;
+    Ok(Offer { image, platforms: platforms.collect(), left_out })
 }
 
 async fn side(

@@ -3,7 +3,7 @@
 use super::holds::Held;
 use super::rollouts::RolloutRequest;
 use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
-use crate::model::{Actor, App, AppName, AppSpec, Hold, StreamTag, now};
+use crate::model::{Actor, App, AppName, AppSpec, Hold, HoldUntil, StreamTag, now};
 use crate::server::wake::Controller;
 
 macro_rules! select_app {
@@ -216,7 +216,7 @@ impl Store {
     pub async fn hold_app(&self, project: &str, name: &str, reason: Option<&str>, actor: &Actor) -> Result<()> {
         let mut tx = self.write_tx().await?;
         let app = tx.app(project, name).await?;
-        tx.hold(&held(&app), reason, None, actor).await?;
+        tx.hold(&held(&app), reason, HoldUntil::Resumed, None, actor).await?;
         tx.commit().await
     }
 

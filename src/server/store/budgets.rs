@@ -94,8 +94,10 @@ impl Store {
         ))
         .fetch_all(self.pool())
         .await?;
-        let used: Vec<(String, i64, i64)> = sqlx::query_as(
-            "select budget, count(*), count(distinct question) from tag_imports where budget is not null group by budget",
+        let used: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+            "select budget, count(*), count(distinct question), cast(sum(case when outcome = 'failed' \
+               and reason in ('unreachable', 'timeout', 'tls', 'upstream', 'plain-http') then 1 else 0 end) as bigint) \
+             from tag_imports where budget is not null group by budget",
         )
         .fetch_all(self.pool())
         .await?;
@@ -112,9 +114,10 @@ impl Store {
         .fetch_all(self.pool())
         .await?;
         let budget = |state: BudgetState| {
-            let (tags, questions) = used.iter().find(|used| used.0 == state.id).map_or((0, 0), |used| (used.1, used.2));
+            let used = used.iter().find(|used| used.0 == state.id);
+            let (tags, questions, unanswered) = used.map_or((0, 0, 0), |used| (used.1, used.2, used.3));
             let spend = spend.iter().filter(|spend| spend.budget_id == state.id);
-            Budget { tags, questions, spend: spend.map(ProjectSpend::from).collect(), state }
+            Budget { tags, questions, unanswered, spend: spend.map(ProjectSpend::from).collect(), state }
         };
         Ok(states.into_iter().map(budget).collect())
     }

@@ -176,7 +176,7 @@ impl Store {
             "update tag_imports set lease_owner = null, lease_until = null",
             "update import_rules set lease_owner = null, lease_until = null",
             "update notice_targets set lease_owner = null, lease_until = null",
-            "update repository_images set complete_at = null where source is not null",
+            "update repository_images set complete_at = null where source is not null or more_from is not null",
             "update layer_readings set lease_owner = null, lease_until = null where lease_owner is not null",
         ] {
             sqlx::query(statement).execute(self.pool()).await?;

@@ -88,16 +88,23 @@ impl Store {
         Ok(StreamParts { tags, moves, failing })
     }
 
-    /// A project's tags that point to an image, by stream and name, after `(stream, tag)`.
-    pub async fn list_project_tags(&self, project: &str, after: (&str, &str), limit: i64) -> Result<Vec<Tag>> {
+    /// A project's tags, or only those that point to an image, by stream and name, after `(stream, tag)`.
+    pub async fn list_project_tags(
+        &self,
+        project: &str,
+        after: (&str, &str),
+        with_image: bool,
+        limit: i64,
+    ) -> Result<Vec<Tag>> {
         let tags = sqlx::query_as(select_tag!(
-            "where p.name = $1 and t.deleted_at is null and t.digest is not null \
+            "where p.name = $1 and t.deleted_at is null and ($5 = 0 or t.digest is not null) \
              and (s.name > $2 or (s.name = $2 and t.name > $3)) order by s.name, t.name limit $4"
         ))
         .bind(project)
         .bind(after.0)
         .bind(after.1)
         .bind(limit)
+        .bind(i64::from(with_image))
         .fetch_all(self.pool())
         .await?;
         Ok(tags)

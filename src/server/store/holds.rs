@@ -32,9 +32,23 @@ impl Store {
         reason: Option<&str>,
         actor: &Actor,
     ) -> Result<()> {
+        self.hold_tag_until(project, stream, tag, reason, HoldUntil::Resumed, actor).await
+    }
+
+    /// As [`Store::hold_tag`], with what ends the hold besides a person.
+    pub async fn hold_tag_until(
+        &self,
+        project: &str,
+        stream: &str,
+        tag: &str,
+        reason: Option<&str>,
+        until: HoldUntil,
+        actor: &Actor,
+    ) -> Result<()> {
+        check_until(until)?;
         let mut tx = self.write_tx().await?;
         let tag = tx.live_tag(project, stream, tag).await?;
-        tx.hold(&Held::Tag(&tag), reason, None, actor).await?;
+        tx.hold(&Held::Tag(&tag), reason, until, None, actor).await?;
         tx.commit().await
     }
 
@@ -59,9 +73,7 @@ impl Store {
         until: HoldUntil,
         actor: &Actor,
     ) -> Result<()> {
-        if matches!(until, HoldUntil::Date(at) if at <= now()) {
-            return Err(Error::invalid("until", "the time is over: name a later one, or resume the tag now"));
-        }
+        check_until(until)?;
         let mut tx = self.write_tx().await?;
         let tag = tx.live_tag(project, stream, tag).await?;
         let held = Held::Tag(&tag);
@@ -126,6 +138,16 @@ impl Store {
     }
 }
 
+/// Refuses a time that has come already.
+pub(super) fn check_until(until: HoldUntil) -> Result<()> {
+    match until {
+        HoldUntil::Date(at) if at <= now() => {
+            Err(Error::invalid("until", "the time is over: name a later one, or resume the tag now"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn is_over(hold: &Hold) -> bool {
     hold.until_at.is_some_and(|at| at <= now())
 }
@@ -139,12 +161,13 @@ impl WriteTx {
         &mut self,
         held: &Held<'_>,
         reason: Option<&str>,
+        until: HoldUntil,
         cascade: Option<&str>,
         actor: &Actor,
     ) -> Result<Hold> {
         if let Some(hold) = self.active_hold(held).await? {
             // This is a new decision: what was to end the old one by itself does not end it.
-            return self.set_until(held, hold, HoldUntil::Resumed, actor).await;
+            return self.set_until(held, hold, until, actor).await;
         }
         let (project, object) = held.names();
         let (tag_id, app_id) = match held {
@@ -168,7 +191,7 @@ impl WriteTx {
         .bind(cascade)
         .fetch_one(&mut **self)
         .await?;
-        Ok(hold)
+        self.set_until(held, hold, until, actor).await
     }
 
     /// Says what ends a hold besides a person, unless that is so already.

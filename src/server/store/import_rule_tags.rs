@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::tag_specs::same_spec;
 use super::tags::select_tag;
-use super::whole_streams::same_spec;
 use super::{Error, Result, Store, TagSpec, WriteTx};
 use crate::model::{Actor, ImportRule, ImportRuleSpec, SourceKind, Standing, Tag, TagName, Why};
 

@@ -33,6 +33,18 @@ macro_rules! select_rule {
 pub(super) use select_rule;
 
 impl Store {
+    /// Rules of a project whose last listing failed, those that fail longest first.
+    pub async fn list_failing_import_rules(&self, project_id: &str, limit: i64) -> Result<Vec<ImportRule>> {
+        let rules = sqlx::query_as(select_rule!(
+            "where s.project_id = $1 and r.failing_since is not null order by r.failing_since, r.id limit $2"
+        ))
+        .bind(project_id)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rules)
+    }
+
     /// Refuses a rule that can never work as written, or takes from where this actor may not. One that takes what the one before it took
     /// stays as it is.
     pub async fn check_import_rule(

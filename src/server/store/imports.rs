@@ -1,6 +1,7 @@
 //! The schedule by which tags follow other registries, and what became of each check.
 
-use super::tags::{FIRST_CHECK_WITHIN_MS, select_tag};
+use super::tag_specs::FIRST_CHECK_WITHIN_MS;
+use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{Actor, Tag, TagImport, now};
 use crate::server::wake::Controller;

@@ -232,7 +232,9 @@ impl WriteTx {
     /// Notes that a repository has all that a manifest of it names.
     pub(super) async fn make_whole(&mut self, stream_id: &str, digest: &str) -> Result<()> {
         sqlx::query(
-            "update repository_images set source = null, complete_at = null where stream_id = $1 and digest = $2 and source is not null",
+            "update repository_images set source = null, more_from = null, more_at = null, complete_at = null \
+             where stream_id = $1 and digest = $2 \
+             and (source is not null or more_from is not null)",
         )
         .bind(stream_id)
         .bind(digest)

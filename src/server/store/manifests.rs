@@ -4,6 +4,7 @@ use super::expected::Expected;
 use super::memory::Leaves;
 use super::moves::{Move, Moved};
 use super::search_index::chain_of;
+use super::serving::beyond;
 use super::tag_rules::refusal;
 use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{
@@ -93,7 +94,7 @@ impl Store {
             tx.check_expected(&stream.id, to.tag, expected).await?;
         }
         tx.insert_image(image).await?;
-        let missing = tx.missing_below(&stream.id, &image.digest).await?;
+        let missing = beyond(tx.missing_below(&stream.id, &image.digest).await?, &image.left_out);
         if !missing.is_empty() {
             let message = format!("the manifest names what this repository does not have: {}", missing.join(", "));
             return Err(Error::invalid(MANIFEST_PARTS, message));
@@ -104,13 +105,17 @@ impl Store {
         }
         let mut moves = Vec::with_capacity(to.len());
         for to in &to {
-            moves.push(tx.move_pushed(stream, image, to, None, actor).await?);
+            moves.push(tx.move_pushed(stream, &image.digest, to, None, actor).await?);
+        }
+        if !image.left_out.is_empty() && !moves.iter().any(|moved| moved.changed) {
+            // Other platforms may have been chosen while it was on its way. Where a tag moved this was asked already.
+            tx.want_chosen(&stream.id, &image.digest).await?;
         }
         let refused: Vec<_> = to.iter().zip(&moves).filter(|(to, moved)| is_refused(to, moved)).collect();
         if let Some((first, moved)) = refused.first() {
             let error = refusal(&format!("{}:{}", stream.name, first.tag), moved.outcome);
             tx.abandon().await?;
-            self.record_refused(stream, image, &refused, actor).await?;
+            self.record_refused(stream, &image.digest, &refused, actor).await?;
             return Err(error);
         }
         if to.is_empty() {
@@ -127,17 +132,43 @@ impl Store {
         Ok(moves)
     }
 
+    /// Moves a tag to a manifest that the repository has already, as a push of it does.
+    pub async fn map_image(&self, stream: &Stream, digest: &str, tag: &TagName, actor: &Actor) -> Result<Moved> {
+        let to = TagMove { tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+        let mut tx = self.write_tx().await?;
+        let there: Option<(i64,)> =
+            sqlx::query_as("select cast(1 as bigint) from repository_images where stream_id = $1 and digest = $2")
+                .bind(&stream.id)
+                .bind(digest)
+                .fetch_optional(&mut *tx)
+                .await?;
+        // It will count as pushed, as a whole.
+        if there.is_none() || !tx.missing_below(&stream.id, digest).await?.is_empty() {
+            let message =
+                format!("the repository {} does not have all of it: push it there first", stream.repository());
+            return Err(Error::invalid("image.metadata.name", message));
+        }
+        let moved = tx.move_pushed(stream, digest, &to, None, actor).await?;
+        if is_refused(&to, &moved) {
+            tx.abandon().await?;
+            self.record_refused(stream, digest, &[(&to, &moved)], actor).await?;
+            return Err(refusal(&format!("{}:{tag}", stream.name), moved.outcome));
+        }
+        tx.commit().await?;
+        Ok(moved)
+    }
+
     /// Leaves a row in the histories of tags whose push was refused.
     async fn record_refused(
         &self,
         stream: &Stream,
-        image: &NewImage,
+        digest: &str,
         refused: &[(&TagMove<'_>, &Moved)],
         actor: &Actor,
     ) -> Result<()> {
         let mut tx = self.write_tx().await?;
         for (to, moved) in refused {
-            tx.move_pushed(stream, image, to, Some(moved.outcome), actor).await?;
+            tx.move_pushed(stream, digest, to, Some(moved.outcome), actor).await?;
         }
         tx.commit().await
     }
@@ -205,7 +236,7 @@ impl WriteTx {
     pub(super) async fn move_pushed(
         &mut self,
         stream: &Stream,
-        image: &NewImage,
+        digest: &str,
         to: &TagMove<'_>,
         refused: Option<Outcome>,
         actor: &Actor,
@@ -218,12 +249,12 @@ impl WriteTx {
         if matches!(to.kind, EventKind::Push | EventKind::Build) {
             self.count_push(&tag).await?;
         }
-        let local = format!("{}@{}", stream.repository(), image.digest);
+        let local = format!("{}@{digest}", stream.repository());
         let movement = Move {
             cause,
             cascade: cascade.as_deref(),
             build_id: to.build_id,
-            ..Move::new(to.kind, &image.digest, to.reference.unwrap_or(&local), actor)
+            ..Move::new(to.kind, digest, to.reference.unwrap_or(&local), actor)
         };
         match refused {
             Some(outcome) => self.write_move(&tag, &movement, outcome).await,

@@ -8,31 +8,22 @@ mod simple;
 mod world;
 
 use self::world::World;
-use crate::server::store::testing::{each_store, first_seed, quick_store, steps};
+use crate::server::store::testing::{TestStore, each_store, half_of_the_worlds};
 
 const STEPS: usize = 100_000;
-/// A world does so many steps, then the next one begins: long histories make every step slower and none different.
-const STEPS_OF_A_WORLD: usize = 500;
 
-/// Half of the steps, in worlds of their own: two cores do them in half the time.
-async fn half_of_the_worlds(mut seed: u64) {
-    let mut left = steps(STEPS) / 2;
-    while left > 0 {
-        let steps = left.min(STEPS_OF_A_WORLD);
-        World::new(quick_store().await, seed).await.run(steps).await;
-        left -= steps;
-        seed += 2;
-    }
+async fn walk(store: TestStore, seed: u64, steps: usize) {
+    World::new(store, seed).await.run(steps).await;
 }
 
 #[tokio::test]
 async fn tags_do_what_the_model_does_in_odd_worlds() {
-    half_of_the_worlds(first_seed() + 1).await;
+    half_of_the_worlds(1, STEPS, walk).await;
 }
 
 #[tokio::test]
 async fn tags_do_what_the_model_does_in_even_worlds() {
-    half_of_the_worlds(first_seed() + 2).await;
+    half_of_the_worlds(2, STEPS, walk).await;
 }
 
 #[tokio::test]

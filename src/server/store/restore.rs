@@ -2,6 +2,7 @@
 
 use sqlx::AnyConnection;
 
+use super::media_types::manifest_types;
 use super::moves::{Move, Moved};
 use super::tags::select_tag;
 use super::{Error, Result, Store, WriteTx};
@@ -105,9 +106,13 @@ async fn target(connection: &mut AnyConnection, tag: &Tag) -> Result<Target> {
         return Err(Error::Conflict(format!("{title} never had an image: there is nothing to restore")));
     };
     // Of an image whose layers may still be only in another registry (`source`) the manifests are enough.
-    let missing: Option<(String,)> = sqlx::query_as(
+    // What an index that is served as a whole does not have was left out.
+    let missing: Option<(String,)> = sqlx::query_as(concat!(
         "with recursive tree (digest) as (select cast($1 as text) \
-           union select c.child_digest from image_children c join tree t on c.digest = t.digest) \
+           union select c.child_digest from image_children c join tree t on c.digest = t.digest where not (c.media_type in (",
+        manifest_types!(),
+        ") and exists (select 1 from repository_images r where r.stream_id = $2 and r.digest = c.digest and r.source is null) \
+             and not exists (select 1 from repository_images h where h.stream_id = $2 and h.digest = c.child_digest))) \
          select t.digest from tree t where not exists (select 1 from images i where i.digest = t.digest) \
            and not exists (select 1 from blobs b where b.digest = t.digest) \
          union all select p.digest from (\
@@ -115,9 +120,10 @@ async fn target(connection: &mut AnyConnection, tag: &Tag) -> Result<Target> {
              where l.media_type not like '%nondistributable%' and l.media_type not like '%foreign%' \
            union select i.config_digest from images i join tree t on t.digest = i.digest where i.config_digest is not null) p \
          where not exists (select 1 from blobs b where b.digest = p.digest) \
-           and not exists (select 1 from repository_images r where r.digest = $1 and r.source is not null) limit 1",
-    )
+           and not exists (select 1 from repository_images r where r.digest = $1 and r.source is not null) limit 1"
+    ))
     .bind(&digest)
+    .bind(&tag.stream_id)
     .fetch_optional(&mut *connection)
     .await?;
     match missing {

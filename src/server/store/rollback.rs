@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::apps::held;
-use super::holds::Held;
+use super::holds::{Held, check_until};
 use super::moves::{Move, Moved};
 use super::rollouts::RolloutRequest;
 use super::tag_rules::refusal;
 use super::{Error, Result, Store, WriteTx, new_id};
-use crate::model::{Actor, Build, Cascade, EventKind, Outcome, RollbackMode, RolloutRow, Tag, now};
+use crate::model::{Actor, Build, Cascade, EventKind, HoldUntil, Outcome, RollbackMode, RolloutRow, Tag, now};
 use crate::server::store::builds::select_build;
 use crate::server::wake::Controller;
 
@@ -24,6 +24,15 @@ pub struct TagRollback<'a> {
     pub seen: Option<i64>,
     /// Marks the digest left behind as rejected.
     pub reject: bool,
+    /// What ends the hold besides a person.
+    pub until: HoldUntil,
+}
+
+impl TagRollback<'_> {
+    /// As one click does it: what is built on the tag follows, the digest left behind is rejected, and a person ends the hold.
+    pub fn to(to: i64) -> Self {
+        Self { to, mode: RollbackMode::Rebuild, reason: None, seen: None, reject: true, until: HoldUntil::Resumed }
+    }
 }
 
 /// What an undo put back.
@@ -70,6 +79,7 @@ impl Store {
         overrule: bool,
         actor: &Actor,
     ) -> Result<Moved> {
+        check_until(rollback.until)?;
         let mut tx = self.write_tx().await?;
         let tag = tx.live_tag(project, stream, tag).await?;
         let (number, digest, reference) = tx.rollback_target(&tag, rollback).await?;
@@ -87,7 +97,7 @@ impl Store {
         }
         let title = format!("{} rolled back to #{number}", tag.title());
         tx.open_cascade(&cascade, &tag.project_id, &title, "rollback", moved.sequence, actor).await?;
-        tx.hold(&Held::Tag(&tag), rollback.reason, Some(&cascade), actor).await?;
+        tx.hold(&Held::Tag(&tag), rollback.reason, rollback.until, Some(&cascade), actor).await?;
         if let (true, Some(left)) = (rollback.reject, &tag.digest) {
             tx.reject(&tag, left, rollback.reason, moved.sequence, &cascade, actor).await?;
         }
@@ -139,7 +149,7 @@ impl Store {
         let rollout = tx.request_rollout(&app, request).await?;
         let title = format!("{name} rolled back to #{to_number}");
         tx.open_cascade(&cascade, &app.project_id, &title, "rollback", rollout.sequence, actor).await?;
-        tx.hold(&held(&app), reason, Some(&cascade), actor).await?;
+        tx.hold(&held(&app), reason, HoldUntil::Resumed, Some(&cascade), actor).await?;
         tx.commit().await?;
         Ok(rollout)
     }

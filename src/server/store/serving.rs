@@ -40,6 +40,19 @@ macro_rules! with_own_tree {
     };
 }
 
+/// What a manifest names and its repository does not have.
+#[derive(sqlx::FromRow)]
+pub(super) struct MissingPart {
+    digest: String,
+    is_manifest: i64,
+}
+
+/// What is missing beyond the manifests that were left out. A blob is never left out, whatever an index lists under its digest.
+pub(super) fn beyond(missing: Vec<MissingPart>, left_out: &[String]) -> Vec<String> {
+    let is_missed = |part: &MissingPart| part.is_manifest == 0 || !left_out.contains(&part.digest);
+    missing.into_iter().filter(is_missed).map(|part| part.digest).collect()
+}
+
 /// Subjects of subjects are followed this far: a signature of the attestation of an image is 2.
 const SUBJECT_DEPTH: usize = 8;
 
@@ -79,9 +92,9 @@ impl Store {
 impl WriteTx {
     /// What a stored manifest names and its repository does not have: blobs, but for layers that are fetched from elsewhere, and the
     /// manifests of an index. What an index lists under any other media type is a blob (build caches are made so).
-    pub(super) async fn missing_parts(&mut self, stream_id: &str, digest: &str) -> Result<Vec<String>> {
-        let missing: Vec<(String,)> = sqlx::query_as(concat!(
-            "select b.digest from (\
+    pub(super) async fn missing_parts(&mut self, stream_id: &str, digest: &str) -> Result<Vec<MissingPart>> {
+        let missing = sqlx::query_as(concat!(
+            "select b.digest, 0 as is_manifest from (\
                select config_digest as digest from images where digest = $2 and config_digest is not null \
                union select layer_digest from image_layers where digest = $2 \
                  and media_type not like 'application/vnd.oci.image.layer.nondistributable.%' \
@@ -89,7 +102,7 @@ impl WriteTx {
                union select child_digest from image_children where digest = $2 and media_type not in (",
             manifest_types!(),
             ")) b where not exists (select 1 from repository_blobs r where r.stream_id = $1 and r.digest = b.digest) \
-             union select c.child_digest from image_children c where c.digest = $2 and c.media_type in (",
+             union select c.child_digest, 1 from image_children c where c.digest = $2 and c.media_type in (",
             manifest_types!(),
             ") and not exists (select 1 from repository_images r where r.stream_id = $1 and r.digest = c.child_digest) order by 1"
         ))
@@ -97,17 +110,17 @@ impl WriteTx {
         .bind(digest)
         .fetch_all(&mut **self)
         .await?;
-        Ok(missing.into_iter().map(|(digest,)| digest).collect())
+        Ok(missing)
     }
 
     /// As [`WriteTx::missing_parts`], of the manifest and of all that it lists, as far as the repository serves that. Who pushes has to
     /// have all of it: later on it counts as what the project had, bytes and all.
-    pub(super) async fn missing_below(&mut self, stream_id: &str, digest: &str) -> Result<Vec<String>> {
-        let missing: Vec<(String,)> = sqlx::query_as(concat!(
+    pub(super) async fn missing_below(&mut self, stream_id: &str, digest: &str) -> Result<Vec<MissingPart>> {
+        let missing = sqlx::query_as(concat!(
             "with recursive tree (digest) as (select cast($1 as text) \
                union select c.child_digest from image_children c join tree t on c.digest = t.digest \
                join repository_images r on r.stream_id = $2 and r.digest = c.child_digest) \
-             select b.digest from (\
+             select b.digest, 0 as is_manifest from (\
                select i.config_digest as digest from images i join tree t on t.digest = i.digest where i.config_digest is not null \
                union select l.layer_digest from image_layers l join tree t on t.digest = l.digest \
                  where l.media_type not like 'application/vnd.oci.image.layer.nondistributable.%' \
@@ -115,7 +128,7 @@ impl WriteTx {
                union select c.child_digest from image_children c join tree t on t.digest = c.digest where c.media_type not in (",
             manifest_types!(),
             ")) b where not exists (select 1 from repository_blobs r where r.stream_id = $2 and r.digest = b.digest) \
-             union select c.child_digest from image_children c join tree t on t.digest = c.digest where c.media_type in (",
+             union select c.child_digest, 1 from image_children c join tree t on t.digest = c.digest where c.media_type in (",
             manifest_types!(),
             ") and not exists (select 1 from repository_images r where r.stream_id = $2 and r.digest = c.child_digest) order by 1"
         ))
@@ -123,7 +136,7 @@ impl WriteTx {
         .bind(stream_id)
         .fetch_all(&mut **self)
         .await?;
-        Ok(missing.into_iter().map(|(digest,)| digest).collect())
+        Ok(missing)
     }
 
     /// Lets a tag's repository serve the image that the tag points to now. What a tag follows brings its referrers with it.
@@ -148,7 +161,8 @@ impl WriteTx {
             seen.insert(digest);
             queue.retain(|digest| !seen.contains(digest));
         }
-        Ok(())
+        // Where it comes from other platforms may have been chosen.
+        self.want_chosen(&tag.stream_id, digest).await
     }
 
     /// Lets a repository serve a manifest with its children, and their blobs; `from` is the repository it comes from. What is brought

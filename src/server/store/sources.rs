@@ -1,8 +1,12 @@
 //! Images of which parts may still be only in another registry: which they are, where those parts are, and which of them a repository
 //! may fetch. Only what an image in the repository's own history consists of is ever looked for elsewhere.
 
+use sqlx::AnyConnection;
+
 use super::manifests::TagMove;
+use super::media_types::manifest_types;
 use super::moves::Moved;
+use super::serving::beyond;
 use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{Actor, NewImage, StoredManifest, Stream, Tag, now};
 use crate::server::wake::Controller;
@@ -23,7 +27,18 @@ impl ImportPlace {
     }
 }
 
-/// An image that a repository serves before all of it has arrived.
+/// Images of which something is to be brought at `$1`. Each half is a look at an index of its own.
+macro_rules! due_images {
+    () => {
+        "select stream_id, project_id, digest, source, 0 as is_whole, at, complete_at from repository_images \
+           where source is not null and (complete_at is null or complete_at <= $1) \
+         union all select stream_id, project_id, digest, more_from as source, 1 as is_whole, coalesce(more_at, at) as at, \
+           complete_at from repository_images \
+           where source is null and more_from is not null and (complete_at is null or complete_at <= $1)"
+    };
+}
+
+/// An image that a repository serves before all of it has arrived, or of which it wants more.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct IncompleteImage {
     pub stream_id: String,
@@ -32,7 +47,9 @@ pub struct IncompleteImage {
     pub digest: String,
     /// The repository of another registry that has what is missing.
     pub source: String,
-    /// Since when the repository serves it.
+    /// 1 when only more of its platforms are wanted than there are.
+    pub is_whole: i64,
+    /// Since when the repository serves it, or wants more of it.
     pub at: i64,
     /// When the claim of it ends, by which its worker is known: no later claim ends at the same time.
     pub complete_at: i64,
@@ -88,23 +105,7 @@ impl Store {
     /// project, or by those its tags follow. Other projects' places, and with them their credentials, are not for it. No repository at
     /// all stands for this server itself, which knows all places.
     pub async fn list_import_places(&self, stream_id: &str, digest: &str) -> Result<Vec<ImportPlace>> {
-        let places = sqlx::query_as(
-            "with recursive above (digest) as (select cast($1 as text) \
-               union select c.digest from image_children c join above a on c.child_digest = a.digest), \
-             followed (id) as (select f.follows_tag_id from tags f where f.stream_id = $2 and f.follows_tag_id is not null \
-               union select t.follows_tag_id from tags t join followed f on t.id = f.id where t.follows_tag_id is not null) \
-             select p.name as project, e.reference as reference, max(t.insecure) as insecure from above a \
-             join tag_events e on e.digest = a.digest join tags t on t.id = e.tag_id \
-             join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
-             where e.kind = 'import' and e.reference is not null and ($2 = '' or t.id in (select id from followed) \
-               or s.project_id = (select project_id from streams where id = $2)) group by p.name, e.reference \
-             order by max(case when t.stream_id = $2 then 1 else 0 end) desc, max(e.sequence) desc limit 4",
-        )
-        .bind(digest)
-        .bind(stream_id)
-        .fetch_all(self.pool())
-        .await?;
-        Ok(places)
+        import_places(&mut *self.pool().acquire().await?, stream_id, digest).await
     }
 
     /// The id of a stream's project.
@@ -120,18 +121,21 @@ impl Store {
     /// Whether a repository may have a blob that is stored here although nobody pushed or fetched it for this one: its project has it, or
     /// an image that has it was imported from the same `repository` of another registry, and is whole.
     pub async fn is_blob_granted(&self, stream_id: &str, blob: &str, repository: &str) -> Result<bool> {
-        let granted: Option<(i64,)> = sqlx::query_as(
+        let granted: Option<(i64,)> = sqlx::query_as(concat!(
+            // What an index lists as a manifest it may lack.
             "with recursive above (image, digest) as (\
                select x.digest, x.digest from (select digest from image_layers where layer_digest = $2 \
                  union select digest from images where config_digest = $2 \
-                 union select digest from image_children where child_digest = $2) x \
+                 union select digest from image_children where child_digest = $2 and media_type not in (",
+            manifest_types!(),
+            ")) x \
                union select a.image, c.digest from image_children c join above a on c.child_digest = a.digest) \
              select cast(1 as bigint) from repository_blobs where digest = $2 \
                and project_id = (select project_id from streams where id = $1) \
              union all select cast(1 as bigint) from above a join tag_events e on e.digest = a.digest \
                join tags t on t.id = e.tag_id join repository_images r on r.stream_id = t.stream_id and r.digest = a.image \
-               where e.kind = 'import' and e.reference = cast($3 as text) || '@' || e.digest and r.source is null limit 1",
-        )
+               where e.kind = 'import' and e.reference = cast($3 as text) || '@' || e.digest and r.source is null limit 1"
+        ))
         .bind(stream_id)
         .bind(blob)
         .bind(repository)
@@ -163,7 +167,7 @@ impl Store {
             tx.serve_to_followers(&stream.id, subject, &image.digest).await?;
         }
         let moved = match &to {
-            Some((to, _)) => Some(tx.move_pushed(stream, image, to, None, actor).await?),
+            Some((to, _)) => Some(tx.move_pushed(stream, &image.digest, to, None, actor).await?),
             None => {
                 let entry = Entry {
                     action: "image.import",
@@ -190,25 +194,25 @@ impl Store {
         share: usize,
         place: impl Fn(&IncompleteImage) -> Option<P>,
     ) -> Result<Vec<(IncompleteImage, P)>> {
-        const DUE: &str = "r.source is not null and (r.complete_at is null or r.complete_at <= $1)";
-        let any: Option<(i64,)> =
-            sqlx::query_as(sqlx::AssertSqlSafe(format!("select 1 from repository_images r where {DUE} limit 1")))
-                .bind(now())
-                .fetch_optional(self.pool())
-                .await?;
+        let any: Option<(i64,)> = sqlx::query_as(concat!("select 1 from (", due_images!(), ") d limit 1"))
+            .bind(now())
+            .fetch_optional(self.pool())
+            .await?;
         if any.is_none() {
             return Ok(Vec::new());
         }
         let mut tx = self.write_tx().await?;
         // No more of each project and source than could get a place: those that get none hide nobody else's.
-        let due: Vec<IncompleteImage> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "select d.stream_id, d.project, d.stream, d.digest, d.source, d.at, d.complete_at from (\
-               select r.stream_id, p.name as project, s.name as stream, r.digest, r.source, r.at, \
+        let due: Vec<IncompleteImage> = sqlx::query_as(concat!(
+            "select d.stream_id, d.project, d.stream, d.digest, d.source, d.is_whole, d.at, d.complete_at from (\
+               select r.stream_id, p.name as project, s.name as stream, r.digest, r.source, r.is_whole, r.at, \
                coalesce(r.complete_at, 0) as complete_at, \
                row_number() over (partition by r.project_id, r.source order by r.at, r.digest) as turn \
-               from repository_images r join streams s on s.id = r.stream_id join projects p on p.id = s.project_id where {DUE}) d \
+               from (",
+            due_images!(),
+            ") r join streams s on s.id = r.stream_id join projects p on p.id = s.project_id) d \
              where d.turn <= $2 order by d.turn, d.at, d.digest limit $3"
-        )))
+        ))
         .bind(now())
         .bind(i64::try_from(share).unwrap_or(i64::MAX))
         .bind(LOOKED_AT)
@@ -248,29 +252,61 @@ impl Store {
     /// When missing parts are to be brought next, in milliseconds since the epoch.
     pub async fn next_completion_at(&self) -> Result<Option<i64>> {
         let (next,): (Option<i64>,) =
-            sqlx::query_as("select min(coalesce(complete_at, 0)) from repository_images where source is not null")
-                .fetch_one(self.pool())
-                .await?;
+            sqlx::query_as(
+                "select min(coalesce(d.complete_at, 0)) from (select complete_at from repository_images where source is not null \
+                   union all select complete_at from repository_images where source is null and more_from is not null) d",
+            )
+            .fetch_one(self.pool())
+            .await?;
         Ok(next)
     }
 
-    /// Notes that all an image consists of is in the repository; gives what is not.
-    pub async fn complete_image(&self, stream_id: &str, digest: &str) -> Result<Vec<String>> {
+    /// Notes that all an image consists of, but for what is `left_out`, is in the repository; gives what is not.
+    pub async fn complete_image(&self, stream_id: &str, digest: &str, left_out: &[String]) -> Result<Vec<String>> {
         let mut tx = self.write_tx().await?;
-        let missing = tx.missing_parts(stream_id, digest).await?;
+        let missing = beyond(tx.missing_parts(stream_id, digest).await?, left_out);
         if missing.is_empty() {
             tx.make_whole(stream_id, digest).await?;
+            if !left_out.is_empty() {
+                // Other platforms may have been chosen since.
+                tx.want_chosen(stream_id, digest).await?;
+            }
             tx.commit().await?;
         }
         Ok(missing)
     }
 }
 
+/// [`Store::list_import_places`], as a transaction sees them.
+pub(super) async fn import_places(
+    connection: &mut AnyConnection,
+    stream_id: &str,
+    digest: &str,
+) -> Result<Vec<ImportPlace>> {
+    let places = sqlx::query_as(
+        "with recursive above (digest) as (select cast($1 as text) \
+           union select c.digest from image_children c join above a on c.child_digest = a.digest), \
+         followed (id) as (select f.follows_tag_id from tags f where f.stream_id = $2 and f.follows_tag_id is not null \
+           union select t.follows_tag_id from tags t join followed f on t.id = f.id where t.follows_tag_id is not null) \
+         select p.name as project, e.reference as reference, max(t.insecure) as insecure from above a \
+         join tag_events e on e.digest = a.digest join tags t on t.id = e.tag_id \
+         join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
+         where e.kind = 'import' and e.reference is not null and ($2 = '' or t.id in (select id from followed) \
+           or s.project_id = (select project_id from streams where id = $2)) group by p.name, e.reference \
+         order by max(case when t.stream_id = $2 then 1 else 0 end) desc, max(e.sequence) desc limit 4",
+    )
+    .bind(digest)
+    .bind(stream_id)
+    .fetch_all(connection)
+    .await?;
+    Ok(places)
+}
+
 impl WriteTx {
     async fn set_complete_at(&mut self, image: &IncompleteImage, at: i64) -> Result<bool> {
         let set = sqlx::query(
-            "update repository_images set complete_at = $3 where stream_id = $1 and digest = $2 and source is not null \
-             and coalesce(complete_at, 0) = $4",
+            "update repository_images set complete_at = $3 where stream_id = $1 and digest = $2 \
+             and (source is not null or more_from is not null) and coalesce(complete_at, 0) = $4",
         )
         .bind(&image.stream_id)
         .bind(&image.digest)

@@ -1,5 +1,6 @@
 //! Streams.
 
+use super::platforms::chosen_platforms;
 use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
 use crate::model::{Actor, Project, Stream, StreamName, check_repository, now};
 use crate::server::wake::Controller;
@@ -100,21 +101,8 @@ impl Store {
         let mut tx = self.write_tx().await?;
         let stream = tx.stream(project, name).await?;
         check_version(stream.version, version)?;
-        let entry = Entry { action: "stream.update", project: Some(project), object: name, ..Entry::default() };
-        let sequence = tx.record(actor, entry).await?;
-        sqlx::query(
-            "update streams set description = $2, labels = $3, annotations = $4, \
-             generation = generation + case when local_lookup = $5 then 0 else 1 end, local_lookup = $5, version = $6 where id = $1",
-        )
-        .bind(&stream.id)
-        .bind(&fields.description)
-        .bind(&fields.labels)
-        .bind(&fields.annotations)
-        .bind(i64::from(fields.local_lookup))
-        .bind(sequence)
-        .execute(&mut *tx)
-        .await?;
-        tx.index_stream(&stream.id).await?;
+        tx.change_stream(&stream, fields, actor).await?;
+        tx.follow_choice(&stream, &fields.annotations, actor).await?;
         let stream = tx.stream(project, name).await?;
         tx.commit().await?;
         Ok(stream)
@@ -195,6 +183,7 @@ impl WriteTx {
     ) -> Result<Stream> {
         check_repository(&project.name, name.as_str())
             .map_err(|error| Error::invalid("metadata.name", error.to_string()))?;
+        chosen_platforms(&fields.annotations)?;
         let entry =
             Entry { action: "stream.create", project: Some(&project.name), object: name.as_str(), ..Entry::default() };
         let version = self.record(actor, entry).await?;

@@ -1,6 +1,6 @@
 //! When a tag is checked, changed without changing what it follows.
 
-use super::tags::FIRST_CHECK_WITHIN_MS;
+use super::tag_specs::FIRST_CHECK_WITHIN_MS;
 use super::{Entry, Result, WriteTx};
 use crate::model::{Actor, Tag, now};
 use crate::server::wake::Controller;

@@ -158,6 +158,22 @@ pub async fn quick_store() -> TestStore {
     open(&url, directory).await
 }
 
+/// A world of a random walk does so many steps, then the next one begins: long histories make every step slower and none different.
+pub const STEPS_OF_A_WORLD: usize = 500;
+
+/// Does half of the steps of a random walk, in worlds of their own, every other one from `offset` on: two cores do both halves in half the
+/// time. `run` makes the world of a seed and does so many steps in it.
+pub async fn half_of_the_worlds(offset: u64, usual: usize, run: impl AsyncFn(TestStore, u64, usize)) {
+    let mut seed = first_seed() + offset;
+    let mut left = steps(usual) / 2;
+    while left > 0 {
+        let steps = left.min(STEPS_OF_A_WORLD);
+        run(quick_store().await, seed, steps).await;
+        left -= steps;
+        seed += 2;
+    }
+}
+
 /// How much a long test does: `usual`, or what `WEIR_MODEL_STEPS` says.
 #[expect(clippy::disallowed_methods, reason = "the setting is that of the test run")]
 pub fn steps(usual: usize) -> usize {
@@ -166,6 +182,6 @@ pub fn steps(usual: usize) -> usize {
 
 /// Behind which world a long test begins: the first one, or the one that `WEIR_MODEL_SEED` names.
 #[expect(clippy::disallowed_methods, reason = "the setting is that of the test run")]
-pub fn first_seed() -> u64 {
+fn first_seed() -> u64 {
     std::env::var("WEIR_MODEL_SEED").map_or(0, |seed| seed.parse().expect("WEIR_MODEL_SEED is a number"))
 }

@@ -1,5 +1,7 @@
 //! Writing a stream as a whole, as the REST door's clients do: what it is and what all of its tags should be, in one transaction.
 
+use super::platforms::chosen_platforms;
+use super::tag_specs::same_spec;
 use super::{Entry, Error, Result, Store, StreamFields, TagSpec, WriteTx, check_version};
 use crate::model::{Actor, Stream, StreamName, Tag, TagName};
 
@@ -60,10 +62,7 @@ impl Store {
         let stream = tx.stream(project, name).await?;
         check_version(stream.version, Some(version))?;
         if !same_fields(&stream, fields) {
-            let entry = Entry { action: "stream.update", project: Some(project), object: name, ..Entry::default() };
-            let sequence = tx.record(actor, entry).await?;
-            tx.describe_stream(&stream, fields).await?;
-            tx.mark_stream(&stream, sequence, stream.local_lookup != i64::from(fields.local_lookup)).await?;
+            tx.change_stream(&stream, fields, actor).await?;
         }
         let before: Vec<Tag> = tx.spec_tags(&stream.id).await?;
         for wanted in tags {
@@ -74,30 +73,44 @@ impl Store {
         for gone in before.iter().filter(|tag| !tags.iter().any(|wanted| wanted.name.as_str() == tag.name)) {
             tx.unset_tag(&stream, gone, actor).await?;
         }
+        tx.follow_choice(&stream, &fields.annotations, actor).await?;
         let stream = tx.stream(project, name).await?;
         tx.commit().await?;
         Ok(stream)
     }
 
-    /// Takes back what a tag was to be, unless it was set to something else since. A tag that never had an image goes altogether.
-    pub async fn take_back_tag(&self, set: &Tag, actor: &Actor) -> Result<()> {
+    /// Takes back what a tag was to be. What the tag is stays; one that never had an image goes altogether. With `version` given, refuses
+    /// when the stream changed since. False when the tag was deleted or set to something else since: that is left alone.
+    pub async fn take_back_tag(&self, set: &Tag, version: Option<i64>, actor: &Actor) -> Result<bool> {
         let mut tx = self.write_tx().await?;
         let tag = tx.tag_by_id(&set.id).await?;
+        let stream = tx.stream(&tag.project, &tag.stream).await?;
+        check_version(stream.version, version)?;
         if tag.deleted_at.is_some() || tag.generation != set.generation {
-            return Ok(());
+            return Ok(false);
         }
         if tag.digest.is_none() {
             tx.delete_tag(&tag, actor).await?;
         } else {
-            let stream = tx.stream(&tag.project, &tag.stream).await?;
             tx.unset_tag(&stream, &tag, actor).await?;
         }
-        tx.commit().await
+        tx.commit().await?;
+        Ok(true)
     }
 }
 
 impl WriteTx {
+    /// Sets what may be set of a stream, and records that.
+    pub(super) async fn change_stream(&mut self, stream: &Stream, fields: &StreamFields, actor: &Actor) -> Result<()> {
+        let entry =
+            Entry { action: "stream.update", project: Some(&stream.project), object: &stream.name, ..Entry::default() };
+        let sequence = self.record(actor, entry).await?;
+        self.describe_stream(stream, fields).await?;
+        self.mark_stream(stream, sequence, stream.local_lookup != i64::from(fields.local_lookup)).await
+    }
+
     async fn describe_stream(&mut self, stream: &Stream, fields: &StreamFields) -> Result<()> {
+        chosen_platforms(&fields.annotations)?;
         sqlx::query(
             "update streams set description = $2, labels = $3, annotations = $4, local_lookup = $5 where id = $1",
         )
@@ -163,20 +176,4 @@ fn same_fields(stream: &Stream, fields: &StreamFields) -> bool {
         && stream.labels == fields.labels
         && stream.annotations == fields.annotations
         && (stream.local_lookup != 0) == fields.local_lookup
-}
-
-/// Whether the tag is what it should be already.
-pub(super) fn same_spec(tag: &Tag, spec: &TagSpec) -> bool {
-    let source = spec.source.as_ref().map(|(kind, name)| (kind.as_str(), name.as_str()));
-    let tag_source = tag.source_kind.as_deref().zip(tag.source.as_deref());
-    tag_source == source
-        && tag.source_project == spec.source_project
-        && (tag.reference_only != 0) == spec.reference_only
-        && (tag.insecure != 0) == spec.insecure
-        && (tag.scheduled != 0) == spec.scheduled
-        && tag.interval_ms == spec.interval_ms
-        && tag.cool_down_ms == spec.cool_down_ms
-        && tag.import_mode == spec.import_mode
-        && tag.reference_policy == spec.reference_policy
-        && tag.annotations == spec.annotations
 }

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::image_parts::{base_card, history, instruction};
 use super::{packages, stream};
-use crate::model::{DigestPrefix, Image, ImageChild, ImageConfig, ImageLayer, Stream};
+use crate::model::{DigestPrefix, Image, ImageChild, ImageConfig, ImageLayer, Platforms, Stream};
 use crate::server::auth::Right;
 use crate::server::packages::sounds_secret;
 use crate::server::store::{ImageTag, Scope};
@@ -89,6 +89,7 @@ pub async fn page(cx: Cx) -> PageResult {
         Some(image) => {
             let layers = store.list_layers(digest).await?;
             let children = store.list_children(digest).await?;
+            let left_out = store.list_left_out(&stream.id, digest).await?;
             let packages = cx.views().packages(store, &stream.id, digest).await?;
             count = Some(packages.packages.len());
             let config: ImageConfig = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
@@ -102,7 +103,7 @@ pub async fn page(cx: Cx) -> PageResult {
                 {facts(image, &pull)}
                 {children.is_empty().then(|| base_card(base))}
                 {tags(&stream_path, &stream.name, &pointing)}
-                {(!children.is_empty()).then(|| platforms(&stream_path, children))}
+                {(!children.is_empty()).then(|| platforms(&stream_path, stream, children, &left_out))}
                 {runs}
                 {(!layers.is_empty()).then(|| layer_table(&config, layers))}
                 {history}
@@ -188,22 +189,39 @@ fn tags(stream_path: &str, stream: &str, pointing: &[ImageTag]) -> AnyView {
     .into_any()
 }
 
-fn platforms(stream_path: &str, children: Vec<ImageChild>) -> AnyView {
+fn platforms(stream_path: &str, stream: &Stream, children: Vec<ImageChild>, left_out: &[String]) -> AnyView {
+    let chosen = Platforms::of(&stream.annotations).unwrap_or_default();
     let rows: Vec<_> = children
         .into_iter()
         .map(|child| {
+            let is_chosen = chosen.cover(
+                child.os.as_deref().unwrap_or_default(),
+                child.architecture.as_deref().unwrap_or_default(),
+                child.variant.as_deref(),
+            );
             let platform = match (child.os, child.architecture, child.variant) {
                 (Some(os), Some(architecture), Some(variant)) => format!("{os}/{architecture}/{variant}"),
                 (Some(os), Some(architecture), None) => format!("{os}/{architecture}"),
                 _ => "—".to_owned(),
             };
-            let href = format!("{stream_path}/images/{}", child.child_digest);
+            let digest = child.child_digest;
+            let image = match left_out.contains(&digest) {
+                true => {
+                    let words = match is_chosen {
+                        true => "still in the other registry: it is being brought, or tried again",
+                        false => "left in the other registry: it is fetched when somebody pulls it",
+                    };
+                    view! { <DigestText digest /><span class="cell-sub">{words}</span> }.into_any()
+                }
+                false => {
+                    let href = format!("{stream_path}/images/{digest}");
+                    view! { <DigestText digest href /> }.into_any()
+                }
+            };
             view! {
                 <tr>
                     <th scope="row">{platform}</th>
-                    <td data-label="Image">
-                        <DigestText digest=child.child_digest href />
-                    </td>
+                    <td data-label="Image">{image}</td>
                     <td data-label="Manifest" class="num">
                         {size_words(child.size)}
                     </td>

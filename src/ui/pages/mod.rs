@@ -47,6 +47,7 @@ mod sight;
 pub mod sign_in;
 mod standing;
 pub mod stream;
+pub mod stream_settings;
 pub mod streams;
 pub mod streams_new;
 pub mod tag;

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 
 use super::streams::kind_words;
 use super::streams_new::FirstStream;
+use crate::model::ImportRule;
 use crate::server::auth::Right;
 use crate::server::store::{CascadeSummary, DueImport, FailedBuild, HeldThing, RecentMove};
 use crate::ui::app::PageResult;
@@ -17,6 +18,7 @@ pub async fn page(cx: Cx) -> PageResult {
     let (store, name) = (cx.store(), project.name.as_str());
     let moves = store.list_recent_moves(name, 8).await?;
     let failing = store.list_imports(name, "failed", "", 20).await?;
+    let rules = store.list_failing_import_rules(&project.id, 20).await?;
     let overdue = usize::try_from(store.count_overdue_imports(&project.id).await?).unwrap_or(0);
     let failed = store.list_failed_builds(&project.id, 20).await?;
     let held = store.list_held(&project.id, 20).await?;
@@ -37,13 +39,13 @@ pub async fn page(cx: Cx) -> PageResult {
     }
     let body = view! {
         <div class="tiles" data-live="tiles">
-            {tile("Needs attention", failing.len() + failed.len(), &format!("{path}#attention"), "look at these", Tone::Fail)}
+            {tile("Needs attention", failing.len() + rules.len() + failed.len(), &format!("{path}#attention"), "look at these", Tone::Fail)}
             {(overdue > 0)
                 .then(|| tile("Overdue checks", overdue, &format!("{path}/imports?f=overdue"), "not made in time", Tone::Warn))}
             {tile("Running cascades", running.len(), &format!("{path}/cascades"), "on their way", Tone::Running)}
             {tile("Held", held.len(), &format!("{path}#held"), "to be resumed", Tone::Held)}
         </div>
-        {attention(&path, &failing, &failed)}
+        {attention(&path, &failing, &rules, &failed)}
         {running_card(&path, &running)}
         {held_card(&path, &held)}
         {moves_card(&path, moves)}
@@ -93,7 +95,7 @@ fn card(
     )
 }
 
-fn attention(path: &str, failing: &[DueImport], failed: &[FailedBuild]) -> Option<AnyView> {
+fn attention(path: &str, failing: &[DueImport], rules: &[ImportRule], failed: &[FailedBuild]) -> Option<AnyView> {
     let imports = failing.iter().map(|due| {
         let why = due.import.reason.clone().unwrap_or_else(|| "failed".to_owned());
         view! {
@@ -108,6 +110,24 @@ fn attention(path: &str, failing: &[DueImport], failed: &[FailedBuild]) -> Optio
                     <Badge tone=Tone::Fail text=why />
                 </td>
                 <td data-label="Since">{due.import.failing_since.map(|at| view! { <Ago at /> })}</td>
+            </tr>
+        }
+        .into_any()
+    });
+    let rules = rules.iter().map(|rule| {
+        let why = rule.reason.clone().unwrap_or_else(|| "failed".to_owned());
+        view! {
+            <tr>
+                <th scope="row">
+                    <a class="cell-main" href=format!("{path}/streams/{}/imports", rule.stream)>
+                        {format!("Import rule {}", rule.name)}
+                    </a>
+                    <span class="cell-sub">{format!("of {}: lists ", rule.stream)}<code>{rule.spec.repository.clone()}</code></span>
+                </th>
+                <td data-label="State">
+                    <Badge tone=Tone::Fail text=why />
+                </td>
+                <td data-label="Since">{rule.failing_since.map(|at| view! { <Ago at /> })}</td>
             </tr>
         }
         .into_any()
@@ -133,7 +153,7 @@ fn attention(path: &str, failing: &[DueImport], failed: &[FailedBuild]) -> Optio
         "attention",
         "Needs attention",
         Some((format!("{path}/imports?f=failed"), "Failing imports")),
-        imports.chain(builds).collect(),
+        imports.chain(rules).chain(builds).collect(),
     )
 }
 

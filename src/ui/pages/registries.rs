@@ -158,7 +158,7 @@ fn card(budget: &Budget) -> AnyView {
         <section class="card stack">
             <div class="card-header">
                 <h2>{name}</h2>
-                {mood(state)}
+                {mood(budget)}
             </div>
             <div class="card-body stack">
                 {advice(state)}
@@ -178,14 +178,20 @@ fn card(budget: &Budget) -> AnyView {
     .into_any()
 }
 
-fn mood(state: &BudgetState) -> AnyView {
+fn mood(budget: &Budget) -> AnyView {
+    let state = &budget.state;
     match (state.rests_until(now()), state.rest_reason.as_deref()) {
         (Some(_), Some("abuse-limit")) => view! { <Badge tone=Tone::Fail text="Asked too often" /> }.into_any(),
         (Some(_), _) => view! { <Badge tone=Tone::Warn text="Limit used up" /> }.into_any(),
         (None, _) if state.answered_at.is_none() => {
             view! { <Badge tone=Tone::Muted text="Not asked yet" /> }.into_any()
         }
-        (None, _) => view! { <Badge tone=Tone::Ok text="Answers" /> }.into_any(),
+        (None, _) if budget.unanswered == 0 => view! { <Badge tone=Tone::Ok text="Answers" /> }.into_any(),
+        (None, _) if budget.unanswered < budget.tags => {
+            view! { <Badge tone=Tone::Warn text=format!("No answer for {}", counted(budget.unanswered, "tag")) /> }
+                .into_any()
+        }
+        (None, _) => view! { <Badge tone=Tone::Fail text="Does not answer" /> }.into_any(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A stream: its tags, their history, its imports, who uses it, its settings.
+//! A stream: its tags, their history, its imports, who uses it.
 
 use axum::response::Response;
 use axum::routing::post;
@@ -6,29 +6,24 @@ use leptos::prelude::*;
 
 use super::history::{HistoryTable, RowPlace};
 use super::past;
-use super::retention;
 use super::sight::Sight;
 use super::streams::kind_words;
 use crate::model::{Stream, StreamTag, now};
 use crate::server::auth::Right;
-use crate::server::store::{CatalogTag, ImmutableTags, NEVER_MOVED, StreamFields};
+use crate::server::store::{CatalogTag, ImmutableTags, NEVER_MOVED};
 use crate::ui::app::PageResult;
 use crate::ui::components::{
-    Act, Ago, AreaField, AsOf, AsOfForm, Badge, Col, CopyText, DataTable, DigestText, Empty, More, PageSize, Pager,
-    TextField, Tone, Who, size_words,
+    Act, Ago, AsOf, AsOfForm, Badge, Col, CopyText, DataTable, DigestText, Empty, More, PageSize, Pager, Tone, Who,
+    size_words,
 };
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
 use crate::ui::shell::{Page, Section, Tab};
 
-/// What the stream's forms post to.
+/// What the stream's button posts to.
 pub fn router() -> Router {
-    Router::new()
-        .route("/p/{project}/streams/{stream}/check", post(post_check))
-        .route("/p/{project}/streams/{stream}/settings", post(post_settings))
-        .route("/p/{project}/streams/{stream}/retention", post(retention::post))
-        .route("/p/{project}/streams/{stream}/delete", post(post_delete))
+    Router::new().route("/p/{project}/streams/{stream}/check", post(post_check))
 }
 
 /// The stream of the path and the project it is in.
@@ -405,43 +400,6 @@ pub async fn used_by_page(cx: Cx) -> PageResult {
     laid_out(&cx, "Used by", body, &project, &stream).await
 }
 
-/// `/p/:project/streams/:stream/settings`
-pub async fn settings_page(cx: Cx) -> PageResult {
-    let (project, stream) = open(&cx, Right::View).await?;
-    let path = format!("/p/{}/streams/{}", project.name, stream.name);
-    let usage = super::usage::stream_card(&cx.store().stream_usage(&stream.id).await?);
-    if !project.can_edit() {
-        let body = view! {
-            {usage}
-            <p>"To change this stream you need the role editor. A project admin can give it to you."</p>
-            {super::tag_rules::card(&project, &stream)?}
-        };
-        return laid_out(&cx, "Settings", body.into_any(), &project, &stream).await;
-    }
-    let retention = retention::card(&cx, &project, &stream, &path).await?;
-    let body = view! {
-        {usage}
-        <form class="card stack content-narrow" method="post" action=format!("{path}/settings")>
-            <input type="hidden" name="version" value=stream.version />
-            <AreaField name="description" label="Description" value=stream.description.clone() rows=2 />
-            <div class="form-actions">
-                <button class="btn btn-primary">"Save"</button>
-            </div>
-        </form>
-        {super::tag_rules::card(&project, &stream)?}
-        {retention}
-        <form class="card stack content-narrow" method="post" action=format!("{path}/delete")>
-            <h2>"Delete this stream"</h2>
-            <p>"Its tags and their history go with it. Images stay until nothing needs them. It is refused while a build puts its image here, an app runs one of its tags, or one is immutable."</p>
-            <TextField name="confirm" label=format!("Type {} to confirm", stream.name) autocomplete="off" />
-            <div class="form-actions">
-                <button class="btn btn-danger">"Delete stream"</button>
-            </div>
-        </form>
-    };
-    laid_out(&cx, "Settings", body.into_any(), &project, &stream).await
-}
-
 async fn post_check(cx: Cx, fields: Fields) -> Response {
     let path = format!("/p/{}/streams/{}", cx.param("project"), cx.param("stream"));
     cx.submit(&fields, &path, async {
@@ -463,36 +421,6 @@ async fn post_check(cx: Cx, fields: Fields) -> Response {
             )),
             _ => Ok(format!("{path}/imports")),
         }
-    })
-    .await
-}
-
-async fn post_settings(cx: Cx, fields: Fields) -> Response {
-    let path = format!("/p/{}/streams/{}/settings", cx.param("project"), cx.param("stream"));
-    cx.submit(&fields, &path, async {
-        let (project, stream) = open(&cx, Right::Edit).await?;
-        let about = StreamFields {
-            description: fields.get("description").to_owned(),
-            labels: stream.labels,
-            annotations: stream.annotations,
-            local_lookup: stream.local_lookup == 1,
-        };
-        let version = fields.get("version").parse().ok();
-        cx.store().update_stream(&project.name, &stream.name, &about, version, &cx.actor()?).await?;
-        Ok(path.clone())
-    })
-    .await
-}
-
-async fn post_delete(cx: Cx, fields: Fields) -> Response {
-    let path = format!("/p/{}/streams/{}/settings", cx.param("project"), cx.param("stream"));
-    cx.submit(&fields, &path, async {
-        let (project, stream) = open(&cx, Right::Edit).await?;
-        if fields.get("confirm") != stream.name {
-            return Err(UiError::field("confirm", format!("Type {} to confirm", stream.name)));
-        }
-        cx.store().delete_stream(&project.name, &stream.name, &cx.actor()?).await?;
-        Ok(format!("/p/{}/streams", project.name))
     })
     .await
 }

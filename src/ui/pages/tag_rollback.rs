@@ -328,15 +328,13 @@ async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiErr
         reason,
         seen: fields.get("seen").parse().ok(),
         reject: !dialog || fields.ticked("reject"),
+        until,
     };
     let (store, actor) = (cx.store(), cx.actor()?);
     let moved = match project.can_admin() {
         true => store.roll_back_tag_as_admin(&project.name, stream, tag, &rollback, &actor).await,
         false => store.roll_back_tag(&project.name, stream, tag, &rollback, &actor).await,
     };
-    if moved.is_ok() && until != HoldUntil::Resumed {
-        store.set_hold_end(&project.name, stream, tag, until, &actor).await?;
-    }
     match moved {
         Ok(_) => Ok(true),
         Err(store::Error::Conflict(what)) if what.starts_with("The tag moved") => Err(UiError::Conflict(format!(

@@ -4,6 +4,7 @@
 mod budgets;
 mod gates;
 mod hooks;
+mod mirrors;
 mod registries;
 mod replicas;
 mod troubles;

@@ -122,6 +122,23 @@ async fn anonymous_tokens_and_refusals() {
     assert!(wrong.starts_with("incorrect username or password for image \""), "{wrong}");
 }
 
+/// SEMANTICS 6.4: "If any 401 mentions username/password, the whole import is repeated anonymously."
+#[tokio::test]
+async fn section_6_4_what_is_public_needs_no_password_that_works() {
+    let upstream = token_registry(TestImage::new("public")).await;
+    let (client, reference) = (Client::default(), upstream.reference("public/app:1"));
+    let wrong = as_user("ann", "wrong");
+    assert!(!client.is_refused(&reference, &wrong));
+    for _ in 0..3 {
+        client.get_manifest(&reference, &wrong).await.expect("anybody may");
+    }
+    assert!(client.is_refused(&reference, &wrong) && !client.is_signed_in(&reference, &wrong).await);
+    let shown = tokens_asked(&upstream).iter().filter(|seen| seen.authorization().is_some()).count();
+    assert_eq!(shown, 1, "a password that was refused is not shown again and again");
+    client.get_manifest(&reference, &as_user("ann", "right")).await.expect("another one is tried at once");
+    assert!(!client.is_refused(&upstream.reference("private/app:1"), &wrong), "it went without nowhere else");
+}
+
 #[tokio::test]
 async fn identity_tokens_are_exchanged() {
     let image = TestImage::new("identity");

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio_util::task::TaskTracker;
 use weir::model::Role;
 use weir::server::hash::sha256;
-use weir::server::importer::{Importer, Surroundings};
+use weir::server::importer::{Importer, MirrorSets, Surroundings};
 use weir::server::oci::{Client as OciClient, Options, Pace};
 use weir::server::registry;
 use weir::server::state::AppState;
@@ -23,7 +23,12 @@ use crate::upstreams::{Flow, Tap};
 async fn door_with(story: &Story, pace: Pace) -> Client {
     let state = story.weir.state.clone();
     let client = OciClient::new(Options { pace, ..Options::default() });
-    let around = Surroundings { own_hosts: Vec::new(), tracker: TaskTracker::new(), stop: state.stop.clone() };
+    let around = Surroundings {
+        own_hosts: Vec::new(),
+        mirrors: MirrorSets::default(),
+        tracker: TaskTracker::new(),
+        stop: state.stop.clone(),
+    };
     let importer = Importer::new(state.store.clone(), state.blobs.clone(), Arc::new(client), around);
     let app = registry::router(&AppState { importer, ..state }).into_make_service_with_connect_info::<SocketAddr>();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -2,6 +2,7 @@
 
 mod dripping;
 mod first_pulls;
+mod platforms;
 mod refusals;
 mod restart;
 mod rests;

@@ -114,7 +114,7 @@ async fn a_deleted_manifest_comes_back_with_a_rollback() {
         (404.try_into().unwrap(), 404.try_into().unwrap())
     );
     let row = door.history("app", "latest").await.last().expect("a row").sequence;
-    let back = TagRollback { to: row, mode: RollbackMode::Tag, reason: None, seen: None, reject: true };
+    let back = TagRollback { mode: RollbackMode::Tag, ..TagRollback::to(row) };
     door.store.roll_back_tag("demo", "app", "latest", &back, &door.actor).await.expect("rolled back");
     let now = door.get("demo/app/manifests/latest").await;
     assert_eq!(header(&now, "docker-content-digest"), first.digest().as_str());

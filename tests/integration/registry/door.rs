@@ -15,7 +15,7 @@ use weir::model::{Actor, Role, TagEvent};
 use weir::server::auth::{Auth, hash_password};
 use weir::server::blobs::Filesystem;
 use weir::server::hash::sha256;
-use weir::server::importer::{Importer, Surroundings};
+use weir::server::importer::{Importer, MirrorSets, Surroundings};
 use weir::server::oci;
 use weir::server::packages::Views;
 use weir::server::pulls::Pulls;
@@ -74,7 +74,12 @@ impl Door {
             notice_reach: weir::server::notices::Reach::Public,
         };
         let blobs = Arc::new(Filesystem::open(directory.path().join("blobs")).await.expect("blobs"));
-        let around = Surroundings { own_hosts: vec![address.clone()], tracker: TaskTracker::new(), stop: stop.clone() };
+        let around = Surroundings {
+            own_hosts: vec![address.clone()],
+            mirrors: MirrorSets::default(),
+            tracker: TaskTracker::new(),
+            stop: stop.clone(),
+        };
         let state = AppState {
             auth: Auth::new(store.clone()),
             store: store.clone(),

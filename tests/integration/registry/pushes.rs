@@ -113,7 +113,7 @@ async fn a_held_tag_takes_the_bytes_and_stays() {
     door.push("demo/app", "latest", &good).await;
     door.push("demo/app", "latest", &bad).await;
     let first = door.history("app", "latest").await.last().expect("a row").sequence;
-    let back = TagRollback { to: first, mode: RollbackMode::Tag, reason: None, seen: None, reject: true };
+    let back = TagRollback { mode: RollbackMode::Tag, ..TagRollback::to(first) };
     door.store.roll_back_tag("demo", "app", "latest", &back, &door.actor).await.expect("rolled back");
 
     let rejected = door.push("demo/app", "latest", &bad).await;

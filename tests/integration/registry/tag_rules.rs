@@ -138,7 +138,7 @@ async fn an_admin_with_a_reason_rolls_an_immutable_tag_back() {
     }
     rule(&door, &["v?"]).await;
     let first = door.history("app", "v1").await[1].sequence;
-    let mut back = TagRollback { to: first, mode: RollbackMode::Tag, reason: None, seen: None, reject: true };
+    let mut back = TagRollback { mode: RollbackMode::Tag, ..TagRollback::to(first) };
     for (is_admin, reason) in [(false, None), (false, Some("it is bad")), (true, None)] {
         back.reason = reason;
         let refused = match is_admin {

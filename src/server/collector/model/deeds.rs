@@ -158,8 +158,7 @@ impl World {
         let Ok(found) = self.store.tag(&stream.project, &stream.name, tag).await else { return };
         let rows = self.store.list_history(&found.id, None, 20).await.unwrap();
         let Some(row) = rows.choose(&mut self.random).filter(|row| row.digest.is_some()) else { return };
-        let rollback =
-            TagRollback { to: row.sequence, mode: RollbackMode::Tag, reason: None, seen: None, reject: false };
+        let rollback = TagRollback { mode: RollbackMode::Tag, reject: false, ..TagRollback::to(row.sequence) };
         let ada = Actor::person("ada");
         let back = self.store.roll_back_tag(&stream.project, &stream.name, tag, &rollback, &ada).await;
         if back.is_ok() {

@@ -133,6 +133,7 @@ impl Bench {
             annotations: "{}".into(),
             layers: vec![],
             children: vec![],
+            left_out: vec![],
             size: 0,
         };
         let tag = "latest".parse().unwrap();

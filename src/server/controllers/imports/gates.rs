@@ -6,6 +6,7 @@ use super::testing::{Allows, HOUR, MINUTE, Registry, SECOND, Site};
 use crate::model::time::testing::TIME;
 use crate::model::{Actor, Tag, TagEvent, now};
 use crate::server::controllers::step;
+use crate::server::importer::Selection;
 use crate::server::store::TagSpec;
 use crate::server::store::testing::{each_store, quick_store};
 
@@ -172,7 +173,8 @@ async fn a_paused_registry_is_asked_nothing_and_its_tags_say_why() {
         assert_eq!(site.store.list_imports("demo", "limited", "", 10).await.unwrap().len(), 1);
         let refused = site.store.request_check("demo", "base", "1", &ada).await.unwrap_err().to_string();
         assert!(refused.contains("paused by ada") && refused.contains("another house"), "{refused}");
-        let look = site.imports.importer.look("demo", &paused.reference("org/base:1"), true, false).await;
+        let look =
+            site.imports.importer.look("demo", &paused.reference("org/base:1"), true, &Selection::default()).await;
         assert_eq!(look.err().map(|cause| cause.reason()), Some("paused"));
         site.pass(MINUTE).await;
         assert_eq!(paused.take(), []);

@@ -19,7 +19,7 @@ use crate::model::{Actor, Tag, TagImport, now};
 use crate::server::blobs::Filesystem;
 use crate::server::controllers::{Controller, ImportRules, Runner, step};
 use crate::server::hash::sha256;
-use crate::server::importer::{Importer, Surroundings};
+use crate::server::importer::{Importer, MirrorSets, Surroundings};
 use crate::server::oci::{Client, Options};
 use crate::server::store::testing::{TestStore, project};
 use crate::server::store::{Store, TagSpec};
@@ -372,7 +372,12 @@ impl Site {
         let blobs = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let blobs = blobs.expect("a temporary directory");
         let runner = Runner { wake: store.wake().clone(), ..Runner::default() };
-        let around = Surroundings { own_hosts: Vec::new(), tracker: runner.tracker.clone(), stop: runner.stop.clone() };
+        let around = Surroundings {
+            own_hosts: Vec::new(),
+            mirrors: MirrorSets::default(),
+            tracker: runner.tracker.clone(),
+            stop: runner.stop.clone(),
+        };
         let kept = Arc::new(Filesystem::open(blobs.path()).await.expect("a blob store"));
         let importer = Importer::new(plain(&store), kept, Arc::new(Client::new(Options::default())), around);
         let rules = ImportRules::new(plain(&store), importer.clone(), runner.clone());

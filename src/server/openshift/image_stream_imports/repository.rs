@@ -51,7 +51,7 @@ impl WantedRepository {
         for taken in taken {
             // Nobody asked for this very tag: it is not to stay as one that fails.
             if let Some(tag) = taken.was_made {
-                door.store.take_back_tag(&tag, taking.actor).await?;
+                door.store.take_back_tag(&tag, None, taking.actor).await?;
             }
             images.push(taken.answer);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::super::Door;
@@ -12,7 +12,7 @@ use super::super::kind::IMAGES;
 use super::super::status::{Cause, Status};
 use super::Wanted;
 use crate::model::{Actor, StreamName, Tag};
-use crate::server::importer::ImportError;
+use crate::server::importer::{ImportError, Selection};
 use crate::server::store::TagSet;
 
 /// How long one request waits for its imports; they go on after it.
@@ -45,8 +45,8 @@ impl Taking<'_> {
     /// Takes images, or looks at them, and tells how each went.
     pub async fn all(&self, wanted: &[Wanted]) -> Result<Vec<Taken>, Status> {
         if !self.keep {
-            let looks: Vec<_> = wanted.iter().map(|one| look(self.door, self.project, one)).collect();
-            return Ok(stream::iter(looks).buffered(LOOKS).collect().await);
+            let looks: Vec<_> = wanted.iter().map(|one| self.look(one)).collect();
+            return stream::iter(looks).buffered(LOOKS).try_collect().await;
         }
         let mut sets = Vec::with_capacity(wanted.len());
         for one in wanted {
@@ -65,6 +65,34 @@ impl Taking<'_> {
         // Asked for by a person, it comes before what the schedule has in its queue.
         store.request_check(project, self.stream.as_str(), one.tag.as_str(), self.actor).await?;
         Ok(set)
+    }
+
+    /// What the reference means now, with nothing kept.
+    async fn look(&self, one: &Wanted) -> Result<Taken, Status> {
+        let selection = self.selection(one).await?;
+        let looked = self.door.importer.look(self.project, &one.reference, one.spec.insecure, &selection).await;
+        let found = match looked {
+            Ok(found) => found,
+            Err(error) => {
+                let answer = json!({"status": refusal(&one.reference, error), "tag": one.tag});
+                return Ok(Taken { answer, is_taken: false, was_made: None });
+            }
+        };
+        let reference = format!("{}@{}", one.parsed.as_repository().exact(), found.image.digest);
+        let image = typed(&IMAGES, images::fetched(&found.image, &reference));
+        let answer = json!({"status": success(), "image": image, "tag": one.tag});
+        Ok(Taken { answer, is_taken: true, was_made: None })
+    }
+
+    /// What of an index would be taken, by what the stream and the tag say if they are there.
+    async fn selection(&self, one: &Wanted) -> Result<Selection, Status> {
+        let (store, name) = (&self.door.store, self.stream.as_str());
+        let Some(stream) = store.find_stream(self.project, name).await? else {
+            return Ok(Selection::of_mode(&one.spec.import_mode));
+        };
+        let tag = store.find_tag(self.project, name, one.tag.as_str()).await?;
+        let selection = tag.map_or_else(|| Selection::of_stream(&stream), |tag| Selection::of(&stream, &tag));
+        Ok(selection.in_mode(&one.spec.import_mode))
     }
 }
 
@@ -131,21 +159,6 @@ async fn check_ended(door: &Door, tag: &Tag) -> Result<CheckEnd, Status> {
             }
         }
     }
-}
-
-/// What the reference means now, with nothing kept.
-async fn look(door: &Door, project: &str, one: &Wanted) -> Taken {
-    let legacy = one.spec.import_mode == "Legacy";
-    let status = match door.importer.look(project, &one.reference, one.spec.insecure, legacy).await {
-        Ok(found) => {
-            let reference = format!("{}@{}", one.parsed.as_repository().exact(), found.image.digest);
-            let image = typed(&IMAGES, images::fetched(&found.image, &reference));
-            let answer = json!({"status": success(), "image": image, "tag": one.tag});
-            return Taken { answer, is_taken: true, was_made: None };
-        }
-        Err(error) => refusal(&one.reference, error),
-    };
-    Taken { answer: json!({"status": status, "tag": one.tag}), is_taken: false, was_made: None }
 }
 
 /// Why another registry, or this one, gave nothing.

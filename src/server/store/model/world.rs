@@ -169,7 +169,7 @@ impl World {
             Deed::RollBack { tag, row, reject } => {
                 let (project, stream, name) = self.names(tag);
                 let to = self.rows[tag].get(row).copied().unwrap_or_default();
-                let back = TagRollback { to, mode: RollbackMode::Tag, reason: None, seen: None, reject };
+                let back = TagRollback { mode: RollbackMode::Tag, reject, ..TagRollback::to(to) };
                 let moved = store.roll_back_tag(project, stream, name, &back, &ada).await;
                 answer(moved, |moved| vec![moved.outcome])
             }

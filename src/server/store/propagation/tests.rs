@@ -132,7 +132,7 @@ impl World {
     }
 
     async fn roll_back(&self, stream: &str, to: i64, mode: RollbackMode) -> Moved {
-        let rollback = TagRollback { to, mode, reason: Some("it was bad"), seen: None, reject: true };
+        let rollback = TagRollback { mode, reason: Some("it was bad"), ..TagRollback::to(to) };
         self.0.roll_back_tag("demo", stream, "latest", &rollback, &anna()).await.unwrap()
     }
 

@@ -27,7 +27,7 @@ async fn pushed_twice(store: &TestStore) -> i64 {
 
 /// Rolls `base` back; gives the number of the cascade.
 async fn roll_back(store: &TestStore, to: i64) -> i64 {
-    let rollback = TagRollback { to, mode: RollbackMode::Tag, reason: Some("bad"), seen: None, reject: true };
+    let rollback = TagRollback { mode: RollbackMode::Tag, reason: Some("bad"), ..TagRollback::to(to) };
     let moved = store.roll_back_tag("demo", "base", "latest", &rollback, &anna()).await.unwrap();
     store.find_cascade(&moved.cascade_id.unwrap()).await.unwrap().unwrap().number
 }

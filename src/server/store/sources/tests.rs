@@ -46,7 +46,7 @@ async fn an_image_is_served_before_it_is_whole_and_completed_in_each_repository(
             let places = store.list_import_places(&stream.id, "sha256:i").await.unwrap();
             let reference = reference.to_owned();
             assert_eq!(places, [ImportPlace { project: "demo".to_owned(), reference, insecure: 1 }]);
-            assert_eq!(store.complete_image(&stream.id, "sha256:i").await.unwrap(), ["sha256:c", "sha256:l"]);
+            assert_eq!(store.complete_image(&stream.id, "sha256:i", &[]).await.unwrap(), ["sha256:c", "sha256:l"]);
         }
         assert_eq!(store.list_manifests_of_blob(&stream.id, "sha256:other").await.unwrap(), []);
         assert_eq!(store.list_import_places(&stream.id, "sha256:other").await.unwrap(), []);
@@ -68,7 +68,7 @@ async fn an_image_is_served_before_it_is_whole_and_completed_in_each_repository(
             for blob in ["sha256:c", "sha256:l"] {
                 store.link_blob(&image.stream_id, blob, 1, None).await.unwrap();
             }
-            assert_eq!(store.complete_image(&image.stream_id, "sha256:i").await.unwrap(), Vec::<String>::new());
+            assert_eq!(store.complete_image(&image.stream_id, "sha256:i", &[]).await.unwrap(), Vec::<String>::new());
         }
         assert_eq!(store.next_completion_at().await.unwrap(), None);
         assert_eq!(store.list_needed_blobs("", "t").await.unwrap().len(), 2);
@@ -122,8 +122,8 @@ async fn no_way_leads_through_a_manifest_to_what_another_project_has() {
         store.put_incomplete(&base, &image, "evil.example/x", Some((to, &tag)), &actor).await.unwrap();
         assert!(store.find_manifest_by_digest(&base.id, &child).await.unwrap().is_none(), "it was not brought");
         store.put_incomplete(&base, &manifest_of(&child, &layer), "evil.example/x", None, &actor).await.unwrap();
-        assert_eq!(store.complete_image(&base.id, &index).await.unwrap(), Vec::<String>::new());
-        assert_eq!(store.complete_image(&base.id, &child).await.unwrap(), [&*layer]);
+        assert_eq!(store.complete_image(&base.id, &index, &[]).await.unwrap(), Vec::<String>::new());
+        assert_eq!(store.complete_image(&base.id, &child, &[]).await.unwrap(), [&*layer]);
 
         let ways = [
             ("follower", SourceKind::ImageStreamTag, "base:latest".to_owned()),

@@ -147,7 +147,7 @@ async fn follow(store: &Store, here: &Stream, there: &Stream, tag: &str) -> Resu
 async fn roll_back(store: &Store, here: &Stream, tag: &str) -> Result<(), Error> {
     let tag = store.tag(&here.project, &here.name, tag).await?;
     let Some(first) = store.list_history(&tag.id, None, 100).await?.pop() else { return Ok(()) };
-    let wish = TagRollback { to: first.sequence, mode: RollbackMode::Tag, reason: None, seen: None, reject: false };
+    let wish = TagRollback { mode: RollbackMode::Tag, reject: false, ..TagRollback::to(first.sequence) };
     store.roll_back_tag(&here.project, &here.name, &tag.name, &wish, &actor()).await?;
     Ok(())
 }

@@ -5,6 +5,7 @@ mod imports;
 mod specs;
 mod tags;
 mod tracking;
+mod views;
 
 use axum::http::Method;
 use reqwest::StatusCode;

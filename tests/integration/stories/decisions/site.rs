@@ -142,7 +142,7 @@ impl Site {
                 let digest = ground_of(image).digest().to_string();
                 // The oldest such row: what was built then was built on it.
                 let to = history.iter().rfind(|row| row.digest.as_ref() == Some(&digest)).expect("a row").sequence;
-                let back = TagRollback { to, mode: RollbackMode::Restore, reason: None, seen: None, reject: false };
+                let back = TagRollback { mode: RollbackMode::Restore, reject: false, ..TagRollback::to(to) };
                 self.weir.store().roll_back_tag("demo", "ground", "latest", &back, &tester()).await.expect("it went");
             }
         }
@@ -182,7 +182,7 @@ impl Site {
         let digest = to.digest().to_string();
         let row = self.history(mover).await.into_iter().find(|row| row.digest.as_ref() == Some(&digest));
         let to = row.expect("a row with that image").sequence;
-        let back = TagRollback { to, mode: RollbackMode::Tag, reason: None, seen: None, reject: true };
+        let back = TagRollback { mode: RollbackMode::Tag, ..TagRollback::to(to) };
         self.weir.store().roll_back_tag("demo", &mover.stream(), "latest", &back, &tester()).await.expect("back");
     }
 

@@ -1,0 +1,323 @@
+//! What tags should be: fed by pushes, following an image in another registry or another tag, or pinned to an image.
+
+use super::{Entry, Error, Result, Store, WriteTx, check_version};
+use crate::model::{Actor, EventKind, Outcome, SourceKind, SourceName, Stream, StreamName, Tag, TagName, now};
+use crate::server::store::moves::Move;
+use crate::server::store::tag_rules::refusal;
+use crate::server::wake::Controller;
+
+/// A source that was not looked at for so long after it was set counts as overdue.
+pub(super) const FIRST_CHECK_WITHIN_MS: i64 = 15 * 60 * 1000;
+
+/// What a tag should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagSpec {
+    /// What it follows and the name of that as typed; `None` means it is fed by pushes.
+    pub source: Option<(SourceKind, String)>,
+    /// Project of an `ImageStreamTag` or `ImageStreamImage` source, when it is another one.
+    pub source_project: Option<String>,
+    pub reference_only: bool,
+    pub insecure: bool,
+    pub scheduled: bool,
+    /// Milliseconds between checks; `None` is the server's default.
+    pub interval_ms: Option<i64>,
+    /// How old what is new there must be before it is taken over, in milliseconds; `None` or 0: it need not be.
+    pub cool_down_ms: Option<i64>,
+    pub import_mode: String,
+    pub reference_policy: String,
+    pub annotations: String,
+}
+
+impl Default for TagSpec {
+    fn default() -> Self {
+        Self {
+            source: None,
+            source_project: None,
+            reference_only: false,
+            insecure: false,
+            scheduled: false,
+            interval_ms: None,
+            cool_down_ms: None,
+            import_mode: "PreserveOriginal".to_owned(),
+            reference_policy: "Source".to_owned(),
+            annotations: "{}".to_owned(),
+        }
+    }
+}
+
+impl TagSpec {
+    /// Follows an image in another registry, checked on the default schedule.
+    pub fn import(reference: impl Into<String>) -> Self {
+        Self { source: Some((SourceKind::DockerImage, reference.into())), scheduled: true, ..Self::default() }
+    }
+
+    /// What a tag should be now.
+    pub fn of(tag: &Tag) -> Result<Self> {
+        let source = match (&tag.source_kind, &tag.source) {
+            (Some(kind), Some(name)) => {
+                let kind = kind.parse().map_err(|error| Error::invalid("from.kind", format!("{error}")))?;
+                Some((kind, name.clone()))
+            }
+            _ => None,
+        };
+        Ok(Self {
+            source,
+            source_project: tag.source_project.clone(),
+            reference_only: tag.reference_only != 0,
+            insecure: tag.insecure != 0,
+            scheduled: tag.scheduled != 0,
+            interval_ms: tag.interval_ms,
+            cool_down_ms: tag.cool_down_ms,
+            import_mode: tag.import_mode.clone(),
+            reference_policy: tag.reference_policy.clone(),
+            annotations: tag.annotations.clone(),
+        })
+    }
+
+    /// Whether its image is fetched from another registry: a mere reference is not.
+    fn imports(&self) -> bool {
+        matches!(self.source, Some((SourceKind::DockerImage, _))) && !self.reference_only
+    }
+}
+
+/// What [`Store::set_tag`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagSet {
+    pub tag: Tag,
+    /// There was no spec tag of that name before.
+    pub created: bool,
+}
+
+struct SourceImage {
+    tag_id: Option<String>,
+    digest: Option<String>,
+    reference: Option<String>,
+}
+
+impl Store {
+    /// Says what a tag should be; makes the stream and the tag when they are not there. An import is then due at once, a follow or a pin
+    /// takes effect in the same transaction. With `version` given, refuses when the stream changed since.
+    pub async fn set_tag(
+        &self,
+        project: &str,
+        stream: &StreamName,
+        name: &TagName,
+        spec: &TagSpec,
+        version: Option<i64>,
+        actor: &Actor,
+    ) -> Result<TagSet> {
+        let mut tx = self.write_tx().await?;
+        let stream = tx.ensure_stream(project, stream, actor).await?;
+        check_version(stream.version, version)?;
+        let set = tx.set_tag(&stream, name, spec, true, actor).await?;
+        tx.commit().await?;
+        Ok(set)
+    }
+}
+
+impl WriteTx {
+    /// Says what a tag should be, as of the stream's next generation. Where the tag follows what it followed before, its image is taken anew
+    /// only when somebody wants that `again`.
+    pub(super) async fn set_tag(
+        &mut self,
+        stream: &Stream,
+        name: &TagName,
+        spec: &TagSpec,
+        again: bool,
+        actor: &Actor,
+    ) -> Result<TagSet> {
+        let before = self.ensure_tag(stream, name).await?;
+        self.check_registry(&before, spec, actor).await?;
+        let renews = again || !follows_the_same(&before, spec);
+        let source = self.resolve_source(stream, &before, spec).await?;
+        let entry = Entry {
+            action: "tag.set",
+            project: Some(&stream.project),
+            object: &before.title(),
+            from: before.source.as_deref(),
+            to: spec.source.as_ref().map(|(_, name)| name.as_str()),
+            ..Entry::default()
+        };
+        let sequence = self.record(actor, entry).await?;
+        if !spec.imports() {
+            // A row that stayed would be claimed with all that ask what this tag asked before.
+            self.end_import(&before, actor).await?;
+        }
+        self.write_spec(stream, &before, spec, source.as_ref(), renews, sequence).await?;
+        if let Some(source) = source.filter(|source| renews && !spec.reference_only && source.digest.is_some()) {
+            self.take_over(&before, &source, spec, actor, sequence).await?;
+        }
+        let tag = self.tag_by_id(&before.id).await?;
+        Ok(TagSet { created: before.has_spec == 0 || before.deleted_at.is_some(), tag })
+    }
+
+    async fn write_spec(
+        &mut self,
+        stream: &Stream,
+        before: &Tag,
+        spec: &TagSpec,
+        source: Option<&SourceImage>,
+        renews: bool,
+        sequence: i64,
+    ) -> Result<()> {
+        let generation = stream.generation + 1;
+        sqlx::query("update streams set generation = $2, version = $3 where id = $1")
+            .bind(&stream.id)
+            .bind(generation)
+            .bind(sequence)
+            .execute(&mut **self)
+            .await?;
+        let (kind, from) = spec.source.clone().map_or((None, None), |(kind, from)| (Some(kind), Some(from)));
+        let follows =
+            source.and_then(|source| source.tag_id.as_deref()).filter(|_| kind == Some(SourceKind::ImageStreamTag));
+        sqlx::query(
+            "update tags set has_spec = 1, source_kind = $2, source = $3, source_project = $4, follows_tag_id = $5, reference_only = $6, \
+             insecure = $7, scheduled = $8, interval_ms = $9, import_mode = $10, reference_policy = $11, annotations = $12, \
+             generation = $13, cool_down_ms = $14, deleted_at = null where id = $1",
+        )
+        .bind(&before.id)
+        .bind(kind.map(SourceKind::as_str))
+        .bind(from.as_deref())
+        .bind(spec.source_project.as_deref())
+        .bind(follows)
+        .bind(i64::from(spec.reference_only))
+        .bind(i64::from(spec.insecure))
+        .bind(i64::from(spec.scheduled))
+        .bind(spec.interval_ms)
+        .bind(&spec.import_mode)
+        .bind(&spec.reference_policy)
+        .bind(&spec.annotations)
+        .bind(if renews { generation } else { before.generation })
+        .bind(spec.cool_down_ms)
+        .execute(&mut **self)
+        .await?;
+        let is_other_source = before.source != from || before.source_kind.as_deref() != kind.map(SourceKind::as_str);
+        if before.source != from || before.deleted_at.is_some() {
+            self.index_tag(&before.id).await?;
+        }
+        if spec.imports() {
+            // What is followed as before is looked at when it is scheduled; what was to be fetched still is.
+            sqlx::query(
+                "insert into tag_imports (tag_id, next_at, overdue_at) values ($1, $2, $3) on conflict (tag_id) do update \
+                 set next_at = case when $4 = 1 then $2 when tag_imports.outcome = 'new' then tag_imports.next_at end, \
+                 overdue_at = case when $4 = 1 then $3 when tag_imports.outcome = 'new' then tag_imports.overdue_at end, \
+                 budget = null, question = null",
+            )
+            .bind(&before.id)
+            .bind(now())
+            .bind(now() + FIRST_CHECK_WITHIN_MS)
+            .bind(i64::from(renews || spec.scheduled))
+            .execute(&mut **self)
+            .await?;
+            if is_other_source {
+                self.begin_anew(&before.id).await?;
+            }
+            self.wake(Controller::Imports);
+        }
+        Ok(())
+    }
+
+    /// The image a follow or a pin stands for now; `None` for other kinds. Refuses cycles with their path.
+    async fn resolve_source(&mut self, stream: &Stream, tag: &Tag, spec: &TagSpec) -> Result<Option<SourceImage>> {
+        let Some((kind, from)) = &spec.source else { return Ok(None) };
+        let field = || format!("spec.tags[{}].from.name", tag.name);
+        let project = spec.source_project.as_deref().unwrap_or(&stream.project);
+        match kind {
+            SourceKind::DockerImage => Ok(None),
+            SourceKind::ImageStreamTag => {
+                let named = SourceName::tag(from).map_err(|error| Error::invalid(field(), error.to_string()))?;
+                let SourceName::Tag { stream: named, tag: source_tag } = named else { return Ok(None) };
+                let owner = self.stream(project, named.as_ref().map_or(&stream.name, StreamName::as_str)).await?;
+                // Following a tag that does not exist yet is allowed: it takes effect when that tag first moves.
+                let followed = self.ensure_tag(&owner, &source_tag).await?;
+                self.refuse_cycle(tag, &followed, field()).await?;
+                Ok(Some(SourceImage {
+                    tag_id: Some(followed.id),
+                    digest: followed.digest,
+                    reference: followed.reference,
+                }))
+            }
+            SourceKind::ImageStreamImage => {
+                let named = SourceName::image(from).map_err(|error| Error::invalid(field(), error.to_string()))?;
+                let SourceName::Image { stream: named, id } = named else { return Ok(None) };
+                let owner = self.stream(project, named.as_ref().map_or(&stream.name, StreamName::as_str)).await?;
+                let Some(digest) = self.find_stream_digest(&owner.id, &id).await? else {
+                    let message = format!(
+                        "error generating tag event: image {id} is not in the history of {}",
+                        owner.repository()
+                    );
+                    return Err(Error::invalid(field(), message));
+                };
+                let reference = Some(format!("{}@{digest}", owner.repository()));
+                Ok(Some(SourceImage { tag_id: None, digest: Some(digest), reference }))
+            }
+        }
+    }
+
+    async fn refuse_cycle(&mut self, tag: &Tag, followed: &Tag, field: String) -> Result<()> {
+        let mut path = vec![tag.title()];
+        let mut next = Some(followed.clone());
+        while let Some(current) = next {
+            path.push(current.title());
+            if current.id == tag.id {
+                return Err(Error::invalid(
+                    field,
+                    format!("the tags would follow each other in a circle: {}", path.join(" → ")),
+                ));
+            }
+            next = match &current.follows_tag_id {
+                Some(id) => Some(self.tag_by_id(id).await?),
+                None => None,
+            };
+        }
+        Ok(())
+    }
+
+    /// A follow or a pin takes its source's image at once. It is a person's move, so holds do not stop it.
+    async fn take_over(
+        &mut self,
+        tag: &Tag,
+        source: &SourceImage,
+        spec: &TagSpec,
+        actor: &Actor,
+        cause: i64,
+    ) -> Result<()> {
+        let Some(digest) = &source.digest else { return Ok(()) };
+        let local = format!("{}/{}@{digest}", tag.project, tag.stream);
+        let reference = source.reference.clone().filter(|_| spec.reference_only).unwrap_or(local);
+        let tag = self.tag_by_id(&tag.id).await?;
+        let movement = Move { cause: Some(cause), ..Move::new(EventKind::Api, digest, &reference, actor) };
+        match self.move_tag(&tag, &movement).await?.outcome {
+            Outcome::Immutable => Err(refusal(&tag.title(), Outcome::Immutable)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a spec names the image that the tag's own names, and in the same way: what else it says is about how that is kept up to date
+/// and shown.
+fn follows_the_same(tag: &Tag, spec: &TagSpec) -> bool {
+    let source = spec.source.as_ref().map(|(kind, name)| (kind.as_str(), name.as_str()));
+    tag.has_spec != 0
+        && tag.deleted_at.is_none()
+        && tag.source_kind.as_deref().zip(tag.source.as_deref()) == source
+        && tag.source_project == spec.source_project
+        && (tag.reference_only != 0) == spec.reference_only
+        && tag.import_mode == spec.import_mode
+}
+
+/// Whether the tag is what it should be already.
+pub(super) fn same_spec(tag: &Tag, spec: &TagSpec) -> bool {
+    let source = spec.source.as_ref().map(|(kind, name)| (kind.as_str(), name.as_str()));
+    let tag_source = tag.source_kind.as_deref().zip(tag.source.as_deref());
+    tag_source == source
+        && tag.source_project == spec.source_project
+        && (tag.reference_only != 0) == spec.reference_only
+        && (tag.insecure != 0) == spec.insecure
+        && (tag.scheduled != 0) == spec.scheduled
+        && tag.interval_ms == spec.interval_ms
+        && tag.cool_down_ms == spec.cool_down_ms
+        && tag.import_mode == spec.import_mode
+        && tag.reference_policy == spec.reference_policy
+        && tag.annotations == spec.annotations
+}
