@@ -16,6 +16,8 @@ pub struct Budget {
     pub questions: i64,
     /// Of those tags, how many got no answer at their last check: the registry could not be reached, or only told of trouble of its own.
     pub unanswered: i64,
+    /// Import rules that were not told the tags there when they asked last, for the same causes.
+    pub unlisted: usize,
     /// Requests of the last 24 hours, the project that asked most first.
     pub spend: Vec<ProjectSpend>,
 }
@@ -194,7 +196,7 @@ mod tests {
             ..BudgetState::default()
         };
         let one = ProjectSpend { project: "demo".into(), heads, gets, recent_heads: heads, recent_gets: gets };
-        Budget { state, tags: 1, questions: 1, unanswered: 0, spend: vec![one] }
+        Budget { state, tags: 1, questions: 1, unanswered: 0, unlisted: 0, spend: vec![one] }
     }
 
     #[test]

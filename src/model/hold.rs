@@ -1,17 +1,17 @@
-//! What ends a hold on a tag, in words for people and in those of bodies and forms.
+//! What ends a hold on a tag or an app, in words for people and in those of bodies and forms.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::rfc3339;
 
-/// What ends a hold on a tag. A person who resumes it does so always.
+/// What ends a hold on a tag or an app. A person who resumes it does so always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HoldUntil {
     /// Nothing else.
     #[default]
     Resumed,
-    /// An automation brings an image that the tag never pointed to.
+    /// An automation brings an image that the tag never pointed to; the app's tag moves to one that the app never ran.
     Newer,
     /// This time, in milliseconds since the epoch, has come.
     Date(i64),

@@ -126,6 +126,14 @@ impl ImageReference {
         short
     }
 
+    /// Every omission filled in, and Docker Hub under one name: equal for all ways to write the same.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let full = self.docker_client_defaults();
+        let registry = full.daemon_minimal().registry;
+        Self { registry, ..full }
+    }
+
     /// With the part that decides alone: a valid digest drops the tag; an id that is no digest becomes the tag when
     /// there is none.
     #[must_use]

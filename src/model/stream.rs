@@ -121,7 +121,7 @@ pub struct Hold {
     pub since: i64,
     pub sequence: i64,
     pub cascade_id: Option<String>,
-    /// 1 when it ends with the first image that the tag never pointed to.
+    /// 1 when it ends with the first image that the tag never pointed to, or that the app never ran.
     pub until_newer: i64,
     /// When it ends by itself.
     pub until_at: Option<i64>,

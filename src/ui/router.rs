@@ -46,7 +46,7 @@ pub fn router(app: AppState) -> Router {
         .merge(pages::tag::router())
         .merge(pages::tag_users::router())
         .merge(pages::tag_add::router())
-        .merge(pages::tag_hold::router())
+        .merge(pages::hold_end::router())
         .merge(pages::tag_rollback::router())
         .merge(pages::tag_rules::router())
         .merge(pages::tags_deleted::router())

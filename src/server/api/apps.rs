@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use super::plans::{dry, rollout_step};
-use super::tags::{read_reason, show_hold};
+use super::tags::{read_reason, read_until, show_hold};
 use super::{DryRun, PageQuery};
 use crate::model::{App, RolloutRow, rfc3339};
 use crate::server::openshift::Door;
@@ -60,10 +60,10 @@ pub async fn roll_back(
 ) -> Result<(Warnings, Json<Value>), Status> {
     caller.may(&door, "update", &DEPLOYMENTS, &project, &name).await?;
     let app = door.store.app(&project, &name).await?;
-    let ((to, reason), warnings) = body.read(|root| {
+    let ((to, reason, until), warnings) = body.read(|root| {
         let to = root.get("to");
         let number: i64 = to.number()?.ok_or_else(|| to.missing("the number of the rollout to go back to"))?;
-        Ok((number, read_reason(&root)?))
+        Ok((number, read_reason(&root)?, read_until(&root)?))
     })?;
     if dry_run {
         let found = door.store.find_rollout(&app.id, to).await?;
@@ -71,7 +71,7 @@ pub async fn roll_back(
         let steps = vec![rollout_step(&app)?];
         return Ok((warnings, Json(dry(app.wanted_digest.as_deref(), Some(&target.digest), steps))));
     }
-    let done = door.store.roll_back_app(&project, &name, to, reason.as_deref(), &caller.actor()).await?;
+    let done = door.store.roll_back_app(&project, &name, to, reason.as_deref(), until, &caller.actor()).await?;
     Ok((warnings, Json(show_rollout(&done))))
 }
 
@@ -101,8 +101,8 @@ pub async fn hold(
     body: Body,
 ) -> Result<(Warnings, Json<Value>), Status> {
     caller.may(&door, "update", &DEPLOYMENTS, &project, &name).await?;
-    let (reason, warnings) = body.read(|root| read_reason(&root))?;
-    door.store.hold_app(&project, &name, reason.as_deref(), &caller.actor()).await?;
+    let ((reason, until), warnings) = body.read(|root| Ok((read_reason(&root)?, read_until(&root)?)))?;
+    door.store.hold_app(&project, &name, reason.as_deref(), until, &caller.actor()).await?;
     let app = door.store.app(&project, &name).await?;
     let hold = door.store.app_hold(&app.id).await?;
     Ok((warnings, Json(json!({"app": app.name, "hold": hold.as_ref().map(show_hold)}))))

@@ -103,6 +103,7 @@ fn show(budget: &Budget, pause: Option<&Pause>) -> Value {
         "tags": budget.tags,
         "questions": budget.questions,
         "unanswered": budget.unanswered,
+        "unlisted": budget.unlisted,
         "forecast": forecast(budget),
         "spend24h": budget.spend.iter().map(|one| json!({
             "project": one.project, "heads": one.heads, "manifests": one.gets,

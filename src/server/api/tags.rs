@@ -154,7 +154,7 @@ fn read_rollback(root: Field<'_>) -> Result<AskedRollback, Status> {
 }
 
 /// The `until` of a body: what ends the hold besides a person.
-fn read_until(root: &Field<'_>) -> Result<HoldUntil, Status> {
+pub fn read_until(root: &Field<'_>) -> Result<HoldUntil, Status> {
     let until = root.get("until");
     match until.filled()? {
         None => Ok(HoldUntil::Resumed),

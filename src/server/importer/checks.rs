@@ -7,7 +7,7 @@ use super::allowances::Asks;
 use super::source::{Source, heard};
 use super::takes::{End, Found, seen};
 use super::{CheckPlace, ImportError, Importer};
-use crate::model::{Digest, ImageReference, Tag};
+use crate::model::{Digest, Tag};
 use crate::server::oci::{Changed, Error as OciError, Manifest};
 use crate::server::store::{self, Assignment, BudgetKey, CheckEnd, DueImport, NextCheck};
 
@@ -25,7 +25,7 @@ impl Importer {
         };
         Ok(match self.source(&tag.project, reference, tag.insecure == 1).await {
             Ok(source) => {
-                let full = canonical(&source.reference);
+                let full = source.reference.canonical();
                 let question = format!("{} {} {}", source.budget.id, full.exact(), tag.insecure);
                 assignment(source.budget, question, full.repository_path(), full.tag)
             }
@@ -149,13 +149,6 @@ impl Importer {
         let top = self.top_at(source).await?;
         Ok((top.digest.clone(), Some(top)))
     }
-}
-
-/// The reference with all defaults filled in, Docker Hub under one name.
-pub(super) fn canonical(reference: &ImageReference) -> ImageReference {
-    let full = reference.docker_client_defaults();
-    let registry = full.daemon_minimal().registry;
-    ImageReference { registry, ..full }
 }
 
 async fn in_time<T>(due: &[DueImport], work: impl Future<Output = Result<T, ImportError>>) -> Result<T, ImportError> {

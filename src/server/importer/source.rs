@@ -4,7 +4,6 @@
 use secrecy::ExposeSecret as _;
 use tracing::debug;
 
-use super::checks::canonical;
 use super::{ImportError, Importer};
 use crate::model::{ImageReference, Mirrors};
 use crate::server::oci::{Access, Credentials};
@@ -59,7 +58,7 @@ impl Importer {
         let found = self.store.registry_credentials(project, &hub.registry, &hub.repository_path()).await?;
         let secret_id = found.as_ref().map(|found| found.id.clone());
         let credentials = found.map(|found| Credentials { username: found.username, password: found.password });
-        let budget = self.budget(&canonical(&reference).registry, credentials.as_ref());
+        let budget = self.budget(&reference.canonical().registry, credentials.as_ref());
         let project = project.to_owned();
         Ok(Source { reference, access: Access { credentials, insecure }, budget, project, secret_id })
     }

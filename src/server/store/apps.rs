@@ -1,6 +1,6 @@
 //! Apps and their rollouts: what should run, and what was observed running.
 
-use super::holds::Held;
+use super::holds::{Held, check_until};
 use super::rollouts::RolloutRequest;
 use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
 use crate::model::{Actor, App, AppName, AppSpec, Hold, HoldUntil, StreamTag, now};
@@ -212,11 +212,19 @@ impl Store {
         Ok(hold)
     }
 
-    /// Keeps automation from rolling the app out until somebody resumes it.
-    pub async fn hold_app(&self, project: &str, name: &str, reason: Option<&str>, actor: &Actor) -> Result<()> {
+    /// Keeps automation from rolling the app out until somebody resumes it, or until what is said.
+    pub async fn hold_app(
+        &self,
+        project: &str,
+        name: &str,
+        reason: Option<&str>,
+        until: HoldUntil,
+        actor: &Actor,
+    ) -> Result<()> {
+        check_until(until)?;
         let mut tx = self.write_tx().await?;
         let app = tx.app(project, name).await?;
-        tx.hold(&held(&app), reason, HoldUntil::Resumed, None, actor).await?;
+        tx.hold(&held(&app), reason, until, None, actor).await?;
         tx.commit().await
     }
 

@@ -1,7 +1,7 @@
 //! What other registries let this site ask, and who asks: kept here so that all servers, and those after a restart, keep to it.
 
 use super::{Result, Store, WriteTx};
-use crate::model::{Budget, BudgetState, ProjectSpend, now};
+use crate::model::{Budget, BudgetState, ImageReference, ProjectSpend, now};
 
 /// Milliseconds between two checks at one registry, as long as it does not mind.
 pub const USUAL_GAP_MS: i64 = 50;
@@ -31,6 +31,13 @@ macro_rules! budget_columns {
     };
 }
 pub(super) use budget_columns;
+
+/// Where the last question, of a tag's import or of an import rule, was not answered by the registry, or only with trouble of its own.
+macro_rules! got_no_answer {
+    () => {
+        "outcome = 'failed' and reason in ('unreachable', 'timeout', 'tls', 'upstream', 'plain-http')"
+    };
+}
 
 /// A registry, and as whom it is asked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,13 +101,14 @@ impl Store {
         ))
         .fetch_all(self.pool())
         .await?;
-        let used: Vec<(String, i64, i64, i64)> = sqlx::query_as(
-            "select budget, count(*), count(distinct question), cast(sum(case when outcome = 'failed' \
-               and reason in ('unreachable', 'timeout', 'tls', 'upstream', 'plain-http') then 1 else 0 end) as bigint) \
-             from tag_imports where budget is not null group by budget",
-        )
+        let used: Vec<(String, i64, i64, i64)> = sqlx::query_as(concat!(
+            "select budget, count(*), count(distinct question), cast(sum(case when ",
+            got_no_answer!(),
+            " then 1 else 0 end) as bigint) from tag_imports where budget is not null group by budget"
+        ))
         .fetch_all(self.pool())
         .await?;
+        let unlisted = self.unlisted_hosts().await?;
         let hour = hour_of(now());
         let spend: Vec<Spend> = sqlx::query_as(
             "select s.budget_id, p.name as project, cast(sum(s.heads) as bigint) as heads, cast(sum(s.gets) as bigint) as gets, \
@@ -116,10 +124,21 @@ impl Store {
         let budget = |state: BudgetState| {
             let used = used.iter().find(|used| used.0 == state.id);
             let (tags, questions, unanswered) = used.map_or((0, 0, 0), |used| (used.1, used.2, used.3));
-            let spend = spend.iter().filter(|spend| spend.budget_id == state.id);
-            Budget { tags, questions, unanswered, spend: spend.map(ProjectSpend::from).collect(), state }
+            let unlisted = unlisted.iter().filter(|host| **host == state.host).count();
+            let spend = spend.iter().filter(|spend| spend.budget_id == state.id).map(ProjectSpend::from).collect();
+            Budget { tags, questions, unanswered, unlisted, spend, state }
         };
         Ok(states.into_iter().map(budget).collect())
+    }
+
+    /// The registry of each import rule that got no answer when it asked last.
+    async fn unlisted_hosts(&self) -> Result<Vec<String>> {
+        let silent: Vec<(String,)> =
+            sqlx::query_as(concat!("select repository from import_rules where ", got_no_answer!()))
+                .fetch_all(self.pool())
+                .await?;
+        let host = |(repository,): (String,)| Some(repository.parse::<ImageReference>().ok()?.canonical().registry);
+        Ok(silent.into_iter().filter_map(host).collect())
     }
 
     /// Writes down what answers told and who asked.

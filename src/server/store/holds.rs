@@ -1,5 +1,6 @@
-//! Holding and resuming tags: a person's word that automation may not move them.
+//! Holds on tags and apps: a person's word that automation may not move them, and what ends it.
 
+use super::apps::held;
 use super::moves::{Move, Moved};
 use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
@@ -73,36 +74,46 @@ impl Store {
         until: HoldUntil,
         actor: &Actor,
     ) -> Result<()> {
-        check_until(until)?;
         let mut tx = self.write_tx().await?;
         let tag = tx.live_tag(project, stream, tag).await?;
-        let held = Held::Tag(&tag);
-        let Some(hold) = tx.active_hold(&held).await? else {
-            return Err(Error::Conflict(format!("{} is not held", tag.title())));
-        };
-        tx.set_until(&held, hold, until, actor).await?;
+        tx.set_hold_end(&Held::Tag(&tag), until, actor).await?;
+        tx.commit().await
+    }
+
+    /// As [`Store::set_hold_end`], of an app's hold.
+    pub async fn set_app_hold_end(&self, project: &str, name: &str, until: HoldUntil, actor: &Actor) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        let app = tx.app(project, name).await?;
+        tx.set_hold_end(&held(&app), until, actor).await?;
         tx.commit().await
     }
 
     /// Ends the holds whose time has come and applies what waited for that. Gives the time of the next one.
     pub async fn end_due_holds(&self) -> Result<Option<i64>> {
         loop {
-            let next: Option<(String, i64)> = sqlx::query_as(
-                "select tag_id, until_at from holds where until_at is not null and ended_at is null order by until_at limit 1",
+            let next: Option<(Option<String>, Option<String>, i64)> = sqlx::query_as(
+                "select tag_id, app_id, until_at from holds where until_at is not null and ended_at is null order by until_at limit 1",
             )
             .fetch_optional(self.pool())
             .await?;
-            let Some((tag_id, at)) = next else { return Ok(None) };
+            let Some((tag_id, app_id, at)) = next else { return Ok(None) };
             if at > now() {
                 return Ok(Some(at));
             }
             let mut tx = self.write_tx().await?;
-            let tag = tx.tag_by_id(&tag_id).await?;
             let actor = Actor::system("hold");
             // Somebody may have resumed it, or named a later time, meanwhile.
-            if let Some(hold) = tx.active_hold(&Held::Tag(&tag)).await?.filter(is_over) {
-                tx.end_hold(&Held::Tag(&tag), &actor).await?;
-                tx.apply_waiting(&tag, &hold, "the hold's time was over", &actor).await?;
+            if let Some(tag_id) = tag_id {
+                let tag = tx.tag_by_id(&tag_id).await?;
+                if let Some(hold) = tx.active_hold(&Held::Tag(&tag)).await?.filter(is_over) {
+                    tx.end_hold(&Held::Tag(&tag), &actor).await?;
+                    tx.apply_waiting(&tag, &hold, "the hold's time was over", &actor).await?;
+                }
+            } else if let Some(app_id) = app_id {
+                let app = tx.app_by_id(&app_id).await?;
+                if tx.active_hold(&held(&app)).await?.filter(is_over).is_some() {
+                    tx.end_hold(&held(&app), &actor).await?;
+                }
             }
             tx.commit().await?;
         }
@@ -142,7 +153,7 @@ impl Store {
 pub(super) fn check_until(until: HoldUntil) -> Result<()> {
     match until {
         HoldUntil::Date(at) if at <= now() => {
-            Err(Error::invalid("until", "the time is over: name a later one, or resume the tag now"))
+            Err(Error::invalid("until", "the time is over: name a later one, or resume it now"))
         }
         _ => Ok(()),
     }
@@ -194,7 +205,17 @@ impl WriteTx {
         self.set_until(held, hold, until, actor).await
     }
 
-    /// Says what ends a hold besides a person, unless that is so already.
+    /// Says what ends the hold besides a person.
+    async fn set_hold_end(&mut self, held: &Held<'_>, until: HoldUntil, actor: &Actor) -> Result<()> {
+        check_until(until)?;
+        let Some(hold) = self.active_hold(held).await? else {
+            return Err(Error::Conflict(format!("{} is not held", held.names().1)));
+        };
+        self.set_until(held, hold, until, actor).await?;
+        Ok(())
+    }
+
+    /// As [`WriteTx::set_hold_end`], unless that is so already.
     async fn set_until(&mut self, held: &Held<'_>, hold: Hold, until: HoldUntil, actor: &Actor) -> Result<Hold> {
         if hold.until() == until {
             return Ok(hold);
@@ -209,16 +230,17 @@ impl WriteTx {
             cause: Some(hold.sequence),
             ..Entry::default()
         };
-        self.record(actor, entry).await?;
+        let sequence = self.record(actor, entry).await?;
         let until_at = match until {
             HoldUntil::Date(at) => Some(at),
             _ => None,
         };
         let until_newer = i64::from(until == HoldUntil::Newer);
-        sqlx::query("update holds set until_newer = $2, until_at = $3 where id = $1")
+        sqlx::query("update holds set until_newer = $2, until_at = $3, until_set = $4 where id = $1")
             .bind(&hold.id)
             .bind(until_newer)
             .bind(until_at)
+            .bind(sequence)
             .execute(&mut **self)
             .await?;
         Ok(Hold { until_newer, until_at, ..hold })

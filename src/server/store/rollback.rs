@@ -114,15 +114,17 @@ impl Store {
         Ok(moved)
     }
 
-    /// Rolls an app back to an earlier rollout's image and holds it there, in one transaction.
+    /// Rolls an app back to an earlier rollout's image and holds it there `until` that, in one transaction.
     pub async fn roll_back_app(
         &self,
         project: &str,
         name: &str,
         to_number: i64,
         reason: Option<&str>,
+        until: HoldUntil,
         actor: &Actor,
     ) -> Result<RolloutRow> {
+        check_until(until)?;
         let mut tx = self.write_tx().await?;
         let app = tx.app(project, name).await?;
         let target = tx
@@ -149,7 +151,7 @@ impl Store {
         let rollout = tx.request_rollout(&app, request).await?;
         let title = format!("{name} rolled back to #{to_number}");
         tx.open_cascade(&cascade, &app.project_id, &title, "rollback", rollout.sequence, actor).await?;
-        tx.hold(&held(&app), reason, HoldUntil::Resumed, Some(&cascade), actor).await?;
+        tx.hold(&held(&app), reason, until, Some(&cascade), actor).await?;
         tx.commit().await?;
         Ok(rollout)
     }

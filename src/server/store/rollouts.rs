@@ -1,6 +1,6 @@
 //! Rollouts of apps: requests, which take the place of those under way, and how each ended.
 
-use super::apps::select_app;
+use super::apps::{held, select_app};
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
 use crate::model::{Actor, App, Lookup, RolloutPhase, RolloutRow, TagFacts, now, resolve};
 use crate::server::wake::Controller;
@@ -66,10 +66,13 @@ impl Store {
         Ok(rollout)
     }
 
-    /// Requests a rollout of every automatic app whose tag has moved away from what it was last given, unless it is held.
+    /// Requests a rollout of every automatic app whose tag has moved away from what it was last given, unless it is held. A hold that
+    /// waits for an image which the app never ran ends with that.
     pub async fn request_ready_rollouts(&self) -> Result<Vec<RolloutRow>> {
-        let behind = "where a.automatic = 1 and a.deleted_at is null and h.id is null and t.digest is not null \
-                      and (r.digest is null or r.digest <> t.digest) order by a.id";
+        let behind = "where a.automatic = 1 and a.deleted_at is null and t.digest is not null \
+                      and (r.digest is null or r.digest <> t.digest) and (h.id is null or (h.until_newer = 1 \
+                        and t.event_sequence > h.until_set \
+                        and not exists (select 1 from rollouts o where o.app_id = a.id and o.digest = t.digest))) order by a.id";
         let query = || sqlx::query_as::<_, App>(sqlx::AssertSqlSafe(format!("{}{behind}", select_app!(""))));
         if query().fetch_optional(self.pool()).await?.is_none() {
             return Ok(Vec::new());
@@ -77,6 +80,9 @@ impl Store {
         let mut tx = self.write_tx().await?;
         let mut requested = Vec::new();
         for app in query().fetch_all(&mut *tx).await? {
+            if app.held_since.is_some() {
+                tx.end_hold(&held(&app), &Actor::system("hold")).await?;
+            }
             requested.push(tx.roll_out_newest(&app, "image", &Actor::system("image change")).await?);
         }
         tx.commit().await?;

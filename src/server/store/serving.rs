@@ -40,6 +40,38 @@ macro_rules! with_own_tree {
     };
 }
 
+/// An image with the indexes that list it, through indexes of indexes, as `above`; `$1` is its digest.
+macro_rules! with_above {
+    ($rest:literal) => {
+        concat!(
+            "with recursive above (digest) as (select cast($1 as text) \
+             union select c.digest from image_children c join above a on c.child_digest = a.digest), ",
+            $rest
+        )
+    };
+}
+pub(super) use with_above;
+
+/// What the manifests in `tree` name and the repository `$2` does not have, as [`MissingPart`]s by digest.
+macro_rules! missing_of {
+    ($tree:literal) => {
+        concat!(
+            $tree,
+            " select b.digest, 0 as is_manifest from (\
+               select i.config_digest as digest from images i join tree t on t.digest = i.digest where i.config_digest is not null \
+               union select l.layer_digest from image_layers l join tree t on t.digest = l.digest \
+                 where l.media_type not like 'application/vnd.oci.image.layer.nondistributable.%' \
+                 and l.media_type not like 'application/vnd.docker.image.rootfs.foreign.diff.tar%' \
+               union select c.child_digest from image_children c join tree t on t.digest = c.digest where c.media_type not in (",
+            manifest_types!(),
+            ")) b where not exists (select 1 from repository_blobs r where r.stream_id = $2 and r.digest = b.digest) \
+             union select c.child_digest, 1 from image_children c join tree t on t.digest = c.digest where c.media_type in (",
+            manifest_types!(),
+            ") and not exists (select 1 from repository_images r where r.stream_id = $2 and r.digest = c.child_digest) order by 1"
+        )
+    };
+}
+
 /// What a manifest names and its repository does not have.
 #[derive(sqlx::FromRow)]
 pub(super) struct MissingPart {
@@ -93,44 +125,21 @@ impl WriteTx {
     /// What a stored manifest names and its repository does not have: blobs, but for layers that are fetched from elsewhere, and the
     /// manifests of an index. What an index lists under any other media type is a blob (build caches are made so).
     pub(super) async fn missing_parts(&mut self, stream_id: &str, digest: &str) -> Result<Vec<MissingPart>> {
-        let missing = sqlx::query_as(concat!(
-            "select b.digest, 0 as is_manifest from (\
-               select config_digest as digest from images where digest = $2 and config_digest is not null \
-               union select layer_digest from image_layers where digest = $2 \
-                 and media_type not like 'application/vnd.oci.image.layer.nondistributable.%' \
-                 and media_type not like 'application/vnd.docker.image.rootfs.foreign.diff.tar%' \
-               union select child_digest from image_children where digest = $2 and media_type not in (",
-            manifest_types!(),
-            ")) b where not exists (select 1 from repository_blobs r where r.stream_id = $1 and r.digest = b.digest) \
-             union select c.child_digest, 1 from image_children c where c.digest = $2 and c.media_type in (",
-            manifest_types!(),
-            ") and not exists (select 1 from repository_images r where r.stream_id = $1 and r.digest = c.child_digest) order by 1"
-        ))
-        .bind(stream_id)
-        .bind(digest)
-        .fetch_all(&mut **self)
-        .await?;
+        let missing = sqlx::query_as(missing_of!("with tree (digest) as (select cast($1 as text))"))
+            .bind(digest)
+            .bind(stream_id)
+            .fetch_all(&mut **self)
+            .await?;
         Ok(missing)
     }
 
     /// As [`WriteTx::missing_parts`], of the manifest and of all that it lists, as far as the repository serves that. Who pushes has to
     /// have all of it: later on it counts as what the project had, bytes and all.
     pub(super) async fn missing_below(&mut self, stream_id: &str, digest: &str) -> Result<Vec<MissingPart>> {
-        let missing = sqlx::query_as(concat!(
+        let missing = sqlx::query_as(missing_of!(
             "with recursive tree (digest) as (select cast($1 as text) \
                union select c.child_digest from image_children c join tree t on c.digest = t.digest \
-               join repository_images r on r.stream_id = $2 and r.digest = c.child_digest) \
-             select b.digest, 0 as is_manifest from (\
-               select i.config_digest as digest from images i join tree t on t.digest = i.digest where i.config_digest is not null \
-               union select l.layer_digest from image_layers l join tree t on t.digest = l.digest \
-                 where l.media_type not like 'application/vnd.oci.image.layer.nondistributable.%' \
-                 and l.media_type not like 'application/vnd.docker.image.rootfs.foreign.diff.tar%' \
-               union select c.child_digest from image_children c join tree t on t.digest = c.digest where c.media_type not in (",
-            manifest_types!(),
-            ")) b where not exists (select 1 from repository_blobs r where r.stream_id = $2 and r.digest = b.digest) \
-             union select c.child_digest, 1 from image_children c join tree t on t.digest = c.digest where c.media_type in (",
-            manifest_types!(),
-            ") and not exists (select 1 from repository_images r where r.stream_id = $2 and r.digest = c.child_digest) order by 1"
+               join repository_images r on r.stream_id = $2 and r.digest = c.child_digest)"
         ))
         .bind(digest)
         .bind(stream_id)
@@ -261,15 +270,13 @@ impl WriteTx {
     pub(super) async fn serve_to_followers(&mut self, stream_id: &str, subject: &str, referrer: &str) -> Result<()> {
         let mut about = subject.to_owned();
         for _ in 0..SUBJECT_DEPTH {
-            let followers: Vec<(String,)> = sqlx::query_as(
-                "with recursive above (digest) as (select cast($1 as text) \
-                   union select c.digest from image_children c join above a on c.child_digest = a.digest), \
-                 followers (id) as (select t.id from tags t join above a on a.digest = t.digest \
+            let followers: Vec<(String,)> = sqlx::query_as(with_above!(
+                "followers (id) as (select t.id from tags t join above a on a.digest = t.digest \
                      where t.stream_id = $2 and t.deleted_at is null \
                    union select t.id from tags t join followers f on t.follows_tag_id = f.id where t.deleted_at is null) \
                  select distinct t.stream_id from tags t join followers f on f.id = t.id \
-                 join repository_images r on r.stream_id = t.stream_id and r.digest = $1 where t.stream_id <> $2",
-            )
+                 join repository_images r on r.stream_id = t.stream_id and r.digest = $1 where t.stream_id <> $2"
+            ))
             .bind(&about)
             .bind(stream_id)
             .fetch_all(&mut **self)

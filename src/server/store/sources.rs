@@ -6,7 +6,7 @@ use sqlx::AnyConnection;
 use super::manifests::TagMove;
 use super::media_types::manifest_types;
 use super::moves::Moved;
-use super::serving::beyond;
+use super::serving::{beyond, with_above};
 use super::{Entry, Error, Result, Store, WriteTx};
 use crate::model::{Actor, NewImage, StoredManifest, Stream, Tag, now};
 use crate::server::wake::Controller;
@@ -283,18 +283,16 @@ pub(super) async fn import_places(
     stream_id: &str,
     digest: &str,
 ) -> Result<Vec<ImportPlace>> {
-    let places = sqlx::query_as(
-        "with recursive above (digest) as (select cast($1 as text) \
-           union select c.digest from image_children c join above a on c.child_digest = a.digest), \
-         followed (id) as (select f.follows_tag_id from tags f where f.stream_id = $2 and f.follows_tag_id is not null \
+    let places = sqlx::query_as(with_above!(
+        "followed (id) as (select f.follows_tag_id from tags f where f.stream_id = $2 and f.follows_tag_id is not null \
            union select t.follows_tag_id from tags t join followed f on t.id = f.id where t.follows_tag_id is not null) \
          select p.name as project, e.reference as reference, max(t.insecure) as insecure from above a \
          join tag_events e on e.digest = a.digest join tags t on t.id = e.tag_id \
          join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
          where e.kind = 'import' and e.reference is not null and ($2 = '' or t.id in (select id from followed) \
            or s.project_id = (select project_id from streams where id = $2)) group by p.name, e.reference \
-         order by max(case when t.stream_id = $2 then 1 else 0 end) desc, max(e.sequence) desc limit 4",
-    )
+         order by max(case when t.stream_id = $2 then 1 else 0 end) desc, max(e.sequence) desc limit 4"
+    ))
     .bind(digest)
     .bind(stream_id)
     .fetch_all(connection)

@@ -8,9 +8,10 @@ use leptos::prelude::*;
 
 use super::app_parts::{facts, replicas};
 use super::apps::{kind_words, phase_badge};
+use super::hold_end::until_form;
 use super::resolution;
 use super::standing::Standing;
-use crate::model::{App, Cascade, Hold, Lookup, RolloutRow, counted};
+use crate::model::{App, Cascade, Hold, HoldUntil, Lookup, RolloutRow, counted};
 use crate::server::auth::Right;
 use crate::server::store::Depth;
 use crate::ui::app::PageResult;
@@ -204,8 +205,10 @@ fn held_banner(project: &InProject, app: &App, path: &str, hold: &Hold, cascade:
             let href = format!("/p/{}/streams/{}/images/{digest}", app.image_project, app.image_stream);
             view! { <p>"1 newer waiting: "<DigestText digest href />" Resume rolls it out; Deploy newest now does so once and keeps the hold."</p> }.into_any()
         }
-        None => view! { <p>"Nothing newer waits. Moves of its tag do not roll it out until somebody resumes it."</p> }
-            .into_any(),
+        None => {
+            let until = hold.until().words();
+            view! { <p>"Nothing newer waits. Moves of its tag do not roll it out "{until}"."</p> }.into_any()
+        }
     };
     let what = cascade.map(|cascade| {
         let href = format!("/p/{}/cascades/{}", project.name, cascade.number);
@@ -226,6 +229,7 @@ fn held_banner(project: &InProject, app: &App, path: &str, hold: &Hold, cascade:
                 {undo}
                 <Act action=format!("{path}/resume") label="Resume" />
                 {explain}
+                {until_form(path, hold)}
             </div>
         }
     });
@@ -376,7 +380,9 @@ async fn post_hold(cx: Cx, fields: Fields) -> Response {
     let path = path_of(&cx);
     let work = async {
         let project = cx.project(Right::Edit).await?;
-        cx.store().hold_app(&project.name, cx.param("app"), fields.some("reason"), &cx.actor()?).await?;
+        cx.store()
+            .hold_app(&project.name, cx.param("app"), fields.some("reason"), HoldUntil::Resumed, &cx.actor()?)
+            .await?;
         Ok(path.clone())
     };
     cx.submit(&fields, &path, work).await

@@ -6,8 +6,9 @@ use axum::routing::post;
 use leptos::prelude::*;
 
 use super::app::{below, open, path_of};
+use super::hold_end::{read_until, until_fields};
 use super::standing::Standing;
-use crate::model::{App, RolloutRow, counted};
+use crate::model::{App, HoldUntil, RolloutRow, counted};
 use crate::server::auth::Right;
 use crate::ui::app::PageResult;
 use crate::ui::components::{Ago, DigestText, Empty, SelectField, TextField, Who, short_digest};
@@ -129,11 +130,12 @@ fn dialog(app: &App, path: &str, candidates: &[RolloutRow], target: &RolloutRow)
                 <h2>"What is prevented"</h2>
                 <p>
                     {format!(
-                        "The app is held until somebody resumes it: when {}:{} moves, the newer image is shown as waiting and not rolled out.",
+                        "The app is held: when {}:{} moves, the newer image is shown as waiting and not rolled out.",
                         app.image_stream,
                         app.image_tag,
                     )}
                 </p>
+                <div class="cluster">{until_fields(HoldUntil::Resumed)}</div>
             </section>
             <section class="stack gap-2">
                 <h2>"What runs now"</h2>
@@ -196,6 +198,7 @@ async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiErr
     if !dialog && app.spec().is_ok_and(|spec| spec.replicas > MANY_REPLICAS) {
         return Ok(false);
     }
-    cx.store().roll_back_app(&project.name, &app.name, to, reason, &cx.actor()?).await?;
+    let until = read_until(fields)?;
+    cx.store().roll_back_app(&project.name, &app.name, to, reason, until, &cx.actor()?).await?;
     Ok(true)
 }

@@ -183,16 +183,23 @@ fn mood(budget: &Budget) -> AnyView {
     match (state.rests_until(now()), state.rest_reason.as_deref()) {
         (Some(_), Some("abuse-limit")) => view! { <Badge tone=Tone::Fail text="Asked too often" /> }.into_any(),
         (Some(_), _) => view! { <Badge tone=Tone::Warn text="Limit used up" /> }.into_any(),
-        (None, _) if state.answered_at.is_none() => {
-            view! { <Badge tone=Tone::Muted text="Not asked yet" /> }.into_any()
+        (None, _) if budget.unanswered > 0 && budget.unanswered == budget.tags => {
+            view! { <Badge tone=Tone::Fail text="Does not answer" /> }.into_any()
         }
-        (None, _) if budget.unanswered == 0 => view! { <Badge tone=Tone::Ok text="Answers" /> }.into_any(),
-        (None, _) if budget.unanswered < budget.tags => {
-            view! { <Badge tone=Tone::Warn text=format!("No answer for {}", counted(budget.unanswered, "tag")) /> }
-                .into_any()
-        }
-        (None, _) => view! { <Badge tone=Tone::Fail text="Does not answer" /> }.into_any(),
+        (None, _) => match (waiting_for(budget), state.answered_at) {
+            (Some(what), _) => view! { <Badge tone=Tone::Warn text=format!("No answer for {what}") /> }.into_any(),
+            (None, Some(_)) => view! { <Badge tone=Tone::Ok text="Answers" /> }.into_any(),
+            (None, None) => view! { <Badge tone=Tone::Muted text="Not asked yet" /> }.into_any(),
+        },
     }
+}
+
+/// What got no answer when it asked last.
+fn waiting_for(budget: &Budget) -> Option<String> {
+    let rules = i64::try_from(budget.unlisted).unwrap_or(i64::MAX);
+    let counts = [(budget.unanswered, "tag"), (rules, "import rule")];
+    let words: Vec<_> = counts.into_iter().filter(|one| one.0 > 0).map(|(n, what)| counted(n, what)).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// What to do about a registry that wants to be left alone: two states, and different ways out.

@@ -6,10 +6,10 @@ use leptos::prelude::*;
 
 use super::cool_down;
 use super::history::{HistoryTable, RowPlace};
+use super::hold_end::until_form;
 use super::imports::next_check;
 use super::past_tag;
 use super::resolution;
-use super::tag_hold::until_fields;
 use super::tags_deleted;
 use super::usage::traffic_words;
 use crate::model::{Cascade, Hold, Lookup, RejectedDigest, Stream, Tag, TagEvent, TagImport, Traffic, now};
@@ -219,9 +219,7 @@ fn held_banner(open: &Open, hold: &Hold) -> AnyView {
             <div class="banner-actions">
                 {undo} <Act action=format!("{path}/resume") label="Resume" />
                 {hold.reason.is_none().then(|| explain(path))}
-                <form class="cluster" method="post" action=format!("{path}/until")>
-                    {until_fields(hold.until())} <button class="btn btn-small">"Set"</button>
-                </form>
+                {until_form(path, hold)}
             </div>
         }
     });

@@ -6,8 +6,8 @@ use axum::routing::post;
 use leptos::prelude::*;
 
 use super::compare_parts::in_short;
+use super::hold_end::{read_until, until_fields};
 use super::tag::{Open, check_reason, open, path_of};
-use super::tag_hold::{read_until, until_fields};
 use crate::model::{Action, EventKind, HoldUntil, Image, Outcome, Plan, RollbackMode, TagEvent};
 use crate::server::auth::Right;
 use crate::server::packages::Unpaired;

@@ -60,3 +60,44 @@ async fn site_admins_see_what_registries_allow_and_who_asks() {
     assert_eq!((&rest["import"]["overdue"], &rest["import"]["reason"]), (&json!(false), &json!("rate-limit")));
     weir.stop().await;
 }
+
+#[tokio::test]
+async fn site_admins_see_which_registries_do_not_answer() {
+    let weir = TestWeir::start().await;
+    let ada = weir.user("ada", "demo", Role::Admin).await;
+    let admin = weir.admin().await;
+    let image = TestImage::new("one");
+    let (tags, rules) = (Misbehaving::start(&image).await, Misbehaving::start(&image).await);
+    follow(&weir, "demo", "base:1", TagSpec::import(tags.reference("org/app:1"))).await;
+    weir.settle().await;
+    for registry in [&tags, &rules] {
+        registry.misbehave(|_| Some(answer(500, &[], "")));
+    }
+    let rule = json!({"name": "all", "repository": rules.reference("org/app"), "patternKind": "all", "insecure": true});
+    let path = "/weir/v1/projects/demo/streams/base/import-rules";
+    let made = ada.post(path, &rule).await;
+    assert_eq!(made.status(), 201, "{}", made.text().await.unwrap_or_default());
+    weir.settle().await;
+    weir.state.importer.write_down_answers().await.expect("written");
+    let card = async |registry: &Misbehaving| {
+        let host = registry.upstream.address();
+        let shown: Value = admin.get("/weir/v1/registries").await.json().await.expect("JSON");
+        let items = shown["items"].as_array().expect("a list");
+        let one = items.iter().find(|one| one["host"] == *host).expect("the registry").clone();
+        let page = admin.get(&format!("/imports/registries/{host}")).await.text().await.expect("a page");
+        ((one["unanswered"].as_i64(), one["unlisted"].as_i64()), page)
+    };
+    let (counts, page) = card(&rules).await;
+    assert_eq!(counts, (Some(0), Some(1)));
+    assert!(page.contains("No answer for 1 import rule"), "{page}");
+    assert!(card(&tags).await.1.contains(">Answers<"));
+
+    let check = "/weir/v1/projects/demo/streams/base/tags/1/check";
+    assert_eq!(ada.post(check, &json!({})).await.status(), 200);
+    weir.settle().await;
+    weir.state.importer.write_down_answers().await.expect("written");
+    let (counts, page) = card(&tags).await;
+    assert_eq!(counts, (Some(1), Some(0)));
+    assert!(page.contains("Does not answer"), "{page}");
+    weir.stop().await;
+}

@@ -200,3 +200,38 @@ async fn what_ends_a_hold_is_said_by_rest_and_in_the_console() {
     assert_eq!(tag["hold"]["until"], "newer");
     site.weir.stop().await;
 }
+
+#[tokio::test]
+async fn what_ends_the_hold_of_an_app_is_said_there_too() {
+    let (old, now) = (TestImage::new("old"), TestImage::new("now"));
+    let site = Site::with_history(&[&old]).await;
+    let (weir, ada) = (&site.weir, &site.ada);
+    let app = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "annotations":
+        {"image.openshift.io/triggers": r#"[{"from":{"kind":"ImageStreamTag","name":"push:latest"},"fieldPath":"spec.template.spec.containers[0].image"}]"#}},
+        "spec": {"selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": " "}]}}}});
+    let made = ada.post("/apis/apps/v1/namespaces/demo/deployments", &app).await;
+    assert_eq!(made.status(), 201, "{}", made.text().await.unwrap_or_default());
+    weir.settle().await;
+    site.push("push", &now).await;
+    weir.settle().await;
+
+    let path = "/weir/v1/projects/demo/apps/web";
+    let back = json!({"to": 1, "until": "newer"});
+    assert_eq!(ada.post(&format!("{path}/rollback"), &back).await.status(), 200);
+    assert_eq!(ada.get_json(path).await["hold"]["until"], "newer");
+    assert_eq!(ada.post(&format!("{path}/hold"), &json!({"until": "2001-01-01"})).await.status(), 422);
+    let held: serde_json::Value =
+        ada.post(&format!("{path}/hold"), &json!({"until": "2100-01-02"})).await.json().await.expect("JSON");
+    assert_eq!(held["hold"]["until"], "2100-01-02T00:00:00Z", "{held}");
+
+    let page = "/p/demo/apps/web";
+    let form = [("until", "date"), ("until_at", "2100-01-02T03:04")];
+    let set = ada.request(Method::POST, &format!("{page}/until")).form(&form).send().await.expect("an answer");
+    assert_eq!(set.status(), 303);
+    let told = ada.get(page).await.text().await.expect("a page");
+    assert!(told.contains("value=\"2100-01-02T03:04\""), "{told}");
+    let dialog = ada.get(&format!("{page}/rollback")).await.text().await.expect("a page");
+    assert!(dialog.contains("name=\"until\"") && dialog.contains("name=\"until_at\""), "{dialog}");
+    site.weir.stop().await;
+}

@@ -8,7 +8,8 @@ use rand::seq::IndexedRandom as _;
 use super::needs::{Item, Made};
 use super::world::{GRACE, World};
 use crate::model::{
-    Actor, AppSpec, EventKind, ImageChild, ImageLayer, NewImage, RetentionRule, RollbackMode, Stream, StreamTag,
+    Actor, AppSpec, EventKind, HoldUntil, ImageChild, ImageLayer, NewImage, RetentionRule, RollbackMode, Stream,
+    StreamTag,
 };
 use crate::server::blobs::Blobs as _;
 use crate::server::hash::sha256;
@@ -192,7 +193,7 @@ impl World {
         let app = self.store.app("demo", "app").await.unwrap();
         if app.last_number > 1 && self.random.random_bool(0.3) {
             let number = self.random.random_range(1..=app.last_number);
-            if let Ok(rollout) = self.store.roll_back_app("demo", "app", number, None, &ada).await {
+            if let Ok(rollout) = self.store.roll_back_app("demo", "app", number, None, HoldUntil::Resumed, &ada).await {
                 self.needed_again(&rollout.digest);
                 self.store.resume_app("demo", "app", &ada).await.unwrap();
             }

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{
-    Actor, AppSpec, Build, BuildConfigSpec, BuildPhase, EventKind, InputKind, KnownInputs, NewConfigInput, NewImage,
-    Outcome, ResolvedInput, RollbackMode, Source, StreamTag, Tag, TagEvent,
+    Actor, AppSpec, Build, BuildConfigSpec, BuildPhase, EventKind, HoldUntil, InputKind, KnownInputs, NewConfigInput,
+    NewImage, Outcome, ResolvedInput, RollbackMode, Source, StreamTag, Tag, TagEvent,
 };
 use crate::server::store::testing::{TestStore, each_store};
 use crate::server::store::{AppFields, BuildEnd, BuildRequest, ConfigFields, Error, Lost, Moved, TagMove, TagRollback};
+
+mod app_holds;
 
 fn anna() -> Actor {
     Actor::person("anna")
@@ -375,7 +377,7 @@ async fn an_app_rolled_back_stays_while_new_images_wait() {
     for world in World::demo().await {
         world.push("base", "base 2").await;
         world.settle().await;
-        let rollout = world.0.roll_back_app("demo", "app-a", 1, None, &anna()).await.unwrap();
+        let rollout = world.0.roll_back_app("demo", "app-a", 1, None, HoldUntil::Resumed, &anna()).await.unwrap();
         world.push("base", "base 3").await;
         world.settle().await;
         let app = world.0.app("demo", "app-a").await.unwrap();

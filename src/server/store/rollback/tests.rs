@@ -100,7 +100,7 @@ async fn undo_ends_the_hold_of_an_app_that_was_rolled_back() {
         store.request_ready_rollouts().await.unwrap();
         push(&store, "base", "sha256:three").await;
         store.request_ready_rollouts().await.unwrap();
-        store.roll_back_app("demo", "web", 1, None, &anna()).await.unwrap();
+        store.roll_back_app("demo", "web", 1, None, HoldUntil::Resumed, &anna()).await.unwrap();
         let app = store.app("demo", "web").await.unwrap();
         let hold = store.app_hold(&app.id).await.unwrap().unwrap();
         let cascade = store.find_cascade(&hold.cascade_id.unwrap()).await.unwrap().unwrap().number;

@@ -1,7 +1,7 @@
 //! One story on a real engine: roll out, follow the tag, lose the process, go back and stay there, end.
 
 use super::*;
-use crate::model::{AppPort, PublishMode};
+use crate::model::{AppPort, HoldUntil, PublishMode};
 use crate::server::rollout::swarm::tests::{Fixture, ask};
 
 /// For one rollout on a busy machine.
@@ -81,7 +81,7 @@ async fn an_app_follows_its_tag_and_goes_back_and_stays() {
     assert_eq!(answers, ["two", "two"]);
 
     // One step back, and no push undoes it.
-    story.store.roll_back_app("demo", "web", 1, Some("it was a bad idea"), &actor()).await.unwrap();
+    story.store.roll_back_app("demo", "web", 1, Some("it was a bad idea"), HoldUntil::Resumed, &actor()).await.unwrap();
     let (rollout, answers) = story.settle(&process).await;
     assert_eq!((rollout.number, rollout.phase), (3, RolloutPhase::Complete));
     assert_eq!(answers, ["one", "one"]);

@@ -1,11 +1,11 @@
-//! What ends a tag's hold besides a person: chosen where a tag is rolled back, and changed while it is held.
+//! What ends the hold of a tag or an app besides a person: chosen where it is rolled back, and changed while it is held.
 
 use axum::response::Response;
 use axum::routing::post;
 use leptos::prelude::*;
 
-use super::tag::path_of;
-use crate::model::{HoldUntil, HoldUntilError, now};
+use super::{app, tag};
+use crate::model::{Hold, HoldUntil, HoldUntilError, now};
 use crate::server::auth::Right;
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
@@ -13,7 +13,9 @@ use crate::ui::form::{Fields, Router};
 
 /// `POST …/until`
 pub fn router() -> Router {
-    Router::new().route("/p/{project}/streams/{stream}/tags/{tag}/until", post(post_until))
+    Router::new()
+        .route("/p/{project}/streams/{stream}/tags/{tag}/until", post(post_until))
+        .route("/p/{project}/apps/{app}/until", post(post_app_until))
 }
 
 /// The fields with which somebody says so; what is set now is chosen.
@@ -53,12 +55,33 @@ pub fn read_until(fields: &Fields) -> Result<HoldUntil, UiError> {
     }
 }
 
+/// The form with which that is changed, for a banner; `path` is that of what is held.
+pub fn until_form(path: &str, hold: &Hold) -> AnyView {
+    view! {
+        <form class="cluster" method="post" action=format!("{path}/until")>
+            {until_fields(hold.until())} <button class="btn btn-small">"Set"</button>
+        </form>
+    }
+    .into_any()
+}
+
 async fn post_until(cx: Cx, fields: Fields) -> Response {
-    let path = path_of(&cx);
+    let path = tag::path_of(&cx);
     cx.submit(&fields, &path, async {
         let project = cx.project(Right::Edit).await?;
         let until = read_until(&fields)?;
         cx.store().set_hold_end(&project.name, cx.param("stream"), cx.param("tag"), until, &cx.actor()?).await?;
+        Ok(path.clone())
+    })
+    .await
+}
+
+async fn post_app_until(cx: Cx, fields: Fields) -> Response {
+    let path = app::path_of(&cx);
+    cx.submit(&fields, &path, async {
+        let project = cx.project(Right::Edit).await?;
+        let until = read_until(&fields)?;
+        cx.store().set_app_hold_end(&project.name, cx.param("app"), until, &cx.actor()?).await?;
         Ok(path.clone())
     })
     .await
