@@ -11,7 +11,7 @@ use super::status::{Cause, Status};
 use super::tag_specs::GivenTag;
 use super::{Door, deleted, tag_specs};
 use crate::model::{Stream, StreamName, Tag, TagName, TagTitle};
-use crate::server::store::{self, TagSpec};
+use crate::server::store::{self, TagSpec, WantedTag};
 
 /// One of the two kinds, and where its objects say what the tag should be.
 pub struct TagWrites {
@@ -107,7 +107,8 @@ impl TagWrites {
             return Err(Status::already_exists_singular(self.kind, &title));
         }
         let spec = given.spec(self.takes_back, None)?.unwrap_or_default();
-        let (_, stream, tag) = self.set(door, caller, project, (&stream, &tag), &spec, given.meta.version).await?;
+        let wanted = WantedTag { name: tag, spec, again: true };
+        let (_, stream, tag) = self.set(door, caller, project, &stream, &wanted, given.meta.version).await?;
         Ok((stream, tag))
     }
 
@@ -146,8 +147,9 @@ impl TagWrites {
                 self.kind.singular
             ))
         })?;
-        let names = (&stream, &tag);
-        let (created, stream, tag) = self.set(door, caller, project, names, &spec, given.meta.version).await?;
+        let again = given.tag.as_ref().is_some_and(|tag| tag.again);
+        let wanted = WantedTag { name: tag, spec, again };
+        let (created, stream, tag) = self.set(door, caller, project, &stream, &wanted, given.meta.version).await?;
         let code = if created { StatusCode::CREATED } else { StatusCode::OK };
         Ok(Put { code, stream, tag, warnings })
     }
@@ -173,16 +175,16 @@ impl TagWrites {
         door: &Door,
         caller: &Caller,
         project: &str,
-        (stream, tag): (&StreamName, &TagName),
-        spec: &TagSpec,
+        stream: &StreamName,
+        wanted: &WantedTag,
         version: Option<i64>,
     ) -> Result<(bool, Stream, Tag), Status> {
-        tag_specs::check_source(door, caller, spec).await?;
+        tag_specs::check_source(door, caller, &wanted.spec).await?;
         let set = door
             .store
-            .set_tag(project, stream, tag, spec, version, &caller.actor())
+            .change_tag(project, stream, wanted, version, &caller.actor())
             .await
-            .map_err(|error| Status::from(error).about(self.kind, &format!("{stream}:{tag}")))?;
+            .map_err(|error| Status::from(error).about(self.kind, &format!("{stream}:{}", wanted.name)))?;
         Ok((set.created, door.store.stream(project, stream.as_str()).await?, set.tag))
     }
 

@@ -71,13 +71,15 @@ pub struct AppThen {
 macro_rules! streams_then {
     ($rest:literal) => {
         concat!(
-            "select * from (select s.id, s.name, s.description, s.created_at, s.created_by, cast(null as bigint) as deleted_at, \
+            "select b.id, b.name, coalesce((select f.description from former_descriptions f where f.stream_id = b.id and f.until >= $2 \
+               order by f.until limit 1), b.description) as description, b.created_at, b.created_by, b.deleted_at, b.deleted_by \
+             from (select * from (select s.id, s.name, s.description, s.created_at, s.created_by, cast(null as bigint) as deleted_at, \
              cast(null as text) as deleted_by from streams s where s.project_id = $1 and s.created_at < $2 and s.name ",
             $rest,
             ") a union all select * from (select s.id, s.name, s.description, s.created_at, s.created_by, s.deleted_at, s.deleted_by \
              from ended_streams s where s.project_id = $1 and s.created_at < $2 and s.deleted_at >= $2 and s.name ",
             $rest,
-            ") b order by name limit $4"
+            ") c) b order by b.name limit $4"
         )
     };
 }
@@ -96,7 +98,8 @@ macro_rules! tags_then {
             $events,
             " e on e.sequence = (select m.sequence from ",
             $events,
-            " m where m.tag_id = t.id and m.at < $2 and m.outcome in ('moved', 'deleted') order by m.number desc limit 1) \
+            " m where m.tag_id = t.id and m.sorted_at < $2 and m.outcome in ('moved', 'deleted') \
+               order by m.sorted_at desc, m.number desc limit 1) \
              left join images i on i.digest = e.digest where t.stream_id = $1 and t.name >= $3 and (t.name > $3 or $5 = 1) \
              and e.outcome = 'moved' order by t.name limit $4"
         )
@@ -178,7 +181,7 @@ impl Store {
     /// The number of the first row that a tag's history did not have yet at a moment: what lists of it go back from.
     pub async fn history_end_then(&self, tag_id: &str, moment: &Moment) -> Result<i64> {
         let newest: Option<(i64,)> =
-            sqlx::query_as("select number from tag_events where tag_id = $1 and at < $2 order by number desc limit 1")
+            sqlx::query_as("select number from tag_events where tag_id = $1 and sorted_at < $2 order by sorted_at desc, number desc limit 1")
                 .bind(tag_id)
                 .bind(moment.end)
                 .fetch_optional(self.pool())
@@ -215,6 +218,20 @@ impl Store {
 }
 
 impl WriteTx {
+    /// Keeps the description of a stream, which is about to get another one.
+    pub(super) async fn keep_description(&mut self, stream: &Stream) -> Result<()> {
+        sqlx::query(
+            "insert into former_descriptions (stream_id, project_id, until, description) values ($1, $2, $3, $4)",
+        )
+        .bind(&stream.id)
+        .bind(&stream.project_id)
+        .bind(now())
+        .bind(&stream.description)
+        .execute(&mut **self)
+        .await?;
+        Ok(())
+    }
+
     /// Keeps what the past has to know of a stream that is about to be deleted.
     pub(super) async fn keep_past(&mut self, stream: &Stream, actor: &Actor) -> Result<()> {
         sqlx::query(
@@ -229,8 +246,8 @@ impl WriteTx {
         for statement in [
             "insert into ended_tags (id, stream_id, name) select id, stream_id, name from tags where stream_id = $1",
             "insert into ended_tag_events (sequence, tag_id, number, outcome, digest, reference, generation, kind, actor_kind, actor, \
-             reason, at) select e.sequence, e.tag_id, e.number, e.outcome, e.digest, e.reference, e.generation, e.kind, e.actor_kind, \
-             e.actor, e.reason, e.at from tag_events e join tags t on t.id = e.tag_id \
+             reason, at, sorted_at) select e.sequence, e.tag_id, e.number, e.outcome, e.digest, e.reference, e.generation, e.kind, e.actor_kind, \
+             e.actor, e.reason, e.at, e.sorted_at from tag_events e join tags t on t.id = e.tag_id \
              where t.stream_id = $1 and e.outcome in ('moved', 'deleted')",
         ] {
             sqlx::query(statement).bind(&stream.id).execute(&mut **self).await?;

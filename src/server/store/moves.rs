@@ -213,10 +213,11 @@ impl WriteTx {
             cascade: Some(cascade),
         };
         let sequence = self.record(movement.actor, entry).await?;
+        let at = self.time_of_next_row(tag).await?;
         sqlx::query(
             "insert into tag_events (sequence, tag_id, number, outcome, digest, reference, from_digest, generation, kind, actor_kind, \
-             actor, reason, cause, cascade_id, build_id, to_sequence, at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             actor, reason, cause, cascade_id, build_id, to_sequence, at, sorted_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)",
         )
         .bind(sequence)
         .bind(&tag.id)
@@ -234,10 +235,21 @@ impl WriteTx {
         .bind(cascade)
         .bind(movement.build_id)
         .bind(movement.to_sequence)
-        .bind(now())
+        .bind(at)
         .execute(&mut **self)
         .await?;
         Ok(sequence)
+    }
+
+    /// Now. Where the clock was set back, the rows before count as no later than that when a moment is looked for.
+    async fn time_of_next_row(&mut self, tag: &Tag) -> Result<i64> {
+        let at = now();
+        sqlx::query("update tag_events set sorted_at = $2 where tag_id = $1 and sorted_at > $2")
+            .bind(&tag.id)
+            .bind(at)
+            .execute(&mut **self)
+            .await?;
+        Ok(at)
     }
 
     async fn point(&mut self, tag: &Tag, movement: &Move<'_>, sequence: i64) -> Result<()> {
@@ -286,9 +298,10 @@ impl WriteTx {
         let sequence = self.record(actor, entry).await?;
         self.open_cascade(&cascade, &tag.project_id, &format!("{} deleted", tag.title()), "api", sequence, actor)
             .await?;
+        let at = self.time_of_next_row(tag).await?;
         sqlx::query(
-            "insert into tag_events (sequence, tag_id, number, outcome, from_digest, generation, kind, actor_kind, actor, cascade_id, at) \
-             values ($1, $2, $3, 'deleted', $4, $5, 'api', $6, $7, $8, $9)",
+            "insert into tag_events (sequence, tag_id, number, outcome, from_digest, generation, kind, actor_kind, actor, cascade_id, at, \
+             sorted_at) values ($1, $2, $3, 'deleted', $4, $5, 'api', $6, $7, $8, $9, $9)",
         )
         .bind(sequence)
         .bind(&tag.id)
@@ -298,7 +311,7 @@ impl WriteTx {
         .bind(actor.kind.as_str())
         .bind(&actor.name)
         .bind(&cascade)
-        .bind(now())
+        .bind(at)
         .execute(&mut **self)
         .await?;
         sqlx::query(

@@ -37,8 +37,8 @@ impl Store {
         }
         let row: Option<Row> = sqlx::query_as(
             "select e.outcome, e.digest, i.media_type, i.manifest from tags t join tag_events e on e.sequence = (\
-               select m.sequence from tag_events m where m.tag_id = t.id and m.at < $3 and m.outcome in ('moved', 'deleted') \
-               order by m.number desc limit 1) \
+               select m.sequence from tag_events m where m.tag_id = t.id and m.sorted_at < $3 and m.outcome in ('moved', 'deleted') \
+               order by m.sorted_at desc, m.number desc limit 1) \
              left join repository_images r on r.stream_id = t.stream_id and r.digest = e.digest \
              left join images i on i.digest = r.digest where t.stream_id = $1 and t.name = $2",
         )
@@ -64,6 +64,7 @@ mod tests {
     use rand::{Rng as _, SeedableRng as _};
 
     use super::*;
+    use crate::model::time::testing::TIME;
     use crate::model::{Actor, EventKind, NewImage, Tag};
     use crate::server::store::moves::Move;
     use crate::server::store::testing::{TestStore, each_store, project};
@@ -111,7 +112,7 @@ mod tests {
             sqlx::query_as("select sequence from tag_events order by sequence").fetch_all(&mut *tx).await.unwrap();
         assert_eq!(rows.len(), model.len());
         for (place, (sequence,)) in (0_i64..).zip(rows) {
-            sqlx::query("update tag_events set at = $2 where sequence = $1")
+            sqlx::query("update tag_events set at = $2, sorted_at = $2 where sequence = $1")
                 .bind(sequence)
                 .bind(BEGIN + place * STEP)
                 .execute(&mut *tx)
@@ -174,17 +175,13 @@ mod tests {
             let actor = Actor::person("ada");
             let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
             let tag = "latest".parse().unwrap();
-            for image in 0..2 {
+            for (image, at) in [(0, BEGIN + 600_000), (1, BEGIN + 300_000)] {
+                TIME.set(Some(at));
                 let image = NewImage { digest: digest(image), manifest: "{}".into(), ..NewImage::default() };
                 let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
                 store.put_manifest(&stream, &image, Some(to), &actor).await.unwrap();
             }
-            let mut tx = store.write_tx().await.unwrap();
-            for (number, at) in [(1_i64, BEGIN + 600_000), (2, BEGIN + 300_000)] {
-                let set = sqlx::query("update tag_events set at = $2 where number = $1").bind(number).bind(at);
-                set.execute(&mut *tx).await.unwrap();
-            }
-            tx.commit().await.unwrap();
+            TIME.set(None);
             let at = async |end: i64| store.manifest_at(&stream.id, &PastTag { tag: tag.clone(), end }).await.unwrap();
             assert_eq!(at(BEGIN + 240_000).await, Past::Nothing);
             for end in [BEGIN + 360_000, BEGIN + 900_000] {

@@ -2,6 +2,7 @@
 
 use super::{Entry, Error, Result, Store, WriteTx, check_version};
 use crate::model::{Actor, EventKind, Outcome, SourceKind, SourceName, Stream, StreamName, Tag, TagName, now};
+use crate::server::store::WantedTag;
 use crate::server::store::moves::Move;
 use crate::server::store::tag_rules::refusal;
 use crate::server::wake::Controller;
@@ -106,10 +107,23 @@ impl Store {
         version: Option<i64>,
         actor: &Actor,
     ) -> Result<TagSet> {
+        let wanted = WantedTag { name: name.clone(), spec: spec.clone(), again: true };
+        self.change_tag(project, stream, &wanted, version, actor).await
+    }
+
+    /// As [`Store::set_tag`]; where the tag follows what it followed before, its image is taken anew only when that is wanted `again`.
+    pub async fn change_tag(
+        &self,
+        project: &str,
+        stream: &StreamName,
+        wanted: &WantedTag,
+        version: Option<i64>,
+        actor: &Actor,
+    ) -> Result<TagSet> {
         let mut tx = self.write_tx().await?;
         let stream = tx.ensure_stream(project, stream, actor).await?;
         check_version(stream.version, version)?;
-        let set = tx.set_tag(&stream, name, spec, true, actor).await?;
+        let set = tx.set_tag(&stream, &wanted.name, &wanted.spec, wanted.again, actor).await?;
         tx.commit().await?;
         Ok(set)
     }
@@ -196,17 +210,23 @@ impl WriteTx {
             self.index_tag(&before.id).await?;
         }
         if spec.imports() {
-            // What is followed as before is looked at when it is scheduled; what was to be fetched still is.
+            // What is followed as before is looked at when it is scheduled: no later than an interval from now. What was to be fetched
+            // still is.
+            let within = spec.interval_ms.unwrap_or(FIRST_CHECK_WITHIN_MS);
+            let next_at = if renews { now() } else { now().saturating_add(within) };
             sqlx::query(
                 "insert into tag_imports (tag_id, next_at, overdue_at) values ($1, $2, $3) on conflict (tag_id) do update \
-                 set next_at = case when $4 = 1 then $2 when tag_imports.outcome = 'new' then tag_imports.next_at end, \
-                 overdue_at = case when $4 = 1 then $3 when tag_imports.outcome = 'new' then tag_imports.overdue_at end, \
+                 set next_at = case when $4 = 1 or ($5 = 1 and coalesce(tag_imports.next_at, $2) >= $2) then $2 \
+                   when $5 = 1 or tag_imports.outcome = 'new' then tag_imports.next_at end, \
+                 overdue_at = case when $4 = 1 or ($5 = 1 and coalesce(tag_imports.next_at, $2) >= $2) then $3 \
+                   when $5 = 1 or tag_imports.outcome = 'new' then tag_imports.overdue_at end, \
                  budget = null, question = null",
             )
             .bind(&before.id)
-            .bind(now())
-            .bind(now() + FIRST_CHECK_WITHIN_MS)
-            .bind(i64::from(renews || spec.scheduled))
+            .bind(next_at)
+            .bind(next_at.saturating_add(FIRST_CHECK_WITHIN_MS))
+            .bind(i64::from(renews))
+            .bind(i64::from(spec.scheduled))
             .execute(&mut **self)
             .await?;
             if is_other_source {

@@ -111,6 +111,9 @@ impl WriteTx {
 
     async fn describe_stream(&mut self, stream: &Stream, fields: &StreamFields) -> Result<()> {
         chosen_platforms(&fields.annotations)?;
+        if stream.description != fields.description {
+            self.keep_description(stream).await?;
+        }
         sqlx::query(
             "update streams set description = $2, labels = $3, annotations = $4, local_lookup = $5 where id = $1",
         )

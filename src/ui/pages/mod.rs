@@ -53,6 +53,7 @@ pub mod streams;
 pub mod streams_new;
 pub mod tag;
 pub mod tag_add;
+mod tag_forms;
 pub mod tag_rollback;
 pub mod tag_rules;
 pub mod tag_users;

@@ -10,7 +10,7 @@ use crate::model::{PlatformError, Platforms, Stream};
 use crate::server::auth::Right;
 use crate::server::store::StreamFields;
 use crate::ui::app::PageResult;
-use crate::ui::components::{AreaField, TextField};
+use crate::ui::components::{AreaField, SelectField, TextField};
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
@@ -57,6 +57,9 @@ pub async fn page(cx: Cx) -> PageResult {
 
 fn about(stream: &Stream, path: &str) -> AnyView {
     let platforms = Platforms::written_in(&stream.annotations);
+    let lookups = [("off", "Is looked up elsewhere"), ("on", "Means this stream first (local lookup)")]
+        .map(|(value, words)| (value.to_owned(), words.to_owned()))
+        .to_vec();
     view! {
         <form class="card stack content-narrow" method="post" action=format!("{path}/settings")>
             <h2>"Description and imports"</h2>
@@ -69,6 +72,13 @@ fn about(stream: &Stream, path: &str) -> AnyView {
                 placeholder="all"
                 hint="For instance linux/amd64, linux/arm64; empty for all. Of an image for several platforms these are downloaded and kept; the others stay in the other registry until somebody pulls them. Its digest is the same either way."
                 autocomplete="off"
+            />
+            <SelectField
+                name="local_lookup"
+                label="A name without a registry"
+                options=lookups
+                value=if stream.local_lookup == 1 { "on" } else { "off" }
+                hint="With local lookup a Deployment whose image is written without a registry, as name or name:tag, runs this stream's image. Builds find it either way."
             />
             <div class="form-actions">
                 <button class="btn btn-primary">"Save"</button>
@@ -102,7 +112,7 @@ async fn post_settings(cx: Cx, fields: Fields) -> Response {
             description: fields.get("description").to_owned(),
             labels: stream.labels,
             annotations,
-            local_lookup: stream.local_lookup == 1,
+            local_lookup: fields.some("local_lookup").map_or(stream.local_lookup == 1, |word| word == "on"),
         };
         let version = fields.get("version").parse().ok();
         cx.store().update_stream(&project.name, &stream.name, &about, version, &cx.actor()?).await?;

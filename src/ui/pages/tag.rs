@@ -335,6 +335,26 @@ fn no_history(open: &Open) -> AnyView {
     view! { <Empty heading><p>{text}</p></Empty> }.into_any()
 }
 
+/// How what it follows is taken, and where pulls get it.
+fn modes(tag: &Tag) -> AnyView {
+    let taken = match (tag.reference_only, tag.import_mode.as_str()) {
+        (1, _) => "only its name: nothing is imported",
+        (_, "Legacy") => "one platform of an image for several (Legacy)",
+        _ => "as it is, with all its platforms (PreserveOriginal)",
+    };
+    let pulled = match tag.reference_policy.as_str() {
+        "Local" => "this registry (Local)",
+        _ => "where it comes from (Source)",
+    };
+    view! {
+        <dt>"Taken"</dt>
+        <dd>{taken}</dd>
+        <dt>"Pulled from"</dt>
+        <dd>{pulled}</dd>
+    }
+    .into_any()
+}
+
 /// What the tag is for: where its images come from and when, and how often they are taken.
 fn about(cx: &Cx, open: &Open, traffic: Traffic) -> AnyView {
     let tag = &open.tag;
@@ -376,6 +396,7 @@ fn about(cx: &Cx, open: &Open, traffic: Traffic) -> AnyView {
             <dl class="facts">
                 <dt>"Source"</dt>
                 <dd>{source}</dd>
+                {tag.source_kind.is_some().then(|| modes(tag))}
                 {checks}
                 <dt>"Last 30 days"</dt>
                 <dd>{traffic_words(traffic)}</dd>

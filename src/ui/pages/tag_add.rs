@@ -6,17 +6,17 @@ use leptos::prelude::*;
 
 use super::stream;
 use super::tag::path_of;
+use super::tag_forms::{MINUTE_MS, forms};
 use crate::model::{ImageReference, SourceKind, SourceName, Tag, TagName};
 use crate::server::auth::Right;
-use crate::server::store::TagSpec;
+use crate::server::store::{TagSpec, WantedTag};
 use crate::ui::app::PageResult;
-use crate::ui::components::{CheckField, CopyText, SelectField, TextField, duration_words};
+use crate::ui::components::CopyText;
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
 use crate::ui::shell::{Page, Section};
 
-const MINUTE_MS: i64 = 60_000;
 /// The longest times, in minutes.
 const A_YEAR: i64 = 525_600;
 
@@ -61,154 +61,51 @@ pub async fn edit_page(cx: Cx) -> PageResult {
         .crumb(tag.name, path))
 }
 
-/// The ways, each a form. For an existing tag its name is not asked for and its present source is filled in.
-fn forms(action: &str, tag: Option<&Tag>, image: &str) -> AnyView {
-    let source = |kind: SourceKind| {
-        let has = tag.filter(|tag| tag.source_kind.as_deref() == Some(kind.as_str()));
-        has.and_then(|tag| tag.source.clone()).unwrap_or_default()
-    };
-    let name = |field: &'static str| {
-        tag.is_none().then(|| view! { <TextField name=field label="Tag" required=true maxlength=128 /> })
-    };
-    let interval = tag.and_then(|tag| tag.interval_ms);
-    let every =
-        [("", "The server's default"), ("5", "5 minutes"), ("15", "15 minutes"), ("60", "1 hour"), ("1440", "1 day")];
-    let cool_down = tag.and_then(|tag| tag.cool_down_ms).filter(|ms| *ms > 0);
-    let ages = [
-        ("", "At once"),
-        ("60", "1 hour"),
-        ("360", "6 hours"),
-        ("1440", "1 day"),
-        ("4320", "3 days"),
-        ("10080", "7 days"),
-    ];
-    let scheduled = tag.is_none_or(|tag| tag.scheduled == 1 || tag.source_kind.is_none());
-    let insecure = tag.is_some_and(|tag| tag.insecure == 1);
-    let verb = if tag.is_some() { "Save" } else { "Add tag" };
-    view! {
-        <div class="grid gap-4 lg:grid-cols-3 items-start">
-            <form class="card stack" method="post" action=action.to_owned()>
-                <h2>"Import from a registry"</h2>
-                <input type="hidden" name="way" value="import" />
-                {name("import_tag")}
-                <TextField
-                    name="reference"
-                    label="Image"
-                    required=true
-                    value=source(SourceKind::DockerImage)
-                    placeholder="docker.io/library/python:3.12"
-                />
-                <CheckField name="scheduled" label="Check on a schedule" checked=scheduled />
-                <SelectField name="interval" label="How often" options=choices(&every, interval) value=in_minutes(interval) />
-                <SelectField
-                    name="cool_down"
-                    label="Take over what is new"
-                    options=choices(&ages, cool_down)
-                    value=in_minutes(cool_down)
-                    hint="A cool-down: so long after it was first seen here, whatever it says of its own age. What is withdrawn meanwhile never comes."
-                />
-                <CheckField name="insecure" label="Plain HTTP, or a certificate that is not trusted" checked=insecure />
-                <p class="hint">"Credentials are the project's secret for that registry, if it has one."</p>
-                <div class="form-actions">
-                    <button class="btn btn-primary">{verb}</button>
-                </div>
-            </form>
-            <form class="card stack" method="post" action=action.to_owned()>
-                <h2>"Follow another tag"</h2>
-                <input type="hidden" name="way" value="follow" />
-                {name("follow_tag")}
-                <TextField
-                    name="follows"
-                    label="Tag to follow"
-                    required=true
-                    value=source(SourceKind::ImageStreamTag)
-                    hint="stream:tag, or a tag of this stream. It moves whenever that one does."
-                />
-                <TextField
-                    name="follows_project"
-                    label="In project"
-                    value=tag.and_then(|tag| tag.source_project.clone()).unwrap_or_default()
-                    hint="Left empty: this project."
-                />
-                <div class="form-actions">
-                    <button class="btn">{verb}</button>
-                </div>
-            </form>
-            <form class="card stack" method="post" action=action.to_owned()>
-                <h2>"Point to an existing image"</h2>
-                <input type="hidden" name="way" value="point" />
-                {name("point_tag")}
-                <TextField
-                    name="image"
-                    label="Image"
-                    required=true
-                    value=if image.is_empty() { source(SourceKind::ImageStreamImage) } else { image.to_owned() }
-                    hint="A digest of this stream, or stream@digest. It stays there until somebody points it elsewhere."
-                />
-                <div class="form-actions">
-                    <button class="btn">{verb}</button>
-                </div>
-            </form>
-        </div>
-    }
-    .into_any()
-}
-
-/// A duration as the form has it: in minutes, rounded up; empty when there is none.
-fn in_minutes(ms: Option<i64>) -> String {
-    ms.map(|ms| ms.div_euclid(MINUTE_MS) + i64::from(ms % MINUTE_MS > 0))
-        .map(|minutes| minutes.to_string())
-        .unwrap_or_default()
-}
-
-/// The usual choices, and the present one if it is another.
-fn choices(usual: &[(&str, &str)], present: Option<i64>) -> Vec<(String, String)> {
-    let mut choices: Vec<_> = usual.iter().map(|(value, words)| ((*value).to_owned(), (*words).to_owned())).collect();
-    let value = in_minutes(present);
-    if let Some(ms) = present.filter(|_| choices.iter().all(|(usual, _)| *usual != value)) {
-        choices.push((value, duration_words(ms)));
-    }
-    choices
-}
-
-/// What the form asks for, and the tag's name in a form that has one.
+/// What the form asks for, and the tag's name in a form that has one. What a form does not ask for stays as it is.
 fn spec(fields: &Fields, existing: Option<&Tag>) -> Result<(TagSpec, &'static str), UiError> {
-    let annotations = existing.map_or_else(|| "{}".to_owned(), |tag| tag.annotations.clone());
+    let before = existing.map(TagSpec::of).transpose()?.unwrap_or_default();
+    let chosen = |field: &'static str, choices: [&str; 2], present: &str| match fields.some(field) {
+        None => Ok(present.to_owned()),
+        Some(word) if choices.contains(&word) => Ok(word.to_owned()),
+        Some(_) => Err(UiError::field(field, format!("Choose {}", choices.join(" or ")))),
+    };
+    let kept = TagSpec {
+        import_mode: chosen("import_mode", ["PreserveOriginal", "Legacy"], &before.import_mode)?,
+        reference_policy: chosen("reference_policy", ["Source", "Local"], &before.reference_policy)?,
+        annotations: before.annotations,
+        ..TagSpec::default()
+    };
     match fields.get("way") {
         "import" => {
             fields.parse::<ImageReference>("reference")?;
             let minutes = |field: &str| fields.some(field).map(|_| fields.parse::<i64>(field)).transpose();
             let (interval, cool_down) = (minutes("interval")?, minutes("cool_down")?);
             let spec = TagSpec {
+                source: Some((SourceKind::DockerImage, fields.get("reference").to_owned())),
+                reference_only: fields.ticked("reference_only"),
                 scheduled: fields.ticked("scheduled"),
                 insecure: fields.ticked("insecure"),
                 interval_ms: interval.map(|minutes| minutes.clamp(1, A_YEAR) * MINUTE_MS),
                 cool_down_ms: cool_down.map(|minutes| minutes.clamp(0, A_YEAR) * MINUTE_MS),
-                annotations,
-                ..TagSpec::import(fields.get("reference"))
+                ..kept
             };
             Ok((spec, "import_tag"))
         }
         "follow" => {
             let follows = fields.required("follows", "Write which tag to follow")?.to_owned();
             SourceName::tag(&follows).map_err(|error| UiError::field("follows", error.to_string()))?;
-            let spec = TagSpec {
-                source: Some((SourceKind::ImageStreamTag, follows)),
-                source_project: fields.some("follows_project").map(str::to_owned),
-                annotations,
-                ..TagSpec::default()
-            };
+            let source_project = fields.some("follows_project").map(str::to_owned);
+            let spec = TagSpec { source: Some((SourceKind::ImageStreamTag, follows)), source_project, ..kept };
             Ok((spec, "follow_tag"))
         }
+        // The image stays; what comes next is pushed or built.
+        "push" => Ok((kept, "")),
         _ => {
             let image = fields.required("image", "Write the image's digest")?;
             SourceName::image(image).map_err(|error| UiError::field("image", error.to_string()))?;
-            let spec = TagSpec {
-                source: Some((SourceKind::ImageStreamImage, image.to_owned())),
-                annotations,
-                ..TagSpec::default()
-            };
-            Ok((spec, "point_tag"))
+            let source = Some((SourceKind::ImageStreamImage, image.to_owned()));
+            let source_project = fields.some("image_project").map(str::to_owned);
+            Ok((TagSpec { source, source_project, ..kept }, "point_tag"))
         }
     }
 }
@@ -216,9 +113,11 @@ fn spec(fields: &Fields, existing: Option<&Tag>) -> Result<(TagSpec, &'static st
 /// Following a tag of another project shows its images here: one must be allowed to see them there.
 async fn check_source(cx: &Cx, spec: &TagSpec) -> Result<(), UiError> {
     if let Some(project) = &spec.source_project {
+        let is_pinned = matches!(spec.source, Some((SourceKind::ImageStreamImage, _)));
+        let field = if is_pinned { "image_project" } else { "follows_project" };
         cx.project_named(project, Right::Pull)
             .await
-            .map_err(|error| UiError::field("follows_project", error.message(&cx.request_id)))?;
+            .map_err(|error| UiError::field(field, error.message(&cx.request_id)))?;
     }
     Ok(())
 }
@@ -263,7 +162,9 @@ async fn post_edit(cx: Cx, fields: Fields) -> Response {
         let (Ok(stream_name), Ok(tag_name)) = names else {
             return Err(UiError::Conflict(format!("{} has a name that cannot be written to any more", tag.title())));
         };
-        let set = cx.store().set_tag(&project.name, &stream_name, &tag_name, &spec, None, &cx.actor()?).await;
+        // An import is looked at anew, as holds have their word there; a follow of what it followed before does not move the tag.
+        let wanted = WantedTag { name: tag_name, again: fields.get("way") == "import", spec };
+        let set = cx.store().change_tag(&project.name, &stream_name, &wanted, None, &cx.actor()?).await;
         set.map_err(|error| at_form_field(error.into(), fields.get("way")))?;
         Ok(path.clone())
     })

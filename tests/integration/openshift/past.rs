@@ -20,10 +20,10 @@ async fn sample() -> Rest {
     for (row, hour) in [
         ("update streams set created_at = $1 where name = 'base'", FIRST),
         (
-            "update tag_events set at = $1 where number = 1 and tag_id in (select t.id from tags t join streams s on s.id = t.stream_id where s.name = 'base')",
+            "update tag_events set at = $1, sorted_at = $1 where number = 1 and tag_id in (select t.id from tags t join streams s on s.id = t.stream_id where s.name = 'base')",
             FIRST,
         ),
-        ("update tag_events set at = $1 where number = 2", SECOND),
+        ("update tag_events set at = $1, sorted_at = $1 where number = 2", SECOND),
     ] {
         let at = hour.parse::<weir::model::Moment>().unwrap().end - 1000;
         sqlx::query(row).bind(at).execute(&pool).await.unwrap();

@@ -19,7 +19,7 @@ async fn set_times(door: &Door, tag: &str, times: &[i64]) {
     };
     let pool = pool(door).await;
     for (number, at) in (1_i64..).zip(times) {
-        let statement = "update tag_events set at = $3 where tag_id = $1 and number = $2";
+        let statement = "update tag_events set at = $3, sorted_at = $3 where tag_id = $1 and number = $2";
         let set = sqlx::query(statement).bind(&id).bind(number).bind(TWO_O_CLOCK + at).execute(&pool).await;
         assert_eq!(set.expect("set").rows_affected(), 1, "row {number} of {tag}");
     }

@@ -9,5 +9,6 @@ mod rollback;
 pub mod sample;
 mod sign_in;
 mod tag_rules;
+mod tag_sources;
 mod usage;
 mod work;

@@ -15,7 +15,7 @@ async fn spread(weir: &TestWeir, stream: &str) {
     let at = |text: &str| text.parse::<weir::model::Moment>().unwrap().end - 60_000;
     let pool = weir.database().await;
     for (number, hour) in (1_i64..).zip(HOURS) {
-        let row = "update tag_events set at = $1 where number = $2 and tag_id in \
+        let row = "update tag_events set at = $1, sorted_at = $1 where number = $2 and tag_id in \
                    (select t.id from tags t join streams s on s.id = t.stream_id where s.name = $3)";
         sqlx::query(row).bind(at(hour)).bind(number).bind(stream).execute(&pool).await.unwrap();
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::time::testing::TIME;
 use crate::model::{AppName, NewImage, Tag};
 use crate::server::store::moves::Move;
 use crate::server::store::testing::{TestStore, each_store, project};
@@ -43,7 +44,7 @@ async fn at(store: &TestStore, tag: &Tag, digest: Option<&str>, hours: i64) {
         }
         None => tx.record_deletion(&tag, &ada()).await.unwrap(),
     }
-    sqlx::query("update tag_events set at = $2 where tag_id = $1 and number = (select max(number) from tag_events where tag_id = $1)")
+    sqlx::query("update tag_events set at = $2, sorted_at = $2 where tag_id = $1 and number = (select max(number) from tag_events where tag_id = $1)")
         .bind(&tag.id)
         .bind(BEGIN + hours * HOUR)
         .execute(&mut *tx)
@@ -150,6 +151,41 @@ async fn holds_are_told_of_while_they_lasted() {
     }
 }
 
+#[tokio::test]
+async fn a_stream_is_described_as_it_was_then() {
+    for store in each_store().await {
+        project(&store, "demo").await;
+        let app = stream(&store, "app", 0).await;
+        let describe = async |text: &str| {
+            let fields = StreamFields { description: text.to_owned(), ..StreamFields::default() };
+            store.update_stream("demo", "app", &fields, None, &ada()).await.unwrap();
+        };
+        for (text, hours) in [("one", 2), ("one", 3), ("two", 4), ("three", 6)] {
+            TIME.set(Some(BEGIN + hours * HOUR));
+            describe(text).await;
+        }
+        let then =
+            async |hours: i64| store.stream_then(&app.project_id, "app", &hour(hours)).await.unwrap().description;
+        let told = |hours: i64| {
+            if hours <= 2 {
+                ""
+            } else if hours <= 4 {
+                "one"
+            } else {
+                "two"
+            }
+        };
+        for hours in 1..=6 {
+            assert_eq!(then(hours).await, told(hours), "hour {hours}");
+        }
+        assert_eq!(then(7).await, "three");
+        TIME.set(Some(BEGIN + 8 * HOUR));
+        store.delete_stream("demo", "app", &ada()).await.unwrap();
+        assert_eq!((then(3).await.as_str(), then(7).await.as_str()), ("one", "three"));
+        TIME.set(None);
+    }
+}
+
 /// What a page of the past costs follows from its rows, not from how many streams, tags and rows there are: each look is one in an index.
 #[tokio::test]
 async fn the_past_is_read_by_indexes() {
@@ -176,7 +212,7 @@ async fn the_past_is_read_by_indexes() {
             (tags_then!("ended_tags", "ended_tag_events", "cast(null as text)"), "ended_tag_events_moments"),
         ] {
             let plan = explain(text).await;
-            assert!(plan.contains(&format!("COVERING INDEX {index} (tag_id=?)")), "{plan}");
+            assert!(plan.contains(&format!("COVERING INDEX {index} (tag_id=? AND sorted_at<?)")), "{plan}");
             assert!(!plan.contains("SCAN t\n") && !plan.contains("USE TEMP B-TREE"), "{plan}");
         }
         let plan = explain(streams_then!("> $3 order by s.name limit $4")).await;

@@ -179,6 +179,42 @@ async fn section_4_4_a_tag_is_set_whether_or_not_it_was_there() {
 }
 
 #[tokio::test]
+async fn section_4_4_a_held_tag_stays_while_what_it_follows_is_the_same() {
+    let rest = Rest::start().await;
+    rest.push("base", "t", 1).await;
+    rest.make("app", json!([{"name": "t", "from": {"kind": "ImageStreamTag", "name": "base:t"}}])).await;
+    rest.push("base", "t", 2).await;
+    let history = "/weir/v1/projects/demo/streams/app/tags/t";
+    let rows = rest.ada.get_json(&format!("{history}/history")).await;
+    let back = json!({"to": rows["items"][1]["sequence"], "mode": "tag"});
+    rest.expect(StatusCode::OK, Method::POST, &format!("{history}/rollback"), &back).await;
+    let (old, new) = (digest(1), digest(2));
+    assert_eq!(rest.items("app", "t").await, [old.clone(), new.clone(), old.clone()]);
+
+    let read = rest.ada.get_json(&tag_path("app:t")).await;
+    let with = |change: fn(&mut Value)| {
+        let mut body = json!({"metadata": {"name": "app:t"}, "tag": read["tag"]});
+        change(&mut body);
+        body
+    };
+    for body in [
+        json!({"metadata": {"name": "app:t", "annotations": {"a": "1"}}}),
+        with(|_| ()),
+        with(|body| body["tag"]["referencePolicy"] = json!({"type": "Local"})),
+        with(|body| body["tag"]["generation"] = json!(77)),
+    ] {
+        rest.expect(StatusCode::OK, Method::PUT, &tag_path("app:t"), &body).await;
+        assert_eq!(rest.items("app", "t").await.first(), Some(&old), "{body}");
+        let tag = rest.ada.get_json(history).await;
+        assert!(tag["hold"].is_object() && tag["rejected"][0]["digest"] == json!(new), "{tag:#}");
+    }
+    // Whoever asks for the source's image again gets it.
+    rest.expect(StatusCode::OK, Method::PUT, &tag_path("app:t"), &with(|body| body["tag"]["generation"] = json!(0)))
+        .await;
+    assert_eq!(rest.items("app", "t").await.first(), Some(&new));
+}
+
+#[tokio::test]
 async fn section_4_4_a_tags_annotations_are_the_objects() {
     let rest = Rest::start().await;
     rest.push("app", "t", 1).await;

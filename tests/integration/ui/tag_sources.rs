@@ -1,0 +1,131 @@
+//! Where a tag gets its images, chosen in the console without script.
+
+use reqwest::StatusCode;
+use weir::model::{SourceKind, Tag};
+use weir::server::store::TagSpec;
+
+use super::sample::{demo, digest, html, location, push, send, sequences, text};
+use crate::support::{TestWeir, tester};
+
+const STREAM: &str = "/p/demo/streams/base";
+const SOURCE: &str = "127.0.0.1:9/org/app:1";
+
+async fn set(weir: &TestWeir, name: &str, spec: &TagSpec) {
+    let (stream, tag) = ("base".parse().unwrap(), name.parse().unwrap());
+    weir.store().set_tag("demo", &stream, &tag, spec, None, &tester()).await.expect("set");
+}
+
+async fn tag(weir: &TestWeir, name: &str) -> Tag {
+    weir.store().tag("demo", "base", name).await.expect("the tag")
+}
+
+#[tokio::test]
+async fn what_a_form_does_not_ask_for_stays() {
+    let (weir, ada) = demo().await;
+    let annotations = r#"{"team":"web"}"#.to_owned();
+    let (import_mode, reference_policy) = ("Legacy".to_owned(), "Local".to_owned());
+    let spec = TagSpec { import_mode, reference_policy, annotations, insecure: true, ..TagSpec::import(SOURCE) };
+    set(&weir, "one", &spec).await;
+    let before = tag(&weir, "one").await;
+    let edit = format!("{STREAM}/tags/one/edit");
+    let form = html(ada.get(&edit).await, StatusCode::OK).await;
+    for chosen in ["value=\"Legacy\" selected", "value=\"Local\" selected"] {
+        assert!(form.contains(chosen), "{chosen}: {form}");
+    }
+
+    // As a browser sends it, and as somebody's script does that knows nothing of modes.
+    let browser = [("import_mode", "Legacy"), ("reference_policy", "Local")];
+    for modes in [&browser[..], &[]] {
+        let mut fields = vec![("way", "import"), ("reference", SOURCE), ("insecure", "on"), ("interval", "60")];
+        fields.extend(modes);
+        let saved = send(&ada, &edit, &fields).await;
+        assert_eq!(saved.status(), StatusCode::SEE_OTHER);
+        let now = tag(&weir, "one").await;
+        assert_eq!((now.interval_ms, now.scheduled), (Some(3_600_000), 0));
+        assert_eq!((now.import_mode.as_str(), now.reference_policy.as_str()), ("Legacy", "Local"));
+        assert_eq!((&now.annotations, now.source), (&before.annotations, before.source.clone()));
+    }
+    let told = text(&html(ada.get(&format!("{STREAM}/tags/one")).await, StatusCode::OK).await);
+    assert!(told.contains("(Legacy)") && told.contains("this registry (Local)"), "{told}");
+
+    let saved = send(&ada, &edit, &[("way", "follow"), ("follows", "latest")]).await;
+    assert_eq!(saved.status(), StatusCode::SEE_OTHER);
+    let now = tag(&weir, "one").await;
+    assert_eq!(now.source_kind.as_deref(), Some(SourceKind::ImageStreamTag.as_str()));
+    assert_eq!((now.reference_policy.as_str(), &now.annotations), ("Local", &before.annotations));
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn modes_are_chosen_and_refused_at_their_fields() {
+    let (weir, ada) = demo().await;
+    let add = format!("{STREAM}/add-tag");
+    let fields = [
+        ("way", "import"),
+        ("import_tag", "named"),
+        ("reference", SOURCE),
+        ("import_mode", "Legacy"),
+        ("reference_policy", "Source"),
+        ("reference_only", "on"),
+    ];
+    let made = send(&ada, &add, &fields).await;
+    assert_eq!((made.status(), location(&made)), (StatusCode::SEE_OTHER, "/p/demo/streams/base/tags/named"));
+    let named = tag(&weir, "named").await;
+    assert_eq!((named.reference_only, named.import_mode.as_str(), &named.digest), (1, "Legacy", &None));
+    for (field, value) in [("import_mode", "Some"), ("reference_policy", "Everywhere")] {
+        let fields = [("way", "import"), ("import_tag", "bad"), ("reference", SOURCE), (field, value)];
+        let page = html(send(&ada, &add, &fields).await, StatusCode::UNPROCESSABLE_ENTITY).await;
+        assert!(page.contains(&format!("{field}-error")), "{field}: {}", text(&page));
+    }
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_tag_goes_back_to_what_is_pushed_and_keeps_its_image() {
+    let (weir, ada) = demo().await;
+    let follow = TagSpec { source: Some((SourceKind::ImageStreamTag, "latest".to_owned())), ..TagSpec::default() };
+    set(&weir, "copy", &follow).await;
+    let before = tag(&weir, "copy").await;
+    assert!(before.digest.is_some());
+    let edit = format!("{STREAM}/tags/copy/edit");
+    assert!(html(ada.get(&edit).await, StatusCode::OK).await.contains("Stop following"));
+    assert_eq!(send(&ada, &edit, &[("way", "push")]).await.status(), StatusCode::SEE_OTHER);
+    let now = tag(&weir, "copy").await;
+    assert_eq!((now.source_kind, now.source, now.digest), (None, None, before.digest));
+    assert!(!html(ada.get(&edit).await, StatusCode::OK).await.contains("Stop following"));
+
+    // Followed again, rolled back, and saved as it is: it stays back.
+    let follow = [("way", "follow"), ("follows", "latest")];
+    assert_eq!(send(&ada, &edit, &follow).await.status(), StatusCode::SEE_OTHER);
+    push(&weir, "base", "latest", 7, &tester()).await;
+    let rows = sequences(&weir, "base", "copy").await;
+    let back = [("to", rows[1].to_string())];
+    let back: Vec<_> = back.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let rolled = send(&ada, &format!("{STREAM}/tags/copy/rollback"), &back).await;
+    assert_eq!(rolled.status(), StatusCode::SEE_OTHER);
+    let held = tag(&weir, "copy").await.digest;
+    assert_ne!(held, Some(digest(7)));
+    assert_eq!(send(&ada, &edit, &follow).await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(tag(&weir, "copy").await.digest, held);
+
+    // A pin to an image of a project that one may not see is refused there.
+    weir.make_project("secret").await;
+    let image = format!("base@{}", digest(1));
+    let fields = [("way", "point"), ("image", image.as_str()), ("image_project", "secret")];
+    let page = html(send(&ada, &edit, &fields).await, StatusCode::UNPROCESSABLE_ENTITY).await;
+    assert!(page.contains("image_project-error"), "{}", text(&page));
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn local_lookup_is_a_setting_of_the_stream() {
+    let (weir, ada) = demo().await;
+    let settings = format!("{STREAM}/settings");
+    let is_local = async || weir.store().stream("demo", "base").await.expect("the stream").local_lookup;
+    for (word, expected) in [("on", 1), ("", 1), ("off", 0)] {
+        let saved = send(&ada, &settings, &[("description", "a base"), ("local_lookup", word)]).await;
+        assert_eq!(saved.status(), StatusCode::SEE_OTHER);
+        assert_eq!(is_local().await, expected, "{word:?}");
+    }
+    weir.stop().await;
+}
