@@ -168,16 +168,19 @@ impl WriteTx {
         Ok(unmarked)
     }
 
-    /// All of a repository that may go, at once: an index goes with what it lists, or not at all.
+    /// All of a repository that may go, at once: an index goes with what it lists, or not at all. What stays for now, as its mark is
+    /// young, keeps all below it, whatever is marked between.
     pub(super) async fn sweep_manifests(&mut self, stream_id: &str, moment: &Moment) -> Result<Vec<Garbage>> {
         let Some(stream) = ruled_streams(self, stream_id).await?.pop() else { return Ok(Vec::new()) };
         let query = sqlx::query_as(with_kept!(
-            "select g.kind, g.stream_id, g.digest, g.size, g.part from garbage g \
+            ", stays (digest) as (\
+               select o.digest from repository_images o where o.stream_id = $1 and not exists (select 1 from garbage p \
+                 where p.kind = 'manifest' and p.stream_id = $1 and p.digest = o.digest and p.marked_at <= $4) \
+               union select c.child_digest from stays s join image_children c on c.digest = s.digest) \
+             select g.kind, g.stream_id, g.digest, g.size, g.part from garbage g \
              join repository_images m on m.stream_id = g.stream_id and m.digest = g.digest \
              where g.kind = 'manifest' and g.stream_id = $1 and g.marked_at <= $4 and g.digest not in (select digest from kept) \
-             and not exists (select 1 from image_children c join repository_images o on o.digest = c.digest and o.stream_id = $1 \
-               where c.child_digest = g.digest and not exists (select 1 from garbage p where p.kind = 'manifest' and p.stream_id = $1 \
-                 and p.digest = o.digest and p.marked_at <= $4)) order by g.digest"
+             and g.digest not in (select digest from stays) order by g.digest"
         ));
         let rows: Vec<Garbage> = bind_kept!(query, &Kept::new(&stream, moment)).fetch_all(&mut **self).await?;
         if rows.is_empty() {
