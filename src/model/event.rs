@@ -135,6 +135,9 @@ pub struct TagEvent {
     pub from_artifact_type: Option<String>,
     /// Milliseconds since the epoch.
     pub at: i64,
+    /// How often the same was attempted again, and when last: it made no rows of its own.
+    pub repeats: i64,
+    pub repeated_at: Option<i64>,
 }
 
 impl TagEvent {

@@ -49,6 +49,24 @@ pub struct ImageChild {
     pub variant: Option<String>,
 }
 
+/// The platform that is shown of an image for several, when nobody asks for another.
+pub const USUAL_PLATFORM: &str = "linux/amd64";
+
+impl ImageChild {
+    /// `os/architecture[/variant]`. Attestations are listed for the platform `unknown`: they are no images.
+    pub fn platform(&self) -> Option<String> {
+        let platform = platform(self.os.as_deref()?, self.architecture.as_deref()?, self.variant.as_deref());
+        Some(platform).filter(|platform| !platform.starts_with("unknown/"))
+    }
+}
+
+fn platform(os: &str, architecture: &str, variant: Option<&str>) -> String {
+    match variant.filter(|variant| !variant.is_empty()) {
+        Some(variant) => format!("{os}/{architecture}/{variant}"),
+        None => format!("{os}/{architecture}"),
+    }
+}
+
 /// A stored image without its layers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct Image {
@@ -66,6 +84,13 @@ pub struct Image {
     pub created_claimed: Option<String>,
     pub annotations: String,
     pub first_seen_at: i64,
+}
+
+impl Image {
+    /// `os/architecture[/variant]`, of an image that has a configuration.
+    pub fn platform(&self) -> Option<String> {
+        Some(platform(self.os.as_deref()?, self.architecture.as_deref()?, self.variant.as_deref()))
+    }
 }
 
 /// A manifest as the registry serves it.

@@ -26,6 +26,7 @@ mod resolution;
 mod role;
 mod search;
 mod size;
+mod sort_key;
 mod stream;
 mod stream_tag;
 mod tag_order;
@@ -49,7 +50,7 @@ pub use digest::{Digest, DigestError, shortened};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
 pub use garbage::{Garbage, GarbageKind, RetentionRule};
 pub use hold::{HoldUntil, HoldUntilError};
-pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest, is_artifact};
+pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest, USUAL_PLATFORM, is_artifact};
 pub use image_config::{ContainerConfig, HistoryStep, ImageConfig, RootFs};
 pub use import_rule::{Choice, ImportRule, ImportRuleSpec, MOST_CHOSEN, RuleTrial, Standing, Why};
 pub use mirrors::{Mirrored, Mirrors, MirrorsError};
@@ -68,12 +69,13 @@ pub use search::{
     BASE_DIGEST, BASE_NAME, SHORT_DIGEST, SearchField, SearchQuery, SearchTerms, beginning_with, title_term,
 };
 pub use size::{ByteSize, SizeError, counted, size_words};
+pub use sort_key::{LAST_KEY, natural_key, version_key};
 pub use stream::{Cascade, Cooling, Hold, Project, RejectedDigest, RollbackMode, SourceKind, Stream, Tag, TagImport};
 pub use stream_tag::{
     DigestPrefix, DigestPrefixError, LATEST, RepositoryName, SourceName, SourceNameError, StreamTag, TagTitle,
     check_repository, image_halves,
 };
-pub use tag_order::{TagOrder, by_import_priority, lenient_version};
+pub use tag_order::{TagOrder, TagSort, by_import_priority, lenient_version};
 pub use tag_pattern::{PatternError, PatternKind, TagPattern, tag_glob};
 pub use text_enum::UnknownWord;
 pub use time::{now, rfc3339};

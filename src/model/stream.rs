@@ -110,6 +110,27 @@ impl Tag {
     pub fn title(&self) -> String {
         format!("{}:{}", self.stream, self.name)
     }
+
+    /// `<project>/<stream>`
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.project, self.stream)
+    }
+
+    /// Whether something only names it: nobody said what it should be, and it never had an image.
+    pub fn is_only_named(&self) -> bool {
+        self.has_spec == 0 && self.event_number == 0
+    }
+
+    /// Whether it only refers to an image elsewhere: what was said is all there is, until an image is pushed here.
+    pub fn is_mere_reference(&self) -> bool {
+        let refers = self.reference_only != 0 && self.source_kind.as_deref() == Some(SourceKind::DockerImage.as_str());
+        refers && self.digest.as_ref().is_none_or(|digest| self.reference != Some(self.local_reference(digest)))
+    }
+
+    /// `<project>/<stream>@<digest>`
+    pub fn local_reference(&self, digest: &str) -> String {
+        format!("{}@{digest}", self.repository())
+    }
 }
 
 /// What keeps automation from moving a tag or an app.

@@ -1,9 +1,10 @@
 //! Which of a repository's tags come first: by their versions, or by the numbers in them.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 
 use semver::Version;
 
+use super::sort_key::{natural_key, version_key};
 use super::text_enum::text_enum;
 
 text_enum! {
@@ -16,12 +17,24 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What a stream's tags are sorted by, besides their moves.
+    TagSort {
+        /// As people sort names, `3.9` before `3.10`.
+        Name = "name",
+        /// The highest version first; what is no version last.
+        Semver = "semver",
+        /// The largest image first; tags without one last.
+        Size = "size",
+    }
+}
+
 impl TagOrder {
     /// Sorts, the newest first.
     pub fn newest_first(self, tags: &mut [String]) {
         match self {
-            Self::Semver => tags.sort_by_cached_key(|tag| Reverse((lenient_version(tag), Natural(tag.clone())))),
-            Self::Natural => tags.sort_by_cached_key(|tag| Reverse(Natural(tag.clone()))),
+            Self::Semver => tags.sort_by_cached_key(|tag| Reverse(version_key(tag))),
+            Self::Natural => tags.sort_by_cached_key(|tag| Reverse(natural_key(tag))),
         }
     }
 }
@@ -58,43 +71,6 @@ fn parts(tag: &str) -> usize {
 fn split(tag: &str) -> (&str, &str) {
     let tag = tag.strip_prefix('v').unwrap_or(tag);
     tag.split_at(tag.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(tag.len()))
-}
-
-/// A name that is compared as people do: `3.10` is after `3.9`.
-#[derive(PartialEq, Eq)]
-struct Natural(String);
-
-impl Ord for Natural {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let (mut a, mut b) = (self.0.as_str(), other.0.as_str());
-        while !a.is_empty() && !b.is_empty() {
-            let ((one, rest_of_a), (two, rest_of_b)) = (chunk(a), chunk(b));
-            let (one, two) = (one.trim_start_matches('0'), two.trim_start_matches('0'));
-            let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
-            let order = match is_number(a) && is_number(b) {
-                true => one.len().cmp(&two.len()).then_with(|| one.cmp(two)),
-                false => one.cmp(two),
-            };
-            if order.is_ne() {
-                return order;
-            }
-            (a, b) = (rest_of_a, rest_of_b);
-        }
-        // Leading zeros alone do not make two names one.
-        a.len().cmp(&b.len()).then_with(|| self.0.cmp(&other.0))
-    }
-}
-
-impl PartialOrd for Natural {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The digits, or the text up to the next digit, that a name begins with.
-fn chunk(text: &str) -> (&str, &str) {
-    let is_digit = text.starts_with(|c: char| c.is_ascii_digit());
-    text.split_at(text.find(|c: char| c.is_ascii_digit() != is_digit).unwrap_or(text.len()))
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ pub fn router(app: AppState) -> Router {
         .merge(pages::tag_users::router())
         .merge(pages::tag_add::router())
         .merge(pages::hold_end::router())
+        .merge(pages::tag_rejected::router())
         .merge(pages::tag_rollback::router())
         .merge(pages::tag_rules::router())
         .merge(pages::tags_deleted::router())

@@ -14,6 +14,7 @@ mod packages;
 mod plans;
 mod registries;
 mod registry_hook;
+mod rejections;
 mod resolution;
 mod retention;
 mod search;
@@ -57,6 +58,8 @@ fn router(door: Door) -> Router {
         .route("/streams/{stream}/tags/{tag}", get(tags::get))
         .route("/streams/{stream}/tags/{tag}/history", get(tags::history))
         .route("/streams/{stream}/tags/{tag}/hold", post(tags::hold))
+        .route("/streams/{stream}/tags/{tag}/rejected", post(rejections::reject))
+        .route("/streams/{stream}/tags/{tag}/rejected/{digest}", delete(rejections::allow))
         .route("/streams/{stream}/tags/{tag}/check", post(tags::check))
         .route("/streams/{stream}/tags/{tag}/adopt", post(tags::adopt))
         .route("/streams/{stream}/tags/{tag}/restore", post(tags::restore))

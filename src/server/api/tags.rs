@@ -17,7 +17,7 @@ use crate::server::openshift::status::Status;
 use crate::server::store::{ImmutableTags, TagRollback};
 
 /// Project, stream and tag of a URL.
-type Names = Path<(String, String, String)>;
+pub type Names = Path<(String, String, String)>;
 
 /// A reason longer than this is no reason any more.
 const MAX_REASON: usize = 300;
@@ -264,7 +264,7 @@ async fn import_of(door: &Door, project: &str, stream: &str, tag: &str) -> Resul
     Ok(json!({"tag": tag.title(), "import": import.as_ref().map(|import| show_import(&tag, import))}))
 }
 
-fn title(stream: &str, tag: &str) -> String {
+pub fn title(stream: &str, tag: &str) -> String {
     format!("{stream}:{tag}")
 }
 
@@ -302,6 +302,10 @@ pub fn show_event(event: &TagEvent) -> Value {
     if event.is_gone() {
         shown["gone"] = true.into();
     }
+    if let Some(at) = event.repeated_at {
+        shown["repeats"] = event.repeats.into();
+        shown["repeatedAt"] = rfc3339(at).into();
+    }
     shown
 }
 
@@ -315,7 +319,8 @@ pub fn show_hold(hold: &Hold) -> Value {
     shown
 }
 
-fn show_rejected(rejected: &RejectedDigest) -> Value {
+/// An image that no automation may put on the tag.
+pub fn show_rejected(rejected: &RejectedDigest) -> Value {
     json!({
         "digest": rejected.digest,
         "actor": rejected.actor,

@@ -30,8 +30,6 @@ pub enum Error {
         "the certificate of registry {registry} was not accepted: {detail}; name the certificate of its CA with --upstream-ca, install it on this machine, or set the insecure flag"
     )]
     Tls { registry: String, detail: String },
-    #[error("registry {registry} blocked")]
-    Blocked { registry: String },
     #[error("content integrity error: {detail}")]
     Integrity { detail: String },
     #[error("registry {registry} cannot be reached: {detail}")]
@@ -55,7 +53,6 @@ impl Error {
             Self::Timeout { .. } => "timeout",
             Self::TooSlow { .. } => "too-slow",
             Self::Tls { .. } => "tls",
-            Self::Blocked { .. } => "blocked",
             Self::Integrity { .. } => "integrity",
             Self::Unreachable { .. } => "unreachable",
             Self::Upstream { .. } => "upstream",

@@ -37,7 +37,7 @@ pub async fn list(
         let image = images::bare(tag.digest.as_deref().unwrap_or_default(), &reference(&door, tag));
         page.streams.get(&tag.stream).map(|stream| shape(stream, tag, image, Vec::new()))
     };
-    let items = page.tags.items.iter().filter_map(shape_one).collect();
+    let items = page.tags.items.iter().filter(|tag| !tag.is_mere_reference()).filter_map(shape_one).collect();
     Ok(Json(envelope(&IMAGE_STREAM_TAGS, version, page.tags.next.as_deref(), items)))
 }
 
@@ -55,7 +55,7 @@ pub async fn get(
     }
     let stream = door.store.stream(&project, stream).await?;
     let tag = door.store.tag(&project, &stream.name, tag).await?;
-    if tag.digest.as_deref().unwrap_or_default().is_empty() {
+    if tag.digest.is_none() || tag.is_mere_reference() {
         return Err(Status::not_found(&IMAGE_STREAM_TAGS, &name));
     }
     Ok(Json(show(&door, &stream, &tag).await?))

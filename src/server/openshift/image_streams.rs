@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use super::body::{Body, Warnings};
 use super::caller::Caller;
 use super::images::typed;
+use super::import_status::import_status;
 use super::kind::IMAGE_STREAMS;
 use super::list::{ListQuery, envelope};
 use super::metadata::{GivenMeta, ObjectMeta, read_object, texts};
 use super::past::AsOf;
 use super::status::Status;
 use super::{Door, deleted, past, tag_specs};
-use crate::model::{SourceKind, Stream, StreamName, Tag, TagName, rfc3339};
+use crate::model::{Stream, StreamName, Tag, TagName, rfc3339};
 use crate::server::store::{StreamFields, StreamParts, WantedTag};
 
 /// Streams of a project.
@@ -210,8 +211,7 @@ pub(super) fn status_tag(door: &Door, tag: &Tag, parts: &StreamParts) -> Option<
             })
         })
         .collect();
-    let is_mere = tag.reference_only != 0 && tag.source_kind.as_deref() == Some(SourceKind::DockerImage.as_str());
-    if let Some(reference) = tag.source.as_ref().filter(|_| is_mere) {
+    if let Some(reference) = tag.source.as_ref().filter(|_| tag.is_mere_reference()) {
         // A mere reference never moves: what was said is all there is, and it is no image.
         let created = rfc3339(tag.moved_at.unwrap_or(tag.created_at));
         let item =
@@ -236,11 +236,14 @@ pub fn conditions(tag: &Tag, parts: &StreamParts) -> Vec<Value> {
         .iter()
         .filter(|failing| failing.tag_id == tag.id)
         .map(|failing| {
+            let (reason, message) = (failing.reason.as_deref(), failing.message.as_deref().unwrap_or_default());
+            let status =
+                import_status(tag.source.as_deref().unwrap_or_default(), reason.unwrap_or_default(), message).to_json();
             json!({
                 "type": "ImportSuccess",
                 "status": "False",
-                "reason": failing.reason.as_deref().unwrap_or("InternalError"),
-                "message": failing.message.as_deref().unwrap_or_default(),
+                "reason": status["reason"],
+                "message": message,
                 "lastTransitionTime": rfc3339(failing.failing_since.or(failing.last_try_at).unwrap_or_default()),
                 "generation": failing.generation,
             })

@@ -37,7 +37,7 @@ pub async fn list(
         let image = tag.digest.as_ref().map(|digest| images::bare(digest, &image_stream_tags::reference(&door, tag)));
         page.streams.get(&tag.stream).map(|stream| shape(&door, stream, tag, &parts, image))
     };
-    let items = page.tags.items.iter().filter_map(shape_one).collect();
+    let items = page.tags.items.iter().filter(|tag| !tag.is_only_named()).filter_map(shape_one).collect();
     Ok(Json(envelope(&IMAGE_TAGS, version, page.tags.next.as_deref(), items)))
 }
 
@@ -50,7 +50,11 @@ pub async fn get(
     caller.may(&door, "get", &IMAGE_TAGS, &project, &name).await?;
     let (stream, tag) = WRITES.split(&name)?;
     let stream = door.store.stream(&project, stream).await?;
-    let tag = door.store.find_tag(&project, &stream.name, tag).await?.filter(|tag| tag.deleted_at.is_none());
+    let tag = door
+        .store
+        .find_tag(&project, &stream.name, tag)
+        .await?
+        .filter(|tag| tag.deleted_at.is_none() && !tag.is_only_named());
     let tag = tag.ok_or_else(|| Status::not_found(&IMAGE_TAGS, &name))?;
     Ok(Json(show(&door, &stream, &tag).await?))
 }

@@ -20,6 +20,7 @@ mod image_stream_tags;
 mod image_streams;
 mod image_tags;
 mod images;
+mod import_status;
 pub mod kind;
 pub mod list;
 mod metadata;

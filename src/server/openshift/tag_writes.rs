@@ -159,6 +159,9 @@ impl TagWrites {
         caller.may(door, "delete", self.kind, project, name).await?;
         let (stream, tag) = self.split(name)?;
         let stream = door.store.stream(project, stream).await?;
+        if door.store.find_tag(project, &stream.name, tag).await?.is_none_or(|tag| tag.is_only_named()) {
+            return Err(Status::not_found(self.kind, name));
+        }
         let gone = match caller.is_admin(door, project).await? {
             true => door.store.delete_tag_as_admin(project, &stream.name, tag, &caller.actor()).await,
             false => door.store.delete_tag(project, &stream.name, tag, &caller.actor()).await,

@@ -2,11 +2,8 @@
 
 use super::compare::Side;
 use super::views::Views;
-use crate::model::{Image, ImageChild, ImageConfig, ImageLayer};
+use crate::model::{Image, ImageConfig, ImageLayer, USUAL_PLATFORM};
 use crate::server::store::{self, Store};
-
-/// Which platform is taken when both have several.
-const USUAL: &str = "linux/amd64";
 
 /// Two images, and how they were chosen.
 pub struct Pair {
@@ -59,7 +56,7 @@ pub(super) async fn load_pair(
     let (from, to) = (offer(store, stream_id, from).await?, offer(store, stream_id, to).await?);
     let names = |offer: &Offer| offer.platforms.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let own = |offer: &Offer| match names(offer) {
-        names if names.is_empty() => image_platform(&offer.image).into_iter().collect(),
+        names if names.is_empty() => offer.image.platform().into_iter().collect(),
         names => names,
     };
     let (of_from, of_to) = (own(&from), own(&to));
@@ -70,7 +67,8 @@ pub(super) async fn load_pair(
         platforms = common().cloned().collect();
     }
     let several = !from.platforms.is_empty() || !to.platforms.is_empty();
-    let chosen = [platform, Some(USUAL)].into_iter().flatten().find(|name| platforms.iter().any(|it| it == name));
+    let chosen =
+        [platform, Some(USUAL_PLATFORM)].into_iter().flatten().find(|name| platforms.iter().any(|it| it == name));
     let chosen = chosen.map(str::to_owned).or_else(|| platforms.first().cloned()).filter(|_| several);
     if several && chosen.is_none() {
         let words = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -92,7 +90,7 @@ pub(super) async fn load_pair(
 async fn offer(store: &Store, stream_id: &str, digest: &str) -> Result<Offer, Unpaired> {
     let image = store.find_image(digest).await?.ok_or_else(|| Unpaired::Gone(digest.to_owned()))?;
     let children = store.list_children(digest).await?;
-    let platforms = children.into_iter().filter_map(|child| Some((child_platform(&child)?, child.child_digest)));
+    let platforms = children.into_iter().filter_map(|child| Some((child.platform()?, child.child_digest)));
     let left_out = store.list_left_out(stream_id, digest).await?;
     Ok(Offer { image, platforms: platforms.collect(), left_out })
 }
@@ -119,21 +117,4 @@ async fn side(
     let layers: Vec<ImageLayer> = store.list_layers(&image.digest).await?;
     let (key, packages) = views.packages_by_key(store, stream_id, &image.digest).await?;
     Ok(Side { image, config, layers, packages, key })
-}
-
-/// `os/architecture[/variant]`. Attestations are listed for the platform `unknown`: they are no images.
-fn child_platform(child: &ImageChild) -> Option<String> {
-    let platform = platform(child.os.as_deref()?, child.architecture.as_deref()?, child.variant.as_deref());
-    Some(platform).filter(|platform| !platform.starts_with("unknown/"))
-}
-
-fn image_platform(image: &Image) -> Option<String> {
-    Some(platform(image.os.as_deref()?, image.architecture.as_deref()?, image.variant.as_deref()))
-}
-
-fn platform(os: &str, architecture: &str, variant: Option<&str>) -> String {
-    match variant.filter(|variant| !variant.is_empty()) {
-        Some(variant) => format!("{os}/{architecture}/{variant}"),
-        None => format!("{os}/{architecture}"),
-    }
 }

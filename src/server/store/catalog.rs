@@ -2,7 +2,7 @@
 
 use super::usage::traffic_before;
 use super::{Result, Store};
-use crate::model::{ActorKind, DigestPrefix, EventKind, now};
+use crate::model::{ActorKind, DigestPrefix, EventKind, LAST_KEY, TagSort, natural_key, now, version_key};
 
 /// A stream as the catalog lists it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -60,6 +60,8 @@ pub struct CatalogTag {
     pub source_kind: Option<String>,
     pub source: Option<String>,
     pub scheduled: i64,
+    /// As lists are sorted by it: -1 for none.
+    pub image_size: i64,
     pub size: Option<i64>,
     pub os: Option<String>,
     pub architecture: Option<String>,
@@ -84,6 +86,15 @@ pub struct CatalogTag {
 }
 
 impl CatalogTag {
+    /// Where it stands in an order: what the page after it begins beyond.
+    pub fn place_in(&self, sort: TagSort) -> String {
+        match sort {
+            TagSort::Name => natural_key(&self.name),
+            TagSort::Semver => version_key(&self.name),
+            TagSort::Size => format!("{},{}", self.image_size, self.id),
+        }
+    }
+
     /// How it came to point where it points.
     pub fn kind(&self) -> Option<EventKind> {
         self.kind.as_deref().and_then(|word| word.parse().ok())
@@ -170,9 +181,9 @@ macro_rules! catalog_page {
 }
 
 macro_rules! select_catalog_tag {
-    ($rest:literal) => {
+    ($($rest:literal),+ $(,)?) => {
         concat!(
-            "select t.id, t.name, t.digest, t.event_sequence, t.moved_at, t.source_kind, t.source, t.scheduled, i.size, i.os, i.architecture, \
+            "select t.id, t.name, t.digest, t.event_sequence, t.moved_at, t.source_kind, t.source, t.scheduled, t.image_size, i.size, i.os, i.architecture, \
              (select count(*) from image_children k where k.digest = t.digest and k.architecture <> 'unknown') as platforms, \
              e.kind, e.actor_kind, e.actor, case when b.id is null then null else c.name || '-' || cast(b.number as text) end as build, \
              m.next_at, m.last_ok_at, m.overdue_at, m.failing_since, m.reason, h.actor as held_by, h.since as held_since, \
@@ -185,7 +196,19 @@ macro_rules! select_catalog_tag {
              from tags t left join images i on i.digest = t.digest left join tag_events e on e.sequence = t.event_sequence \
              left join builds b on b.id = e.build_id left join build_configs c on c.id = b.config_id \
              left join tag_imports m on m.tag_id = t.id left join holds h on h.tag_id = t.id and h.ended_at is null ",
-            $rest
+            $($rest),+
+        )
+    };
+}
+
+macro_rules! sorted_tags {
+    ($beyond:literal, $order:literal) => {
+        select_catalog_tag!(
+            "where t.stream_id = $1 and t.deleted_at is null and ",
+            $beyond,
+            " and ($4 = '%%' or lower(t.name) like $4 escape '!') order by ",
+            $order,
+            " limit $3"
         )
     };
 }
@@ -234,24 +257,41 @@ impl Store {
         Ok(count)
     }
 
-    /// A page of a stream's live tags by name, beyond `after`; of those whose name contains `text`.
+    /// A page of a stream's live tags in an order, beyond `after`, a [`CatalogTag::place_in`]; of those whose name contains `text`.
     pub async fn list_catalog_tags(
         &self,
         stream_id: &str,
+        sort: TagSort,
         text: &str,
         after: &str,
         limit: i64,
     ) -> Result<Vec<CatalogTag>> {
-        let tags = sqlx::query_as(select_catalog_tag!(
-            "where t.stream_id = $1 and t.deleted_at is null and t.name > $2 and ($4 = '%%' or lower(t.name) like $4 escape '!') \
-             order by t.name limit $3"
-        ))
-        .bind(stream_id)
-        .bind(after)
-        .bind(limit)
-        .bind(contains(text))
-        .fetch_all(self.pool())
-        .await?;
+        let (page, beginning) = match sort {
+            TagSort::Name => (sorted_tags!("t.name_key > $2", "t.name_key"), ""),
+            TagSort::Semver => (sorted_tags!("t.version_key < $2", "t.version_key desc"), LAST_KEY),
+            TagSort::Size => {
+                let (size, id) = after.split_once(',').unwrap_or((after, LAST_KEY));
+                let tags = sqlx::query_as(sorted_tags!(
+                    "t.image_size <= $5 and (t.image_size < $5 or t.id < $2)",
+                    "t.image_size desc, t.id desc"
+                ))
+                .bind(stream_id)
+                .bind(id)
+                .bind(limit)
+                .bind(contains(text))
+                .bind(size.parse().unwrap_or(i64::MAX))
+                .fetch_all(self.pool())
+                .await?;
+                return Ok(tags);
+            }
+        };
+        let tags = sqlx::query_as(page)
+            .bind(stream_id)
+            .bind(if after.is_empty() { beginning } else { after })
+            .bind(limit)
+            .bind(contains(text))
+            .fetch_all(self.pool())
+            .await?;
         Ok(tags)
     }
 
@@ -327,7 +367,7 @@ mod tests {
             assert_eq!(names(&StreamFilter { health: "held", ..all.clone() }, "").await, Vec::<String>::new());
             assert_eq!(names(&StreamFilter { health: "ok", ..all.clone() }, "").await, ["base", "httpd", "web"]);
             let stream = store.stream("demo", "base").await.unwrap();
-            let tags = store.list_catalog_tags(&stream.id, "", "", 10).await.unwrap();
+            let tags = store.list_catalog_tags(&stream.id, TagSort::Name, "", "", 10).await.unwrap();
             assert_eq!((tags.len(), tags[0].name.as_str(), tags[0].digest.as_deref()), (1, "3.6", None));
             assert_eq!(store.list_newest_tags(&stream.id, None, 10).await.unwrap(), tags);
         }
@@ -363,6 +403,58 @@ mod tests {
             assert_eq!(seen.len(), 6, "{seen:?}");
             assert_eq!(seen.iter().collect::<std::collections::BTreeSet<_>>().len(), 6, "{seen:?}");
             assert!(seen[..3].iter().all(|name| name.starts_with('x')), "never moved first: {seen:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn tags_are_sorted_by_the_database_page_by_page() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            let actor = Actor::person("ada");
+            let stream = store.ensure_stream("demo", &"base".parse().unwrap(), &actor).await.unwrap();
+            for (tag, size) in [("1.9", 30), ("1.10", 10), ("v1.10", 10), ("1.2", 20), ("1.10-rc.1", 5), ("edge", 40)] {
+                let image = NewImage { digest: format!("sha256:{tag}"), size, ..NewImage::default() };
+                let tag = tag.parse().unwrap();
+                let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+                store.put_manifest(&stream, &image, Some(to), &actor).await.unwrap();
+            }
+            let spec = TagSpec::import("docker.io/library/python:3.6");
+            store
+                .set_tag("demo", &"base".parse().unwrap(), &"none".parse().unwrap(), &spec, None, &actor)
+                .await
+                .unwrap();
+            let sorted = async |sort: TagSort, text: &str, limit: i64| {
+                let (mut names, mut after) = (Vec::new(), String::new());
+                loop {
+                    let page = store.list_catalog_tags(&stream.id, sort, text, &after, limit).await.unwrap();
+                    let Some(last) = page.last() else { return names.join(" ") };
+                    after = last.place_in(sort);
+                    names.extend(page.into_iter().map(|tag| tag.name));
+                }
+            };
+            for old in [false, true] {
+                if old {
+                    // As an older version made them.
+                    let old = sqlx::query("update tags set name_key = '', version_key = ''");
+                    old.execute(store.pool()).await.unwrap();
+                    store.fill_sort_keys().await.unwrap();
+                }
+                for limit in [1, 2, 10] {
+                    let by_name = "1.2 1.9 1.10 1.10-rc.1 edge none v1.10";
+                    assert_eq!(sorted(TagSort::Name, "", limit).await, by_name);
+                    let by_version = "v1.10 1.10 1.10-rc.1 1.9 1.2 none edge";
+                    assert_eq!(sorted(TagSort::Semver, "", limit).await, by_version);
+                    let by_size = sorted(TagSort::Size, "", limit).await;
+                    assert!(by_size.starts_with("edge 1.9 1.2 ") && by_size.ends_with(" 1.10-rc.1 none"), "{by_size}");
+                    assert_eq!(sorted(TagSort::Semver, "1.1", limit).await, "v1.10 1.10 1.10-rc.1");
+                }
+            }
+            // What a tag points to now is what counts.
+            let image = NewImage { digest: "sha256:large".to_owned(), size: 99, ..NewImage::default() };
+            let tag = "1.2".parse().unwrap();
+            let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+            store.put_manifest(&stream, &image, Some(to), &actor).await.unwrap();
+            assert!(sorted(TagSort::Size, "", 3).await.starts_with("1.2 edge "));
         }
     }
 }

@@ -16,7 +16,8 @@ pub enum Expected {
     Somewhere,
     /// To one of these digests.
     OneOf(Vec<String>),
-    /// To whatever there is, following what it followed in that generation, and not deleted since.
+    /// To whatever there is, following what it followed in that generation; not deleted since, nor given an image by a push that was
+    /// what an import was to bring.
     Following {
         generation: i64,
     },
@@ -28,25 +29,28 @@ impl WriteTx {
         if *expected == Expected::Anywhere {
             return Ok(());
         }
-        let found: Option<(Option<String>, i64)> = sqlx::query_as(
-            "select digest, generation from tags where stream_id = $1 and name = $2 and deleted_at is null",
+        let found: Option<(Option<String>, i64, i64)> = sqlx::query_as(
+            "select t.digest, t.generation, (select count(*) from tag_imports i where i.tag_id = t.id and i.generation = t.generation \
+             and i.lease_owner is null) from tags t where t.stream_id = $1 and t.name = $2 and t.deleted_at is null",
         )
         .bind(stream_id)
         .bind(tag.as_str())
         .fetch_optional(&mut **self)
         .await?;
-        let (digest, now) = found.map_or((None, None), |(digest, now)| (digest, Some(now)));
+        let (digest, now, is_answered) =
+            found.map_or((None, None, false), |(digest, now, answered)| (digest, Some(now), answered != 0));
         let as_expected = match (expected, &digest) {
             (Expected::Anywhere, _) | (Expected::Nowhere, None) | (Expected::Somewhere, Some(_)) => true,
             (Expected::OneOf(digests), Some(digest)) => digests.contains(digest),
-            (Expected::Following { generation }, _) => now == Some(*generation),
+            (Expected::Following { generation }, _) => now == Some(*generation) && !is_answered,
             _ => false,
         };
         if as_expected {
             return Ok(());
         }
         if matches!(expected, Expected::Following { .. }) {
-            let message = format!("the tag {tag} was deleted or follows something else since it was looked up");
+            let message =
+                format!("the tag {tag} was deleted, was pushed to or follows something else since it was looked up");
             return Err(Error::invalid(TAG_PRECONDITION, message));
         }
         let points = digest.map_or_else(|| "has no image".to_owned(), |digest| format!("points to {digest}"));
@@ -92,7 +96,7 @@ mod tests {
             let anew = set(&store, "quay.io/org/other:1").await;
             let refused = import(&store, &stream, "sha256:b", due.tag.generation).await.unwrap_err();
             assert!(matches!(&refused, Error::Invalid { field, .. } if field == TAG_PRECONDITION), "{refused}");
-            assert!(refused.to_string().contains("deleted or follows something else"), "{refused}");
+            assert!(refused.to_string().contains("was pushed to or follows something else"), "{refused}");
             let tag = store.tag("demo", "base", "latest").await.unwrap();
             assert_eq!((tag.digest.as_deref(), tag.event_number), (Some("sha256:a"), 1));
             assert_eq!(store.find_image("sha256:b").await.unwrap(), None, "nothing of it is stored");
@@ -110,6 +114,32 @@ mod tests {
             let restored = set(&store, "quay.io/org/base:1").await;
             import(&store, &stream, "sha256:b", restored.generation).await.unwrap();
             assert_eq!(store.tag("demo", "base", "latest").await.unwrap().digest.as_deref(), Some("sha256:b"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_push_is_what_an_import_in_progress_was_to_bring() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            let tag = set(&store, "quay.io/org/base:1").await;
+            let stream = store.stream("demo", "base").await.unwrap();
+            let due = store.claim_import(&tag.id, store.owner(), 60_000).await.unwrap().unwrap();
+            let name = "latest".parse().unwrap();
+            let image =
+                NewImage { digest: "sha256:pushed".to_owned(), manifest: "{}".to_owned(), ..NewImage::default() };
+            let to = TagMove { tag: &name, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+            store.put_manifest(&stream, &image, Some(to), &Actor::person("ada")).await.unwrap();
+
+            let refused = import(&store, &stream, "sha256:upstream", due.tag.generation).await.unwrap_err();
+            assert!(refused.to_string().contains("was pushed to"), "{refused}");
+            let answered = store.find_import(&tag.id).await.unwrap().unwrap();
+            assert_eq!((answered.outcome.as_str(), answered.generation), ("unchanged", tag.generation));
+            // Asked for from now on, it comes.
+            store.request_check("demo", "base", "latest", &Actor::person("ada")).await.unwrap();
+            let due = store.claim_import(&tag.id, store.owner(), 60_000).await.unwrap().unwrap();
+            import(&store, &stream, "sha256:upstream", due.tag.generation).await.unwrap();
+            let tag = store.tag("demo", "base", "latest").await.unwrap();
+            assert_eq!(tag.digest.as_deref(), Some("sha256:upstream"));
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::tag_specs::FIRST_CHECK_WITHIN_MS;
 use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx};
-use crate::model::{Actor, Tag, TagImport, now};
+use crate::model::{Actor, SourceKind, Tag, TagImport, now};
 use crate::server::wake::Controller;
 
 macro_rules! select_import {
@@ -123,6 +123,28 @@ impl WriteTx {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A push answers what a pending import was to bring (SEMANTICS 5): whoever fetches that at this moment has lost its lease, and a tag
+    /// on a schedule is looked at when that says so.
+    pub(super) async fn satisfy_import(&mut self, tag: &Tag) -> Result<()> {
+        if tag.source_kind.as_deref() != Some(SourceKind::DockerImage.as_str()) {
+            return Ok(());
+        }
+        let within = tag.interval_ms.unwrap_or(FIRST_CHECK_WITHIN_MS);
+        let next_at = (tag.scheduled == 1).then(|| now().saturating_add(within));
+        sqlx::query(
+            "update tag_imports set outcome = 'unchanged', reason = null, message = null, failing_since = null, failures = 0, \
+             generation = $4, next_at = $2, overdue_at = $3, requested_at = null, lease_owner = null, lease_until = null, \
+             downloading_at = null, found_at = null where tag_id = $1 and generation < $4",
+        )
+        .bind(&tag.id)
+        .bind(next_at)
+        .bind(next_at.map(|at| at.saturating_add(within)))
+        .bind(tag.generation)
+        .execute(&mut **self)
+        .await?;
+        Ok(())
     }
 
     /// Tells that the checks of a tag do not fail any more, although none went well.

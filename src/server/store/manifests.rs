@@ -246,7 +246,8 @@ impl WriteTx {
             None => (to.cause, None),
         };
         let tag = self.ensure_tag(stream, to.tag).await?;
-        if matches!(to.kind, EventKind::Push | EventKind::Build) {
+        let is_push = matches!(to.kind, EventKind::Push | EventKind::Build);
+        if is_push {
             self.count_push(&tag).await?;
         }
         let local = format!("{}@{digest}", stream.repository());
@@ -256,10 +257,14 @@ impl WriteTx {
             build_id: to.build_id,
             ..Move::new(to.kind, digest, to.reference.unwrap_or(&local), actor)
         };
-        match refused {
-            Some(outcome) => self.write_move(&tag, &movement, outcome).await,
-            None => self.move_tag(&tag, &movement).await,
+        let moved = match refused {
+            Some(outcome) => self.write_move(&tag, &movement, outcome).await?,
+            None => self.move_tag(&tag, &movement).await?,
+        };
+        if is_push && moved.outcome == Outcome::Moved {
+            self.satisfy_import(&tag).await?;
         }
+        Ok(moved)
     }
 
     /// Images are immutable: one that is there already stays as it is.

@@ -60,6 +60,7 @@ mod proofs;
 mod propagation;
 mod pull_tokens;
 mod registry;
+mod rejections;
 mod resolution;
 mod restore;
 mod retention;

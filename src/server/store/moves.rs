@@ -85,9 +85,9 @@ impl WriteTx {
     /// Every tag that follows this one, directly or through others, once.
     async fn move_followers(&mut self, tag: &Tag, movement: &Move<'_>, cause: i64, cascade: &str) -> Result<()> {
         let mut seen = BTreeSet::from([tag.id.clone()]);
-        let mut queue = VecDeque::from([(tag.clone(), cause)]);
+        let mut queue = VecDeque::from([(tag.clone(), cause, movement.reference.to_owned())]);
         let actor = Actor::system("follow");
-        while let Some((followed, cause)) = queue.pop_front() {
+        while let Some((followed, cause, reference)) = queue.pop_front() {
             let followers: Vec<Tag> =
                 sqlx::query_as(select_tag!("where t.follows_tag_id = $1 and t.deleted_at is null order by t.id"))
                     .bind(&followed.id)
@@ -97,10 +97,10 @@ impl WriteTx {
                 if !seen.insert(follower.id.clone()) {
                     continue;
                 }
-                let local = format!("{}/{}@{}", follower.project, follower.stream, movement.digest);
+                let reference = reference_beside(&followed.repository(), &reference, &follower, movement.digest);
                 let follow = Move {
                     kind: EventKind::Follow,
-                    reference: &local,
+                    reference: &reference,
                     actor: &actor,
                     reason: None,
                     cause: Some(cause),
@@ -112,7 +112,7 @@ impl WriteTx {
                 };
                 let moved = self.move_one(&follower, &follow).await?;
                 if moved.changed && moved.outcome == Outcome::Moved {
-                    queue.push_back((follower, moved.sequence));
+                    queue.push_back((follower, moved.sequence, reference));
                 }
             }
         }
@@ -122,6 +122,7 @@ impl WriteTx {
     async fn move_one(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<Moved> {
         let points_there = tag.deleted_at.is_none() && tag.digest.as_deref() == Some(movement.digest);
         if let (true, Some(sequence)) = (points_there, tag.event_sequence) {
+            self.point_again(tag, sequence).await?;
             return Ok(Moved { outcome: Outcome::Moved, sequence, cascade_id: None, changed: false });
         }
         let outcome = self.outcome_of(tag, movement).await?;
@@ -133,6 +134,7 @@ impl WriteTx {
         if outcome != Outcome::Moved
             && let Some(sequence) = self.same_refusal(tag, movement, outcome).await?
         {
+            self.fold_into(sequence).await?;
             return Ok(Moved { outcome, sequence, cascade_id: None, changed: false });
         }
         let cascade = movement.cascade.map_or_else(new_id, str::to_owned);
@@ -170,22 +172,13 @@ impl WriteTx {
         Ok(if held { Outcome::Held } else { Outcome::Moved })
     }
 
-    /// Whether no automation may put this image on the tag.
-    pub(super) async fn is_rejected(&mut self, tag_id: &str, digest: &str) -> Result<bool> {
-        let rejected: Option<(String,)> = sqlx::query_as(
-            "select id from rejected_digests where tag_id = $1 and digest = $2 and ended_at is null limit 1",
-        )
-        .bind(tag_id)
-        .bind(digest)
-        .fetch_optional(&mut **self)
-        .await?;
-        Ok(rejected.is_some())
-    }
-
     /// The tag's newest row, when it already says the same refusal: a schedule that tries every 15 minutes writes one row, not a hundred.
     async fn same_refusal(&mut self, tag: &Tag, movement: &Move<'_>, outcome: Outcome) -> Result<Option<i64>> {
+        // What an earlier hold kept back is not what the one in force ends with.
         let newest: Option<(i64, String, Option<String>, String)> = sqlx::query_as(
-            "select sequence, outcome, digest, kind from tag_events where tag_id = $1 order by number desc limit 1",
+            "select sequence, case when outcome = 'held' and exists (select 1 from holds h where h.tag_id = $1 and h.ended_at is null \
+             and h.sequence > tag_events.sequence) then '' else outcome end, digest, kind from tag_events where tag_id = $1 \
+             order by number desc limit 1",
         )
         .bind(&tag.id)
         .fetch_optional(&mut **self)
@@ -195,6 +188,27 @@ impl WriteTx {
                 was == outcome.as_str() && digest.as_deref() == Some(movement.digest) && kind == movement.kind.as_str()
             })
             .map(|(sequence, ..)| sequence))
+    }
+
+    /// The tag points there already: what was asked for since is answered by that.
+    async fn point_again(&mut self, tag: &Tag, sequence: i64) -> Result<()> {
+        self.fold_into(sequence).await?;
+        sqlx::query("update tag_events set generation = $2 where sequence = $1 and generation < $2")
+            .bind(sequence)
+            .bind(tag.generation)
+            .execute(&mut **self)
+            .await?;
+        Ok(())
+    }
+
+    /// Notes on a row that the same was attempted once more.
+    async fn fold_into(&mut self, sequence: i64) -> Result<()> {
+        sqlx::query("update tag_events set repeats = repeats + 1, repeated_at = $2 where sequence = $1")
+            .bind(sequence)
+            .bind(now())
+            .execute(&mut **self)
+            .await?;
+        Ok(())
     }
 
     async fn record_move(&mut self, tag: &Tag, movement: &Move<'_>, outcome: Outcome, cascade: &str) -> Result<i64> {
@@ -255,7 +269,7 @@ impl WriteTx {
     async fn point(&mut self, tag: &Tag, movement: &Move<'_>, sequence: i64) -> Result<()> {
         sqlx::query(
             "update tags set digest = $2, reference = $3, event_sequence = $4, event_number = event_number + 1, moved_at = $5, \
-             deleted_at = null where id = $1",
+             image_size = coalesce((select i.size from images i where i.digest = $2), -1), deleted_at = null where id = $1",
         )
         .bind(&tag.id)
         .bind(movement.digest)
@@ -273,13 +287,7 @@ impl WriteTx {
             .execute(&mut **self)
             .await?;
         // A person who puts a rejected digest back takes the rejection back with it.
-        sqlx::query("update rejected_digests set ended_at = $3, ended_by = $4 where tag_id = $1 and digest = $2 and ended_at is null")
-            .bind(&tag.id)
-            .bind(movement.digest)
-            .bind(now())
-            .bind(&movement.actor.name)
-            .execute(&mut **self)
-            .await?;
+        self.allow(tag, movement.digest, movement.actor).await?;
         self.serve_here(tag, movement.digest).await?;
         self.wake(Controller::Triggers);
         Ok(())
@@ -315,7 +323,7 @@ impl WriteTx {
         .execute(&mut **self)
         .await?;
         sqlx::query(
-            "update tags set deleted_at = $2, event_number = event_number + 1, digest = null, reference = null, has_spec = 0, \
+            "update tags set deleted_at = $2, event_number = event_number + 1, digest = null, reference = null, image_size = -1, has_spec = 0, \
              source_kind = null, source = null, source_project = null, follows_tag_id = null, scheduled = 0 where id = $1",
         )
         .bind(&tag.id)
@@ -364,6 +372,15 @@ impl WriteTx {
         .execute(&mut **self)
         .await?;
         Ok(())
+    }
+}
+
+/// Where a tag finds an image that comes from a tag of `repository`: in its own stream when it stood there, else where that one finds it. A
+/// tag that only refers has its source's words.
+pub(super) fn reference_beside(repository: &str, reference: &str, tag: &Tag, digest: &str) -> String {
+    match tag.reference_only == 0 && reference == format!("{repository}@{digest}") {
+        true => tag.local_reference(digest),
+        false => reference.to_owned(),
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::durable::Durable;
 use super::{Backend, Store, new_id};
+use crate::model::{natural_key, version_key};
 use crate::server::wake::Wake;
 
 /// How long a connection may take to come about.
@@ -95,7 +96,33 @@ impl Store {
         if backend == Backend::Postgres {
             store.compare_by_bytes().await.map_err(refused)?;
         }
+        store.fill_sort_keys().await.map_err(refused)?;
         Ok(store)
+    }
+
+    /// Gives tags of before an upgrade, and those that an older server beside this one made, the keys that they are sorted by.
+    pub async fn fill_sort_keys(&self) -> Result<(), sqlx::Error> {
+        const IN_ONE_GO: i64 = 2000;
+        loop {
+            let tags: Vec<(String, String)> =
+                sqlx::query_as("select id, name from tags where name_key = '' order by id limit $1")
+                    .bind(IN_ONE_GO)
+                    .fetch_all(&self.pool)
+                    .await?;
+            if tags.is_empty() {
+                return Ok(());
+            }
+            let mut tx = self.begin().await?;
+            for (id, name) in tags {
+                sqlx::query("update tags set name_key = $2, version_key = $3 where id = $1")
+                    .bind(id)
+                    .bind(natural_key(&name))
+                    .bind(version_key(&name))
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            tx.commit().await?;
+        }
     }
 
     /// Gives PostgreSQL the collation that SQLite has under the name `binary`: lists whose order the outside relies on must not depend

@@ -99,7 +99,7 @@ impl Store {
         tx.open_cascade(&cascade, &tag.project_id, &title, "rollback", moved.sequence, actor).await?;
         tx.hold(&Held::Tag(&tag), rollback.reason, rollback.until, Some(&cascade), actor).await?;
         if let (true, Some(left)) = (rollback.reject, &tag.digest) {
-            tx.reject(&tag, left, rollback.reason, moved.sequence, &cascade, actor).await?;
+            tx.reject(&tag, left, rollback.reason, moved.sequence, Some(&cascade), actor).await?;
         }
         match rollback.mode {
             RollbackMode::Rebuild => {}
@@ -269,32 +269,6 @@ impl WriteTx {
             return Ok(());
         }
         Err(Error::Conflict(format!("the image of {of} is gone: {digest} is not stored here any more")))
-    }
-
-    async fn reject(
-        &mut self,
-        tag: &Tag,
-        digest: &str,
-        reason: Option<&str>,
-        sequence: i64,
-        cascade: &str,
-        actor: &Actor,
-    ) -> Result<()> {
-        sqlx::query(
-            "insert into rejected_digests (id, tag_id, digest, actor, reason, since, sequence, cascade_id) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(new_id())
-        .bind(&tag.id)
-        .bind(digest)
-        .bind(&actor.name)
-        .bind(reason)
-        .bind(now())
-        .bind(sequence)
-        .bind(cascade)
-        .execute(&mut **self)
-        .await?;
-        Ok(())
     }
 
     /// The tag and those that follow it, transitively.

@@ -3,7 +3,7 @@
 use super::{Entry, Error, Result, Store, WriteTx, check_version};
 use crate::model::{Actor, EventKind, Outcome, SourceKind, SourceName, Stream, StreamName, Tag, TagName, now};
 use crate::server::store::WantedTag;
-use crate::server::store::moves::Move;
+use crate::server::store::moves::{Move, reference_beside};
 use crate::server::store::tag_rules::refusal;
 use crate::server::wake::Controller;
 
@@ -93,6 +93,8 @@ struct SourceImage {
     tag_id: Option<String>,
     digest: Option<String>,
     reference: Option<String>,
+    /// `<project>/<stream>` of it.
+    repository: String,
 }
 
 impl Store {
@@ -158,8 +160,8 @@ impl WriteTx {
             self.end_import(&before, actor).await?;
         }
         self.write_spec(stream, &before, spec, source.as_ref(), renews, sequence).await?;
-        if let Some(source) = source.filter(|source| renews && !spec.reference_only && source.digest.is_some()) {
-            self.take_over(&before, &source, spec, actor, sequence).await?;
+        if let Some(source) = source.filter(|source| renews && source.digest.is_some()) {
+            self.take_over(&before, &source, actor, sequence).await?;
         }
         let tag = self.tag_by_id(&before.id).await?;
         Ok(TagSet { created: before.has_spec == 0 || before.deleted_at.is_some(), tag })
@@ -251,11 +253,9 @@ impl WriteTx {
                 // Following a tag that does not exist yet is allowed: it takes effect when that tag first moves.
                 let followed = self.ensure_tag(&owner, &source_tag).await?;
                 self.refuse_cycle(tag, &followed, field()).await?;
-                Ok(Some(SourceImage {
-                    tag_id: Some(followed.id),
-                    digest: followed.digest,
-                    reference: followed.reference,
-                }))
+                let repository = owner.repository();
+                let (digest, reference) = (followed.digest, followed.reference);
+                Ok(Some(SourceImage { tag_id: Some(followed.id), digest, reference, repository }))
             }
             SourceKind::ImageStreamImage => {
                 let named = SourceName::image(from).map_err(|error| Error::invalid(field(), error.to_string()))?;
@@ -268,8 +268,9 @@ impl WriteTx {
                     );
                     return Err(Error::invalid(field(), message));
                 };
-                let reference = Some(format!("{}@{digest}", owner.repository()));
-                Ok(Some(SourceImage { tag_id: None, digest: Some(digest), reference }))
+                let repository = owner.repository();
+                let reference = Some(format!("{repository}@{digest}"));
+                Ok(Some(SourceImage { tag_id: None, digest: Some(digest), reference, repository }))
             }
         }
     }
@@ -294,18 +295,13 @@ impl WriteTx {
     }
 
     /// A follow or a pin takes its source's image at once. It is a person's move, so holds do not stop it.
-    async fn take_over(
-        &mut self,
-        tag: &Tag,
-        source: &SourceImage,
-        spec: &TagSpec,
-        actor: &Actor,
-        cause: i64,
-    ) -> Result<()> {
+    async fn take_over(&mut self, tag: &Tag, source: &SourceImage, actor: &Actor, cause: i64) -> Result<()> {
         let Some(digest) = &source.digest else { return Ok(()) };
-        let local = format!("{}/{}@{digest}", tag.project, tag.stream);
-        let reference = source.reference.clone().filter(|_| spec.reference_only).unwrap_or(local);
         let tag = self.tag_by_id(&tag.id).await?;
+        let reference = match &source.reference {
+            Some(reference) => reference_beside(&source.repository, reference, &tag, digest),
+            None => tag.local_reference(digest),
+        };
         let movement = Move { cause: Some(cause), ..Move::new(EventKind::Api, digest, &reference, actor) };
         match self.move_tag(&tag, &movement).await?.outcome {
             Outcome::Immutable => Err(refusal(&tag.title(), Outcome::Immutable)),

@@ -1,7 +1,7 @@
 //! Tags and their histories, and how tags go. What they should be is in `tag_specs`, how they move in `moves`.
 
 use super::{Error, Result, Store, WriteTx, new_id};
-use crate::model::{Actor, Hold, RejectedDigest, Stream, Tag, TagEvent, TagName, now};
+use crate::model::{Actor, Hold, Stream, Tag, TagEvent, TagName, natural_key, now, version_key};
 use crate::server::store::tag_rules::is_immutable;
 
 macro_rules! select_tag {
@@ -25,7 +25,7 @@ macro_rules! select_event {
              e.generation, e.kind, e.actor_kind, e.actor, e.reason, e.cause, e.cascade_id, k.number as cascade_number, e.build_id, \
              case when b.id is null then null else c.name || '-' || cast(b.number as text) end as build, e.to_sequence, \
              g.number as to_number, i.size, i.artifact_type, case when f.digest is null then 0 else 1 end as from_known, \
-             f.artifact_type as from_artifact_type, e.at \
+             f.artifact_type as from_artifact_type, e.at, e.repeats, e.repeated_at \
              from tag_events e join tags t on t.id = e.tag_id join streams s on s.id = t.stream_id \
              left join cascades k on k.id = e.cascade_id left join builds b on b.id = e.build_id \
              left join build_configs c on c.id = b.config_id left join tag_events g on g.sequence = e.to_sequence \
@@ -127,17 +127,6 @@ impl Store {
         Ok(hold)
     }
 
-    /// Digests no automatic mover may put on the tag.
-    pub async fn list_rejected(&self, tag_id: &str) -> Result<Vec<RejectedDigest>> {
-        let rejected = sqlx::query_as(
-            "select digest, actor, reason, since, sequence from rejected_digests where tag_id = $1 and ended_at is null order by sequence",
-        )
-        .bind(tag_id)
-        .fetch_all(self.pool())
-        .await?;
-        Ok(rejected)
-    }
-
     /// What waits for a held tag: its newest held-back row whose digest is not rejected.
     pub async fn tag_waiting(&self, tag_id: &str) -> Result<Option<TagEvent>> {
         let event = sqlx::query_as(select_event!(
@@ -193,12 +182,15 @@ impl WriteTx {
     pub(super) async fn ensure_tag(&mut self, stream: &Stream, name: &TagName) -> Result<Tag> {
         let id = new_id();
         let made = sqlx::query(
-            "insert into tags (id, stream_id, name, created_at) values ($1, $2, $3, $4) on conflict (stream_id, name) do nothing",
+            "insert into tags (id, stream_id, name, created_at, name_key, version_key) values ($1, $2, $3, $4, $5, $6) \
+             on conflict (stream_id, name) do nothing",
         )
         .bind(&id)
         .bind(&stream.id)
         .bind(name.as_str())
         .bind(now())
+        .bind(natural_key(name.as_str()))
+        .bind(version_key(name.as_str()))
         .execute(&mut **self)
         .await?
         .rows_affected();

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::streams::kind_words;
-use crate::model::{EventKind, Outcome, TagEvent};
+use crate::model::{EventKind, Outcome, TagEvent, counted};
 use crate::ui::components::{Act, Ago, Badge, Col, DataTable, DigestText, Icon, More, Tone, Who, size_words};
 use crate::ui::context::address;
 
@@ -90,6 +90,10 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
                 <span class="cell-sub">
                     <Who kind=event.actor_kind name=event.actor.clone() />
                 </span>
+                {event.repeated_at.map(|at| {
+                    let times = counted(event.repeats, "more time");
+                    view! { <span class="cell-sub">{format!("{times}, last ")}<Ago at /></span> }
+                })}
             </td>
             <td data-label="Image">
                 <span class="cluster gap-x-2 gap-y-0">{image} {state} {gone}</span>

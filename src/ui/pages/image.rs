@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::image_inside::Inside;
 use super::image_parts::{base_card, history, instruction};
 use super::{packages, stream};
 use crate::model::{DigestPrefix, Image, ImageChild, ImageConfig, ImageLayer, Platforms, Stream};
@@ -72,7 +73,7 @@ pub fn laid_out(open: &Open, tab: &'static str, body: AnyView, packages: Option<
 /// `/p/:project/streams/:stream/images/:digest`
 pub async fn page(cx: Cx) -> PageResult {
     let open = open(&cx).await?;
-    let Open { project, stream, digest, image, path } = &open;
+    let Open { project, stream, digest, image, .. } = &open;
     let store = cx.store();
     let pointing = store.list_image_tags(&stream.id, digest).await?;
     let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);
@@ -87,28 +88,26 @@ pub async fn page(cx: Cx) -> PageResult {
         }
         .into_any(),
         Some(image) => {
-            let layers = store.list_layers(digest).await?;
             let children = store.list_children(digest).await?;
             let left_out = store.list_left_out(&stream.id, digest).await?;
-            let packages = cx.views().packages(store, &stream.id, digest).await?;
-            count = Some(packages.packages.len());
-            let config: ImageConfig = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-            let runs = image.config.is_some().then(|| runs(&config));
-            let viewer = cx.viewer()?;
-            let scope = Scope { user_id: viewer.list_for(), project: viewer.project_limit() };
-            let own_hosts = cx.settings().own_hosts();
-            let base = store.find_base(scope, &own_hosts, stream, image).await?;
-            let history = history(&config, &layers);
+            let inside = Inside::of(&cx, image, &children, &left_out).await?;
+            let chooser = inside.as_ref().and_then(|inside| inside.chooser(&cx, &stream_path));
+            let is_index = !children.is_empty();
+            let inside = inside.map(|inside| inside.image);
+            if !is_index {
+                let packages = cx.views().packages(store, &stream.id, digest).await?;
+                count = Some(packages.packages.len());
+            }
             view! {
-                {facts(image, &pull)}
-                {children.is_empty().then(|| base_card(base))}
+                {facts(image, inside.as_ref(), &pull)}
                 {tags(&stream_path, &stream.name, &pointing)}
-                {(!children.is_empty()).then(|| platforms(&stream_path, stream, children, &left_out))}
-                {runs}
-                {(!layers.is_empty()).then(|| layer_table(&config, layers))}
-                {history}
-                {(packages.layers > 0).then(|| packages::section(path, &packages))}
-                {annotations(image, &config)}
+                {is_index.then(|| platforms(&stream_path, stream, children, &left_out))}
+                {chooser}
+                {match &inside {
+                    Some(image) => Some(inside_of(&cx, &open, image, &stream_path).await?),
+                    None => None,
+                }}
+                {is_index.then(|| annotations(image, &ImageConfig::default()))}
             }
             .into_any()
         }
@@ -116,10 +115,35 @@ pub async fn page(cx: Cx) -> PageResult {
     laid_out(&open, "Image", body, count)
 }
 
-fn facts(image: &Image, pull: &str) -> AnyView {
+/// What an image is built on, how it runs, and what it is made of.
+async fn inside_of(cx: &Cx, open: &Open, image: &Image, stream_path: &str) -> Result<AnyView, UiError> {
+    let (store, stream) = (cx.store(), &open.stream);
+    let config: ImageConfig =
+        image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let layers = store.list_layers(&image.digest).await?;
+    let packages = cx.views().packages(store, &stream.id, &image.digest).await?;
+    let viewer = cx.viewer()?;
+    let scope = Scope { user_id: viewer.list_for(), project: viewer.project_limit() };
+    let base = store.find_base(scope, &cx.settings().own_hosts(), stream, image).await?;
+    let history = history(&config, &layers);
+    let path = format!("{stream_path}/images/{}", image.digest);
+    let view = view! {
+        {base_card(base)}
+        {image.config.is_some().then(|| runs(&config))}
+        {(!layers.is_empty()).then(|| layer_table(&config, layers))}
+        {history}
+        {(packages.layers > 0).then(|| packages::section(&path, &packages))}
+        {annotations(image, &config)}
+    };
+    Ok(view.into_any())
+}
+
+/// `inside` has the labels that tell where it comes from: the image itself, or an index's for one platform.
+fn facts(image: &Image, inside: Option<&Image>, pull: &str) -> AnyView {
     let annotations: std::collections::BTreeMap<String, String> =
         serde_json::from_str(&image.annotations).unwrap_or_default();
-    let config: Option<ImageConfig> = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let config: Option<ImageConfig> =
+        inside.and_then(|image| image.config.as_deref()).and_then(|text| serde_json::from_str(text).ok());
     let label = |name: &str| {
         annotations
             .get(name)

@@ -52,8 +52,8 @@ pub async fn section(cx: &Cx, project: &InProject, stream: &Stream) -> Result<An
         view! {
             <DataTable
                 columns=&[
-                    Col::Text("Rule"), Col::Text("Takes"), Col::Number("Seen"), Col::Number("Selected"), Col::Number("New"),
-                    Col::Number("Left alone"), Col::Text("Last listing"), Col::Text("Next"), Col::Actions
+                    Col::Text("Rule"), Col::Text("Takes"), Col::Text("Tags"), Col::Text("Last listing"), Col::Text("Next"),
+                    Col::Actions
                 ]
                 live="import-rules"
             >
@@ -96,7 +96,10 @@ fn row(path: &str, project: &InProject, rule: &ImportRule) -> AnyView {
         let words = format!("{} fit; a rule takes {MOST_CHOSEN} at the most", rule.fitting);
         view! { <span class="cell-sub">{words}</span> }
     });
-    let figure = |count: i64| (rule.listed_at.is_some()).then_some(count);
+    let tags = rule.listed_at.is_some().then(|| {
+        let rest = format!("{} new, {} left alone", rule.made, rule.left_alone);
+        view! { {format!("{} of {}", rule.chosen, rule.seen)} <span class="cell-sub">{rest}</span> }
+    });
     view! {
         <tr data-row=rule.id.clone()>
             <th scope="row" class="min-w-[12rem]">
@@ -107,11 +110,8 @@ fn row(path: &str, project: &InProject, rule: &ImportRule) -> AnyView {
                 {takes(&rule.spec)}
                 {cut}
             </td>
-            <td class="num" data-label="Seen">{figure(rule.seen)}</td>
-            <td class="num" data-label="Selected">{figure(rule.chosen)}</td>
-            <td class="num" data-label="New">{figure(rule.made)}</td>
-            <td class="num" data-label="Left alone">{figure(rule.left_alone)}</td>
-            <td data-label="Last listing">{last_listing(rule)}</td>
+            <td class="nowrap" data-label="Tags">{tags}</td>
+            <td class="min-w-[14rem]" data-label="Last listing">{last_listing(rule)}</td>
             <td data-label="Next">{next_listing(rule)}</td>
             <td>{project.can_edit().then(|| actions(path, rule, edit))}</td>
         </tr>

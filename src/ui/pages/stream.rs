@@ -8,7 +8,7 @@ use super::history::{HistoryTable, RowPlace};
 use super::past;
 use super::sight::Sight;
 use super::streams::kind_words;
-use crate::model::{Stream, StreamTag, now};
+use crate::model::{Stream, StreamTag, TagSort, now};
 use crate::server::auth::Right;
 use crate::server::store::{CatalogTag, ImmutableTags, NEVER_MOVED};
 use crate::ui::app::PageResult;
@@ -77,21 +77,27 @@ pub async fn tags_page(cx: Cx) -> PageResult {
         return past::stream_page(cx, as_of).await;
     }
     let (project, stream) = open(&cx, Right::View).await?;
-    let (size, text, by_name) =
-        (PageSize::of(&cx), cx.query("q"), cx.query("sort") == "name" || !cx.query("q").is_empty());
-    let after = cx.query("after");
-    let mut tags = if by_name {
-        cx.store().list_catalog_tags(&stream.id, text, after, size.limit()).await?
-    } else {
-        let after = after.split_once(',').and_then(|(moment, id)| Some((moment.parse().ok()?, id)));
-        cx.store().list_newest_tags(&stream.id, after, size.limit()).await?
+    let (size, text, after) = (PageSize::of(&cx), cx.query("q"), cx.query("after"));
+    // By their moves, but what was looked for by name comes by name.
+    let sort: Option<TagSort> = cx.query("sort").parse().ok().or((!text.is_empty()).then_some(TagSort::Name));
+    let mut tags = match sort {
+        Some(sort) => cx.store().list_catalog_tags(&stream.id, sort, text, after, size.limit()).await?,
+        None => {
+            let after = after.split_once(',').and_then(|(moment, id)| Some((moment.parse().ok()?, id)));
+            cx.store().list_newest_tags(&stream.id, after, size.limit()).await?
+        }
     };
     let more = size.cut(&mut tags);
-    let key = |tag: &CatalogTag| match by_name {
-        true => Some(tag.name.clone()),
-        false => Some(format!("{},{}", tag.moved_at.unwrap_or(NEVER_MOVED), tag.id)),
+    let place = |tag: &CatalogTag| match sort {
+        Some(sort) => tag.place_in(sort),
+        None => format!("{},{}", tag.moved_at.unwrap_or(NEVER_MOVED), tag.id),
     };
-    let next = tags.last().filter(|_| more).and_then(key);
+    let next = tags.last().filter(|_| more).map(place);
+    let chosen = sort.map_or("", TagSort::as_str);
+    let sorts = [("", "Moved last"), ("name", "By name"), ("semver", "By version"), ("size", "By size")]
+        .map(|(value, words)| view! { <option value=value selected=value == chosen>{words}</option> })
+        .into_iter()
+        .collect_view();
     let none_fits = format!("No tag's name contains “{text}”.");
     let everything = cx.path().to_owned();
     let body = if tags.is_empty() && text.is_empty() && after.is_empty() {
@@ -114,8 +120,9 @@ pub async fn tags_page(cx: Cx) -> PageResult {
             href: cx.with_query(&[("sort", sort), ("after", ""), ("trail", "")]),
             order,
         };
-        let mut columns = vec![sorted("Tag", "name", by_name.then_some("ascending")), Col::Text("Image")];
-        columns.push(sorted("Moved", "", (!by_name).then_some("descending")));
+        let is = |by: TagSort, order| (sort == Some(by)).then_some(order);
+        let mut columns = vec![sorted("Tag", "name", is(TagSort::Name, "ascending")), Col::Text("Image")];
+        columns.push(sorted("Moved", "", sort.is_none().then_some("descending")));
         columns.extend(["Source", "Health", "Used by"].map(Col::Text));
         columns.extend([Col::Number("Size"), Col::Actions]);
         let immutable = ImmutableTags::read(&stream.immutable_tags)?;
@@ -130,7 +137,8 @@ pub async fn tags_page(cx: Cx) -> PageResult {
         <div class="cluster items-start">
             <form class="toolbar" method="get" role="search">
                 <input type="search" name="q" value=text.to_owned() placeholder="Tag name…" aria-label="Filter tags by name" />
-                <button class="btn">"Filter"</button>
+                <select class="input w-auto" name="sort" aria-label="Sort tags">{sorts}</select>
+                <button class="btn">"Show"</button>
                 <a href=format!("/p/{}/streams/{}/deleted-tags", project.name, stream.name)>"Deleted tags"</a>
             </form>
             <AsOfForm />

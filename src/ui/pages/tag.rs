@@ -10,6 +10,7 @@ use super::hold_end::until_form;
 use super::imports::next_check;
 use super::past_tag;
 use super::resolution;
+use super::tag_rejected;
 use super::tags_deleted;
 use super::usage::traffic_words;
 use crate::model::{Cascade, Hold, Lookup, RejectedDigest, Stream, Tag, TagEvent, TagImport, Traffic, now};
@@ -45,7 +46,7 @@ pub struct Open {
     cascade: Option<Cascade>,
     waiting: Option<TagEvent>,
     import: Option<TagImport>,
-    rejected: Vec<RejectedDigest>,
+    pub rejected: Vec<RejectedDigest>,
     /// The pattern of the stream's rules that makes it immutable.
     pub immutable: Option<String>,
     /// Why a deleted tag cannot be restored.
@@ -318,6 +319,7 @@ pub async fn page(cx: Cx) -> PageResult {
         </div>
         {list}
         {about(&cx, &open, traffic)}
+        {open.tag.deleted_at.is_none().then(|| tag_rejected::card(&open))}
         {open.tag.deleted_at.is_none().then(|| resolution::card(&resolved))}
     };
     laid_out(&cx, &open, "History", body.into_any())
@@ -405,13 +407,6 @@ fn about(cx: &Cx, open: &Open, traffic: Traffic) -> AnyView {
                     {match open.immutable.clone() {
                         Some(pattern) => view! { "no: it is immutable, as all tags named "<code>{pattern}</code> }.into_any(),
                         None => "yes".into_any(),
-                    }}
-                </dd>
-                <dt>"Rejected images"</dt>
-                <dd>
-                    {match open.rejected.len() {
-                        0 => "none".into_any(),
-                        _ => open.rejected.iter().map(|rejected| view! { <DigestText digest=rejected.digest.clone() />" " }).collect_view().into_any(),
                     }}
                 </dd>
             </dl>

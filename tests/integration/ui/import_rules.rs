@@ -77,7 +77,7 @@ async fn an_editor_tries_makes_changes_and_deletes_a_rule() {
     weir.settle().await;
     let page = html(ada.get(&imports).await, StatusCode::OK).await;
     let words = row(&page, "3");
-    assert!(words.contains("glob 3.*, the newest 3 13 3 3 0"), "{words}");
+    assert!(words.contains("glob 3.*, the newest 3 3 of 13 3 new, 0 left alone"), "{words}");
     assert!(text(&page).contains("base:3.11"), "its tags stand below: {}", text(&page));
 
     let rule = weir.store().load_import_rule("demo", "base", "3").await.unwrap();

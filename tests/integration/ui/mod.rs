@@ -8,6 +8,7 @@ mod past;
 mod rollback;
 pub mod sample;
 mod sign_in;
+mod tag_rejected;
 mod tag_rules;
 mod tag_sources;
 mod usage;

@@ -251,4 +251,16 @@ async fn of_several_platforms_the_same_one_is_compared() {
     assert!(page.contains("Only the left one is for linux/arm64."), "{page}");
     let index = text(&pushing.page(&format!("images/{}/packages", indexes[0])).await);
     assert!(index.contains("each has packages of its own"), "{index}");
+    // The index's own page shows the inside of one of them, and offers the other.
+    let inside = format!("images/{}", indexes[0]);
+    for (asked, shown) in [("", "amd64"), ("?platform=linux/arm64", "arm64"), ("?platform=none", "amd64")] {
+        let page = pushing.page(&format!("{inside}{asked}")).await;
+        let words = text(&page);
+        assert!(words.contains(&format!("Inside, for linux/{shown}")), "{asked}: {words}");
+        assert!(
+            page.contains(&format!("<code>{shown}</code>")) || words.contains(&format!("{shown} 1")),
+            "{asked}: {words}"
+        );
+        assert!(page.contains("platform=linux%2Farm64") || page.contains("platform=linux/arm64"), "{page}");
+    }
 }

@@ -6,7 +6,7 @@ use weir::server::store::TagSpec;
 
 use super::sample::{demo, digest, html, location, text};
 
-const PAGES: [&str; 29] = [
+const PAGES: [&str; 31] = [
     "/",
     "/projects/new",
     "/tokens",
@@ -17,6 +17,8 @@ const PAGES: [&str; 29] = [
     "/p/demo/streams/new",
     "/p/demo/streams/base",
     "/p/demo/streams/base/tags?sort=name",
+    "/p/demo/streams/base/tags?sort=semver",
+    "/p/demo/streams/base/tags?sort=size&q=l",
     "/p/demo/streams/base/deleted-tags",
     "/p/demo/streams/base/history",
     "/p/demo/streams/python/imports",

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::super::Door;
 use super::super::images::{self, typed};
+use super::super::import_status::import_status;
 use super::super::kind::IMAGES;
-use super::super::status::{Cause, Status};
+use super::super::status::Status;
 use super::Wanted;
 use crate::model::{Actor, StreamName, Tag};
 use crate::server::importer::{ImportError, Selection};
-use crate::server::store::TagSet;
+use crate::server::store::{TagSet, TagSpec};
 
 /// How long one request waits for its imports; they go on after it.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -48,12 +49,31 @@ impl Taking<'_> {
             let looks: Vec<_> = wanted.iter().map(|one| self.look(one)).collect();
             return stream::iter(looks).buffered(LOOKS).try_collect().await;
         }
-        let mut sets = Vec::with_capacity(wanted.len());
-        for one in wanted {
-            sets.push(self.set(one).await?);
+        let refused: Vec<_> = wanted.iter().map(|one| self.refused(one)).collect();
+        let refused: Vec<_> = stream::iter(refused).buffered(LOOKS).try_collect().await?;
+        let mut begun = Vec::with_capacity(wanted.len());
+        for (one, refused) in wanted.iter().zip(refused) {
+            begun.push(match refused {
+                Some(taken) => Err(taken),
+                None => Ok(self.set(one).await?),
+            });
         }
-        let results = join_all(sets.iter().zip(wanted).map(|(set, one)| finish(self.door, set, one))).await;
-        results.into_iter().collect()
+        let ends = begun.into_iter().zip(wanted).map(async |(begun, one)| match begun {
+            Ok(set) => finish(self.door, &set, one).await,
+            Err(taken) => Ok(taken),
+        });
+        join_all(ends).await.into_iter().collect()
+    }
+
+    /// Why an image cannot be taken, where its tag follows something else: that it keeps, so that a slip of the pen loses nothing.
+    async fn refused(&self, one: &Wanted) -> Result<Option<Taken>, Status> {
+        let before = self.door.store.find_tag(self.project, self.stream.as_str(), one.tag.as_str()).await?;
+        let Some(before) = before.filter(|tag| tag.has_spec != 0 && tag.deleted_at.is_none()) else { return Ok(None) };
+        if TagSpec::of(&before)?.source == one.spec_beside(Some(&before)).source {
+            return Ok(None);
+        }
+        let looked = self.look(one).await?;
+        Ok((!looked.is_taken).then_some(looked))
     }
 
     /// Says what the tag should be. Its check is the import controller's.
@@ -99,16 +119,17 @@ impl Taking<'_> {
 async fn finish(door: &Door, set: &TagSet, one: &Wanted) -> Result<Taken, Status> {
     let tag = &set.tag;
     let (status, is_over) = match tokio::time::timeout(PATIENCE, check_ended(door, tag)).await {
-        Err(_) => (Some(outcome(&one.reference, "timeout", "it goes on; look at the stream again later")), false),
+        Err(_) => (Some(import_status(&one.reference, "timeout", "it goes on; look at the stream again later")), false),
         Ok(end) => match end? {
             CheckEnd::Done => (None, true),
-            CheckEnd::Failed { reason, message } => (Some(outcome(&one.reference, &reason, &message)), true),
-            CheckEnd::Left { reason, message } => (Some(outcome(&one.reference, reason, &message)), false),
+            CheckEnd::Failed { reason, message } => (Some(import_status(&one.reference, &reason, &message)), true),
+            CheckEnd::Left { reason, message } => (Some(import_status(&one.reference, reason, &message)), false),
         },
     };
     if let Some(status) = status {
         let was_made = (set.created && is_over).then(|| tag.clone());
-        return Ok(Taken { answer: json!({"status": status, "tag": one.tag}), is_taken: false, was_made });
+        let answer = json!({"status": status.to_json(), "tag": one.tag});
+        return Ok(Taken { answer, is_taken: false, was_made });
     }
     let tag = door.store.tag_by_id(&tag.id).await?;
     let digest = tag.digest.clone().unwrap_or_default();
@@ -165,30 +186,10 @@ async fn check_ended(door: &Door, tag: &Tag) -> Result<CheckEnd, Status> {
 pub(super) fn refusal(reference: &str, error: ImportError) -> Value {
     match error {
         ImportError::Store(error) => Status::from(error).to_json(),
-        error => outcome(reference, error.reason(), &error.to_string()),
+        error => import_status(reference, error.reason(), &error.to_string()).to_json(),
     }
 }
 
 pub(super) fn success() -> Value {
     json!({"metadata": {}, "status": "Success"})
-}
-
-/// A failure in OpenShift's words, as far as it has words for it.
-fn outcome(reference: &str, reason: &str, message: &str) -> Value {
-    let status = match reason {
-        "not-found" => Status::image_not_found(reference),
-        "denied" => {
-            Status::import_refused(401, format!("you may not have access to the container image \"{reference}\""))
-        }
-        "wrong-password" => {
-            Status::import_refused(401, format!("incorrect username or password for image {reference:?}"))
-        }
-        "plain-http" => Status::bad_request(format!(
-            "the repository {reference:?} is HTTP only and requires the insecure flag to import"
-        )),
-        "blocked" => Status::import_refused(403, message.to_owned()),
-        "invalid-reference" => Status::invalid(vec![Cause::invalid_value("from.name", reference, message)]),
-        _ => Status::import_refused(500, format!("Internal error occurred: {reference}: {message}")),
-    };
-    status.to_json()
 }

@@ -299,7 +299,9 @@ impl Simple {
         };
         let is_automatic = matches!(kind, Push | Import | Build | Follow);
         let says_so = |row: &Row| (row.outcome, row.image, row.kind) == (outcome, Some(image), kind);
-        if outcome != Outcome::Moved && rows.last().is_some_and(says_so) {
+        // What an earlier hold kept back is not what this one ends with.
+        let counts = outcome != Outcome::Held || held.is_some_and(|held| held.since < rows.len());
+        if outcome != Outcome::Moved && counts && rows.last().is_some_and(says_so) {
             return (outcome, false);
         }
         let from = *from;

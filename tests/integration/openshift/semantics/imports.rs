@@ -7,7 +7,7 @@ use weir::model::Role;
 use weir::server::hash::sha256;
 
 use super::super::{Rest, images};
-use super::spec_of;
+use super::{following, spec_of};
 use crate::imports::upstream::Misbehaving;
 use crate::upstreams::DockerRegistry;
 use crate::upstreams::images::{OCI_INDEX, TestImage, index_of, push_manifest};
@@ -51,6 +51,75 @@ async fn section_5_a_push_makes_the_stream_and_specifies_nothing() {
     assert_eq!((&again["metadata"]["generation"], &again["spec"]["tags"]), (&json!(1), &json!([])));
     let bare = push(&TestImage::new("three"), TestImage::new("three").digest().as_str()).await;
     assert_eq!(bare["status"], again["status"], "without a tag it is in no history");
+}
+
+#[tokio::test]
+async fn section_6_6_a_failed_import_leaves_what_the_tag_follows() {
+    let rest = Rest::live().await;
+    let upstream = Misbehaving::start(&TestImage::new("one")).await;
+    rest.push("base", "t", 1).await;
+    let follow = following("t", "base:t");
+    let (good, _) = rest.import(&import(&upstream.reference("org/app:1"), "u", "PreserveOriginal", true)).await;
+    assert_eq!(good["status"], "Success", "{good:#}");
+    let stream = rest.edit("app", |stream| stream["spec"]["tags"].as_array_mut().unwrap().push(follow.clone())).await;
+    let before = ["t", "u"].map(|tag| spec_of(&stream, tag).clone());
+    rest.expect(StatusCode::OK, Method::POST, "/weir/v1/projects/demo/streams/app/tags/t/hold", &json!({})).await;
+    let old = rest.items("app", "t").await;
+    rest.push("base", "t", 2).await;
+    for tag in ["t", "u"] {
+        let (failed, _) = rest.import(&import("registry.invalid/slip:1", tag, "PreserveOriginal", true)).await;
+        assert_eq!(failed["status"], "Failure", "{failed:#}");
+    }
+    let stream = rest.ada.get_json(&images("imagestreams/app")).await;
+    assert_eq!(["t", "u"].map(|tag| spec_of(&stream, tag).clone()), before);
+    assert_eq!(rest.items("app", "t").await, old, "it is held still");
+    rest.expect(StatusCode::OK, Method::POST, "/weir/v1/projects/demo/streams/app/tags/t/resume", &json!({})).await;
+    let three = rest.push("base", "t", 3).await;
+    assert_eq!(rest.items("app", "t").await.first(), Some(&three), "and follows still");
+}
+
+#[tokio::test]
+async fn section_5_a_push_is_what_a_pending_import_was_to_bring() {
+    let rest = Rest::start().await;
+    let upstream = Misbehaving::start(&TestImage::new("elsewhere")).await;
+    let from = json!({"kind": "DockerImage", "name": upstream.reference("org/app:1")});
+    rest.make("app", json!([{"name": "t", "from": from, "importPolicy": {"insecure": true}}])).await;
+    let pushed = rest.push("app", "t", 1).await;
+    rest.weir.settle().await;
+    assert_eq!(rest.items("app", "t").await, [pushed]);
+    // Asked for, it comes.
+    rest.expect(StatusCode::OK, Method::POST, "/weir/v1/projects/demo/streams/app/tags/t/check", &json!({})).await;
+    rest.weir.settle().await;
+    assert_eq!(rest.items("app", "t").await.len(), 2);
+}
+
+#[tokio::test]
+async fn section_3_7_what_follows_an_import_finds_it_where_that_did() {
+    let rest = Rest::live().await;
+    let upstream = Misbehaving::start(&TestImage::new("one")).await;
+    let reference = upstream.reference("org/app:1");
+    rest.make("app", json!([])).await;
+    rest.make("early", json!([following("t", "app:t")])).await;
+    let (told, _) = rest.import(&import(&reference, "t", "PreserveOriginal", true)).await;
+    assert_eq!(told["status"], "Success", "{told:#}");
+    rest.make("late", json!([following("t", "app:t"), following("u", "t")])).await;
+    let found = async |stream: &str, tag: usize| {
+        let stream = rest.ada.get_json(&images(&format!("imagestreams/{stream}"))).await;
+        stream["status"]["tags"][tag]["items"][0]["dockerImageReference"].as_str().unwrap().to_owned()
+    };
+    let expected = format!("{}/org/app@{}", upstream.upstream.address(), TestImage::new("one").digest());
+    for (stream, tag) in [("app", 0), ("early", 0), ("late", 0), ("late", 1)] {
+        assert_eq!(found(stream, tag).await, expected, "{stream} {tag}");
+    }
+    // An imported tag that is made a mere reference has no image any more, until one is pushed.
+    let path = images("imagestreamtags/app:t");
+    rest.expect(StatusCode::OK, Method::GET, &path, &json!({})).await;
+    rest.edit("app", |stream| stream["spec"]["tags"][0]["reference"] = json!(true)).await;
+    rest.expect(StatusCode::NOT_FOUND, Method::GET, &path, &json!({})).await;
+    let listed = rest.ada.get_json(&images("imagestreamtags")).await;
+    assert!(!listed["items"].as_array().unwrap().iter().any(|tag| tag["metadata"]["name"] == "app:t"), "{listed:#}");
+    rest.push("app", "t", 1).await;
+    rest.expect(StatusCode::OK, Method::GET, &path, &json!({})).await;
 }
 
 #[tokio::test]
@@ -133,6 +202,15 @@ async fn section_6_4_each_cause_has_its_status() {
     let (told, _) = rest.import(&body).await;
     assert_eq!(told["code"], 400, "{told:#}");
     assert!(told["message"].as_str().unwrap().contains("is HTTP only and requires the insecure flag"), "{told:#}");
+
+    // Weir's way to block a registry is to pause it.
+    let pause = format!("/weir/v1/registries/{}/pause", registry.upstream.address());
+    assert!(rest.weir.admin().await.post(&pause, &json!({"reason": "it is moved"})).await.status().is_success());
+    let (told, _) = rest.import(&import(&reference, "t", "Legacy", false)).await;
+    assert_eq!((&told["code"], &told["reason"]), (&json!(403), &json!("Forbidden")), "{told:#}");
+    assert!(
+        told["message"].as_str().unwrap().contains("blocked") && told["message"].to_string().contains("it is moved")
+    );
 }
 
 #[tokio::test]
@@ -145,7 +223,7 @@ async fn section_6_6_an_import_is_recorded_once_and_a_failure_leaves_what_was_th
     let stream = async || rest.ada.get_json(&images("imagestreams/app")).await;
     // A tag that follows something else follows what is imported explicitly from then on.
     rest.push("base", "1", 1).await;
-    rest.make("app", json!([super::following("t", "base:1")])).await;
+    rest.make("app", json!([following("t", "base:1")])).await;
     for _ in 0..2 {
         let (status, _) = rest.import(&body).await;
         assert_eq!(status["status"], "Success", "{status:#}");
@@ -163,6 +241,7 @@ async fn section_6_6_an_import_is_recorded_once_and_a_failure_leaves_what_was_th
         conditions.push(stream().await["status"]["tags"][0]["conditions"][0].clone());
     }
     assert_eq!((&conditions[0]["type"], &conditions[0]["status"]), (&json!("ImportSuccess"), &json!("False")));
+    assert_eq!(conditions[0]["reason"], "NotFound", "as the import's own answer has it");
     assert_eq!(conditions[0]["lastTransitionTime"], conditions[1]["lastTransitionTime"], "it is one failure");
     assert_eq!(rest.items("app", "t").await, first);
 

@@ -164,6 +164,10 @@ async fn section_3_4_a_source_has_its_effect_at_once() {
             vec![String::new()],
         ),
         (tag("ImageStreamTag", "base:1"), vec![two.clone()]),
+        (
+            json!({"name": "t", "reference": true, "from": {"kind": "ImageStreamTag", "name": "base:1"}}),
+            vec![two.clone()],
+        ),
         (tag("ImageStreamImage", &format!("base@{one}")), vec![one.clone()]),
         (tag("ImageStreamImage", "base@1111"), vec![one.clone()]),
         // It fills when its source appears.
@@ -181,7 +185,7 @@ async fn section_3_4_a_source_has_its_effect_at_once() {
         rest.expect(found, Method::GET, &path, &json!({})).await;
     }
     let three = rest.push("base", "later", 3).await;
-    assert_eq!(rest.items("app5", "t").await, [three]);
+    assert_eq!(rest.items("app6", "t").await, [three]);
 }
 
 #[tokio::test]

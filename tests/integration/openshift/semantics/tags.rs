@@ -215,6 +215,20 @@ async fn section_4_4_a_held_tag_stays_while_what_it_follows_is_the_same() {
 }
 
 #[tokio::test]
+async fn section_4_4_a_tag_that_is_set_leaves_the_lookup_policy_of_its_stream() {
+    let rest = Rest::start().await;
+    rest.push("app", "t", 1).await;
+    rest.edit("app", |stream| stream["spec"]["lookupPolicy"]["local"] = json!(true)).await;
+    // `oc tag` always says false here, whatever the stream says.
+    let mut body = pinned("app:a", "app@1111");
+    body["lookupPolicy"] = json!({"local": false});
+    let (_, answer) = rest.call(Method::PUT, &tag_path("app:a"), &body).await;
+    assert_eq!(answer["lookupPolicy"]["local"], true, "{answer:#}");
+    let stream = rest.ada.get_json(&images("imagestreams/app")).await;
+    assert_eq!(stream["spec"]["lookupPolicy"]["local"], true);
+}
+
+#[tokio::test]
 async fn section_4_4_a_tags_annotations_are_the_objects() {
     let rest = Rest::start().await;
     rest.push("app", "t", 1).await;

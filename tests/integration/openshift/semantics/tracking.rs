@@ -42,6 +42,25 @@ async fn section_3_6_the_same_image_again_keeps_the_time_it_first_came() {
 }
 
 #[tokio::test]
+async fn section_3_6_what_comes_to_the_same_again_is_counted_on_its_row() {
+    let rest = Rest::start().await;
+    for image in [1, 1, 2, 2, 2] {
+        rest.push("app", "t", image).await;
+    }
+    let history = "/weir/v1/projects/demo/streams/app/tags/t";
+    rest.expect(StatusCode::OK, Method::POST, &format!("{history}/hold"), &json!({})).await;
+    for _ in 0..3 {
+        rest.push("app", "t", 3).await;
+    }
+    let rows = rest.ada.get_json(&format!("{history}/history")).await;
+    let rows: Vec<_> = rows["items"].as_array().unwrap().iter().map(|row| (&row["outcome"], &row["repeats"])).collect();
+    let (moved, held) = (json!("moved"), json!("held"));
+    assert_eq!(rows, [(&held, &json!(2)), (&moved, &json!(2)), (&moved, &json!(1))]);
+    let page = rest.ada.get("/p/demo/streams/app/tags/t").await.text().await.unwrap();
+    assert!(page.contains("2 more times, last ") && page.contains("1 more time, last "), "{page}");
+}
+
+#[tokio::test]
 async fn section_3_7_all_that_follow_directly_or_not_get_each_move_once() {
     let rest = Rest::start().await;
     rest.push("base", "a", 1).await;

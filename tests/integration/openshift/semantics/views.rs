@@ -36,6 +36,17 @@ async fn section_4_6_a_tag_is_there_when_it_is_wished_for_or_is() {
     let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|tag| tag["metadata"]["name"].clone()).collect();
     assert_eq!(names, ["a:z", "app:mere", "app:pushed", "app:wished"], "in order");
     assert_eq!(list["items"][2]["status"]["items"][0]["image"], digest(1));
+    // What something only names is no tag yet.
+    rest.make("tracker", json!([{"name": "t", "from": {"kind": "ImageStreamTag", "name": "app:later"}}])).await;
+    let later = images("imagetags/app:later");
+    for method in [Method::GET, Method::DELETE] {
+        rest.expect(StatusCode::NOT_FOUND, method, &later, &json!({})).await;
+    }
+    let listed = rest.ada.get_json(&images("imagetags")).await;
+    assert!(
+        !listed["items"].as_array().unwrap().iter().any(|tag| tag["metadata"]["name"] == "app:later"),
+        "{listed:#}"
+    );
     for (name, kind) in [("app:none", "imagetags"), ("none:t", "imagestreams")] {
         let refused = rest.expect(StatusCode::NOT_FOUND, Method::GET, &path(name), &json!({})).await;
         assert_eq!(refused["details"]["kind"], kind);
