@@ -23,7 +23,8 @@ pub fn router() -> Router {
 pub fn card(open: &Open) -> AnyView {
     let rows: Vec<_> = open.rejected.iter().map(|rejected| row(open, rejected)).collect();
     let list = match rows.is_empty() {
-        true => view! { <p class="muted">"No image is rejected: automations may put any on this tag."</p> }.into_any(),
+        true => view! { <p class="card-body muted">"No image is rejected: automations may put any on this tag."</p> }
+            .into_any(),
         false => {
             let columns: Vec<_> =
                 ["Image", "Rejected", "Why"].map(Col::Text).into_iter().chain([Col::Actions]).collect();
@@ -32,7 +33,7 @@ pub fn card(open: &Open) -> AnyView {
     };
     let form = open.project.can_edit().then(|| {
         view! {
-            <form class="cluster items-end" method="post" action=format!("{}/reject", open.path)>
+            <form class="card-body cluster items-end" method="post" action=format!("{}/reject", open.path)>
                 <TextField name="digest" label="Reject an image" placeholder="sha256:…" autocomplete="off" />
                 <TextField name="reject_reason" label="Reason" maxlength=300 />
                 <button class="btn">"Reject"</button>
@@ -40,8 +41,10 @@ pub fn card(open: &Open) -> AnyView {
         }
     });
     view! {
-        <section class="card stack" data-live="rejections">
-            <h2>"Rejected images"</h2>
+        <section class="card" data-live="rejections">
+            <div class="card-header">
+                <h2>"Rejected images"</h2>
+            </div>
             {list}
             {form}
         </section>
