@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use weir::model::{now, rfc3339};
 use weir::server::assembly::{Backends, Weir, make_first_user};
 use weir::server::config::{Cli, Command, Config};
 
@@ -24,8 +25,29 @@ const PAGE_TARGET: Duration = Duration::from_millis(80);
 
 /// The lists that grow: what they are called, where they are, and how many rows are behind them.
 type List = (&'static str, &'static str, fn(Size) -> usize);
-const LISTS: [List; 5] = [
+const LISTS: [List; 26] = [
+    ("overview", "/p/{project}", |size| size.streams),
     ("streams", "/p/{project}/streams", |size| size.streams),
+    ("streams by health", "/p/{project}/streams?health=failing", |size| size.streams),
+    ("streams, some text", "/p/{project}/streams?q=tream-00", |size| size.streams),
+    ("streams as of now", "/p/{project}/streams?as_of={now}", |size| size.streams),
+    ("graph", "/p/{project}/graph", |size| size.streams),
+    ("activity", "/p/{project}/activity", |size| size.moves),
+    ("cascades", "/p/{project}/cascades", |size| size.moves),
+    ("search", "/search?q=stream-00", |size| size.streams),
+    ("stream, newest tags", "/p/{project}/streams/many", |size| size.tags),
+    ("stream, by version", "/p/{project}/streams/many/tags?sort=semver", |size| size.tags),
+    ("stream, by size", "/p/{project}/streams/many/tags?sort=size", |size| size.tags),
+    ("stream, some text", "/p/{project}/streams/many/tags?q=v00", |size| size.tags),
+    ("stream as of now", "/p/{project}/streams/many/tags?as_of={now}", |size| size.tags),
+    ("stream, history of all its tags", "/p/{project}/streams/many/history", |size| size.tags),
+    ("stream, settings", "/p/{project}/streams/many/settings", |size| size.tags),
+    ("tag", "/p/{project}/streams/moved/tags/latest", |size| size.moves),
+    ("tag as of now", "/p/{project}/streams/moved/tags/latest?as_of={now}", |size| size.moves),
+    ("REST: streams", "/apis/image.openshift.io/v1/namespaces/{project}/imagestreams?limit=50", |size| size.streams),
+    ("REST: tags", "/apis/image.openshift.io/v1/namespaces/{project}/imagestreamtags?limit=50", |size| size.tags),
+    ("REST: history", "/weir/v1/projects/{project}/streams/moved/tags/latest/history", |size| size.moves),
+    ("REST: search", "/weir/v1/projects/{project}/search?q=stream-00", |size| size.streams),
     ("tags, first page", "/p/{project}/streams/many/tags", |size| size.tags),
     ("tags, half-way", "/p/{project}/streams/many/tags?n=200", |size| size.tags),
     ("history of a tag, first page", "/p/{project}/streams/moved/tags/latest/history", |size| size.moves),
@@ -72,17 +94,18 @@ async fn pages(clients: &Clients) -> anyhow::Result<()> {
         clients::AT_ONCE,
         PAGE_TARGET.as_millis()
     );
-    println!("{:<38} {:>9} {:>9} {:>9} {:>9} {:>9}  ", "page", "alone", "p50", "p95", "pages/s", "kB");
+    println!("{:<42} {:>9} {:>9} {:>9} {:>9} {:>9}  ", "page", "alone", "p50", "p95", "pages/s", "kB");
     for (name, path, rows) in LISTS {
         for size in seed::SIZES {
-            let (count, mut path) = (rows(size), path.replace("{project}", size.project));
-            if path.contains('?') {
+            let (count, mut path) =
+                (rows(size), path.replace("{project}", size.project).replace("{now}", &rfc3339(now() - 2_000)));
+            if path.ends_with("?n=200") {
                 path = half_way(clients, path, count).await?;
             }
             let row = clients.measure(&path).await.with_context(|| format!("measuring {path}"))?;
             let verdict = if row.p95 <= PAGE_TARGET { "" } else { "OVER" };
             println!(
-                "{:<38} {:>9} {:>9} {:>9} {:>9.0} {:>9.1}  {verdict}",
+                "{:<42} {:>9} {:>9} {:>9} {:>9.0} {:>9.1}  {verdict}",
                 format!("{name} ({count})"),
                 millis(row.alone),
                 millis(row.p50),

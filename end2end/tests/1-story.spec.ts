@@ -15,7 +15,7 @@ test('start a build, watch it arrive, go back, undo, go back again, resume', asy
   await page.goto(`${weir().url}/p/demo/builds/httpd-base/runs/${before.base + 1}`);
   const log = page.locator('#log');
   await expect(log).toContainText('httpd-base', { timeout: 60_000 });
-  await expect(page.getByText('Complete').first()).toBeVisible({ timeout: 90_000 });
+  await expect(page.locator('h1')).toContainText('Complete', { timeout: 90_000 });
 
   const second = await bothServe((served) => served !== first);
   await buildsEnd();
@@ -80,4 +80,31 @@ test('an open page shows what happens without being reloaded', async ({ page }) 
   await expect(row).toContainText(`#${number}`, { timeout: 10_000 });
   await expect(row).toContainText(/Running|Complete/, { timeout: 30_000 });
   await buildsEnd();
+});
+
+test('the log of a running build moves by itself', async ({ page }) => {
+  const configs = '/apis/build.openshift.io/v1/namespaces/demo/buildconfigs';
+  const counting = 'for n in 1 2 3 4 5 6 7 8; do echo "says $n of 8"; sleep 1; done';
+  await api('POST', configs, {
+    metadata: { name: 'counting' },
+    spec: {
+      source: { dockerfile: `FROM httpd-base:latest\nRUN ${counting}\n` },
+      strategy: { dockerStrategy: {} },
+      triggers: [],
+      output: { to: { kind: 'ImageStreamTag', name: 'counting:latest' } },
+    },
+  });
+  await signIn(page);
+  await page.goto(`${weir().url}/p/demo/builds/counting`);
+  await page.getByRole('button', { name: 'Start build' }).first().click();
+  await page.goto(`${weir().url}/p/demo/builds/counting/runs/1`);
+  // The line itself, not the instruction that prints it.
+  const said = (n: number) => page.locator('#log').getByText(`says ${n} of 8`, { exact: true });
+  await expect(said(2)).toHaveCount(1, { timeout: 60_000 });
+  await expect(said(8)).toHaveCount(0);
+  const began = await page.evaluate(() => performance.timeOrigin);
+  await expect(said(8)).toHaveCount(1, { timeout: 30_000 });
+  await expect(page.locator('h1')).toContainText('Complete', { timeout: 60_000 });
+  expect(await page.evaluate(() => performance.timeOrigin), 'it was not loaded again').toBe(began);
+  await api('DELETE', `${configs}/counting`);
 });

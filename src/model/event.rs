@@ -23,27 +23,30 @@ pub struct Actor {
     pub kind: ActorKind,
     /// User name, build name, or the schedule's word for itself.
     pub name: String,
+    /// The request in which they did it, as the log names it (`X-Request-ID`); none outside of requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
 }
 
 impl Actor {
     /// A person or a program signed in as one.
     pub fn person(name: impl Into<String>) -> Self {
-        Self { kind: ActorKind::Person, name: name.into() }
+        Self { kind: ActorKind::Person, name: name.into(), request: None }
     }
 
     /// A build, by name.
     pub fn build(name: impl Into<String>) -> Self {
-        Self { kind: ActorKind::Build, name: name.into() }
+        Self { kind: ActorKind::Build, name: name.into(), request: None }
     }
 
     /// The import schedule.
     pub fn schedule() -> Self {
-        Self { kind: ActorKind::Schedule, name: "schedule".to_owned() }
+        Self { kind: ActorKind::Schedule, name: "schedule".to_owned(), request: None }
     }
 
     /// Weir itself, for instance an image-change trigger.
     pub fn system(name: impl Into<String>) -> Self {
-        Self { kind: ActorKind::System, name: name.into() }
+        Self { kind: ActorKind::System, name: name.into(), request: None }
     }
 }
 
@@ -138,6 +141,10 @@ pub struct TagEvent {
     /// How often the same was attempted again, and when last: it made no rows of its own.
     pub repeats: i64,
     pub repeated_at: Option<i64>,
+    /// The request that asked for it, as the log names it.
+    pub request_id: Option<String>,
+    /// Why its image is not whole, as it was last looked at.
+    pub problem: Option<String>,
 }
 
 impl TagEvent {

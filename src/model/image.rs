@@ -30,6 +30,13 @@ pub struct NewImage {
     pub size: i64,
 }
 
+impl NewImage {
+    /// `os/architecture[/variant]`, of an image that has a configuration.
+    pub fn platform(&self) -> Option<String> {
+        Some(platform(self.os.as_deref()?, self.architecture.as_deref()?, self.variant.as_deref()))
+    }
+}
+
 /// A layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct ImageLayer {

@@ -24,6 +24,8 @@ text_enum! {
         RolloutFailing = "rollout.failing",
         RolloutRecovered = "rollout.recovered",
         AppRolledBack = "app.rolled-back",
+        ImageBroken = "image.broken",
+        ImageMended = "image.mended",
         HoldSet = "hold.set",
         HoldEnded = "hold.ended",
         QuotaShort = "quota.short",
@@ -35,7 +37,7 @@ text_enum! {
 
 impl NoticeKind {
     /// What can be chosen, in groups of one noun.
-    pub const GROUPS: [(&'static str, &'static [Self]); 6] = [
+    pub const GROUPS: [(&'static str, &'static [Self]); 7] = [
         (
             "A tag",
             &[
@@ -53,6 +55,7 @@ impl NoticeKind {
         ("An import", &[Self::ImportFailing, Self::ImportRecovered]),
         ("A build", &[Self::BuildFailing, Self::BuildRecovered]),
         ("An app", &[Self::RolloutFailing, Self::RolloutRecovered, Self::AppRolledBack]),
+        ("An image that one can go back to", &[Self::ImageBroken, Self::ImageMended]),
         ("A tag or an app", &[Self::HoldSet, Self::HoldEnded]),
         ("The project", &[Self::QuotaShort, Self::QuotaEnough]),
     ];
@@ -75,6 +78,8 @@ impl NoticeKind {
             Self::BuildRecovered => "went well again",
             Self::RolloutFailing => "could not be rolled out, and the rollout before could",
             Self::AppRolledBack => "runs what it was rolled back to",
+            Self::ImageBroken => "is not whole any more",
+            Self::ImageMended => "is whole again",
             Self::HoldSet => "is held",
             Self::HoldEnded => "is no longer held",
             Self::QuotaShort => "holds nearly as much as it may",
@@ -101,6 +106,8 @@ impl NoticeKind {
             "tag.delete" | "stream.delete" => Self::TagDeleted,
             "import.fail" | "import-rule.fail" => Self::ImportFailing,
             "import.recover" | "import-rule.recover" => Self::ImportRecovered,
+            "image.break" => Self::ImageBroken,
+            "image.mend" => Self::ImageMended,
             "tag.hold" | "app.hold" => Self::HoldSet,
             "tag.resume" | "app.resume" => Self::HoldEnded,
             "project.quota-short" => Self::QuotaShort,

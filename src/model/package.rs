@@ -12,6 +12,8 @@ text_enum! {
         Rpm = "rpm",
         Python = "python",
         Npm = "npm",
+        Gem = "gem",
+        Composer = "composer",
     }
 }
 

@@ -133,7 +133,7 @@ impl Weir {
         let authorities = read_authorities(&config.upstream_cas).await?;
         let lock = claim_directory(&config.storage.data_dir)?;
         let store = open_store(&config.storage).await?;
-        let store = store.allowing(config.allowed_registries.clone().unwrap_or_default());
+        let store = store.allowing(config.allowed_registries.clone().unwrap_or_default()).keeping(config.depth.depth());
         if store.backend() == Backend::Sqlite {
             // Nobody else uses this database: leases of an earlier process are nobody's.
             store.end_all_leases().await?;
@@ -148,11 +148,12 @@ impl Weir {
             public_url,
             listen: config.listen,
             import_interval: config.import_interval,
-            repository_import_limit: config.repository_import_limit.into(),
+            repository_import_limit: usize::try_from(config.repository_import_limit).ok(),
             upload_silence: config.upload_silence,
             build_concurrency: config.build_concurrency.into(),
             gc_grace: config.gc_grace,
             notice_reach: if config.notices_to_private { notices::Reach::Private } else { notices::Reach::Public },
+            tag_history: config.tag_history,
         };
         let around = Surroundings {
             own_hosts: settings.own_hosts(),

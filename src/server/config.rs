@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
 use super::blobs::{BucketUrl, S3Args};
+use super::store::RollbackDepth;
 use crate::model::{AllowedRegistries, Digest, Mirrors, Role};
 
 /// Weir: image streams for any team.
@@ -63,6 +64,24 @@ pub struct StorageArgs {
     pub key_file: Option<PathBuf>,
 }
 
+/// How far apps can go back.
+#[derive(Debug, Clone, Args)]
+pub struct DepthArgs {
+    /// How many of its last versions an app can go back to at least: they are kept, however old
+    #[arg(long, env = "WEIR_ROLLBACK_VERSIONS", default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub rollback_versions: u16,
+    /// For how many days apps can go back to all they ran: that is kept, too
+    #[arg(long, env = "WEIR_ROLLBACK_DAYS", default_value_t = 30, value_name = "DAYS")]
+    pub rollback_days: u16,
+}
+
+impl DepthArgs {
+    /// As the store takes it.
+    pub fn depth(&self) -> RollbackDepth {
+        RollbackDepth { versions: self.rollback_versions.into(), days: self.rollback_days.into() }
+    }
+}
+
 /// Where blobs are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlobStore {
@@ -102,21 +121,26 @@ pub struct Config {
     /// Where it is asked first what tags of other registries mean; written as for --registry-mirrors. A mirror that is behind holds tags back
     #[arg(long, env = "WEIR_REGISTRY_TAG_MIRRORS", value_name = "SOURCE=MIRROR,…")]
     pub registry_tag_mirrors: Option<Mirrors>,
-    /// How many tags of a whole repository one oc import-image request takes; the others are named
-    #[arg(long, env = "WEIR_REPOSITORY_IMPORT_LIMIT", default_value_t = 50, value_name = "N")]
-    pub repository_import_limit: u16,
+    /// How many tags of a whole repository one oc import-image request takes; the others are named. -1 takes all, 0 none
+    #[arg(long, env = "WEIR_REPOSITORY_IMPORT_LIMIT", default_value_t = 50, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..))]
+    pub repository_import_limit: i32,
     /// File with certificates of CAs, in PEM, that other registries may have theirs from, besides those this machine trusts; may be given several times, or separated by colons
     #[arg(long = "upstream-ca", env = "WEIR_UPSTREAM_CA", value_name = "FILE", value_delimiter = ':')]
     pub upstream_cas: Vec<PathBuf>,
     /// How long whoever pushes may send nothing, or next to nothing, before the upload counts as broken off; it can be gone on with
     #[arg(long, env = "WEIR_UPLOAD_SILENCE", default_value = "60s", value_name = "DURATION", value_parser = parse_duration)]
     pub upload_silence: Duration,
+    /// Tell the histories of tags at the registry, as proposed for the OCI distribution-spec: /v2/NAME/_oci/tag-history/TAG
+    #[arg(long, env = "WEIR_TAG_HISTORY")]
+    pub tag_history: bool,
     /// Time between two collections of what nothing needs any more, or 0 for none
     #[arg(long, env = "WEIR_GC_INTERVAL", default_value = "1d", value_name = "DURATION|0", value_parser = parse_duration_or_off)]
     pub gc_interval: Duration,
     /// How long what nothing needs rests before it goes
     #[arg(long, env = "WEIR_GC_GRACE", default_value = "24h", value_name = "DURATION", value_parser = parse_duration)]
     pub gc_grace: Duration,
+    #[command(flatten)]
+    pub depth: DepthArgs,
     /// Let notices go to private addresses and to this machine, too
     #[arg(long, env = "WEIR_NOTICES_TO_PRIVATE")]
     pub notices_to_private: bool,
@@ -261,6 +285,8 @@ pub struct GcArgs {
     /// How long what nothing needs rests before it goes
     #[arg(long, env = "WEIR_GC_GRACE", default_value = "24h", value_name = "DURATION", value_parser = parse_duration)]
     pub gc_grace: Duration,
+    #[command(flatten)]
+    pub depth: DepthArgs,
     #[command(flatten)]
     pub storage: StorageArgs,
 }

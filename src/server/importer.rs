@@ -21,6 +21,7 @@ mod source;
 mod takes;
 mod trials;
 mod trouble;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -187,6 +188,13 @@ pub struct Fetched {
     /// Manifests of an index, all its platforms, and of indexes within it: what is listed comes before what lists it.
     pub children: Vec<NewImage>,
     blobs: Vec<Descriptor>,
+}
+
+impl Fetched {
+    /// What all its blobs that are to be had from registries take, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.blobs.iter().filter(|blob| !blob.is_foreign()).map(|blob| blob.size).fold(0, u64::saturating_add)
+    }
 }
 
 /// A step on the way through an index, deepest first.

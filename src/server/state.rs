@@ -48,7 +48,7 @@ pub struct Settings {
     /// Time between two scheduled checks, where a tag says nothing else.
     pub import_interval: Duration,
     /// How many tags of a whole repository one request imports.
-    pub repository_import_limit: usize,
+    pub repository_import_limit: Option<usize>,
     /// How long the sender of a body may be silent before it counts as gone.
     pub upload_silence: Duration,
     /// How many builds run at once.
@@ -57,6 +57,8 @@ pub struct Settings {
     pub gc_grace: Duration,
     /// Which addresses notices may go to.
     pub notice_reach: Reach,
+    /// Whether the registry tells the histories of tags.
+    pub tag_history: bool,
 }
 
 impl Settings {
@@ -114,11 +116,12 @@ mod tests {
             public_url: public_url.to_owned(),
             listen: listen.parse().unwrap(),
             import_interval: second,
-            repository_import_limit: 50,
+            repository_import_limit: Some(50),
             upload_silence: second,
             build_concurrency: 1,
             gc_grace: second,
             notice_reach: Reach::Public,
+            tag_history: false,
         };
         settings.own_hosts()
     }

@@ -26,7 +26,7 @@ pub async fn get(
     caller.may(&door, "get", &DEPLOYMENTS, &project, &name).await?;
     let app = door.store.app(&project, &name).await?;
     let hold = door.store.app_hold(&app.id).await?;
-    let depth = door.store.app_depth(&app.id).await?;
+    let depth = door.store.app_depth(&app).await?;
     Ok(Json(json!({
         "app": app.name,
         "rollout": app.last_number,
@@ -71,6 +71,7 @@ pub async fn roll_back(
         let steps = vec![rollout_step(&app)?];
         return Ok((warnings, Json(dry(app.wanted_digest.as_deref(), Some(&target.digest), steps))));
     }
+    door.importer.check_rollout(&app, to).await?;
     let done = door.store.roll_back_app(&project, &name, to, reason.as_deref(), until, &caller.actor()).await?;
     Ok((warnings, Json(show_rollout(&done))))
 }

@@ -60,6 +60,7 @@ fn router(door: Door) -> Router {
         .route("/streams/{stream}/tags/{tag}/hold", post(tags::hold))
         .route("/streams/{stream}/tags/{tag}/rejected", post(rejections::reject))
         .route("/streams/{stream}/tags/{tag}/rejected/{digest}", delete(rejections::allow))
+        .route("/streams/{stream}/tags/{tag}/traffic", get(usage::tag_days))
         .route("/streams/{stream}/tags/{tag}/check", post(tags::check))
         .route("/streams/{stream}/tags/{tag}/adopt", post(tags::adopt))
         .route("/streams/{stream}/tags/{tag}/restore", post(tags::restore))

@@ -11,7 +11,7 @@ use crate::server::openshift::body::{Body, Warnings};
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::{IMAGE_STREAMS, RETENTION_RULES};
 use crate::server::openshift::status::Status;
-use crate::server::store::{Moment, bytes_of};
+use crate::server::store::bytes_of;
 
 /// Project and stream of a URL.
 type Names = Path<(String, String)>;
@@ -45,7 +45,7 @@ pub async fn put(
             untagged_days: root.get("untaggedDays").number()?,
         })
     })?;
-    let moment = Moment { now: now(), grace_ms: door.gc_grace_ms };
+    let moment = door.store.moment(now(), door.gc_grace_ms);
     let about = |error| Status::from(error).about(&RETENTION_RULES, &name);
     if !dry_run {
         door.store.set_retention(&stream, &rule, &moment, &caller.actor()).await.map_err(about)?;

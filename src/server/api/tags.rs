@@ -119,6 +119,7 @@ pub async fn roll_back(
         reject: asked.reject,
         until: asked.until,
     };
+    door.importer.check_row(&tag.id, asked.to).await.map_err(|error| about(error.into(), &tag))?;
     let (store, actor) = (&door.store, caller.actor());
     let moved = match is_admin {
         true => store.roll_back_tag_as_admin(&project, &stream, &name, &rollback, &actor).await,
@@ -292,6 +293,7 @@ pub fn show_event(event: &TagEvent) -> Value {
         "actorKind": event.actor_kind,
         "reason": event.reason,
         "cause": event.cause,
+        "request": event.request_id,
         "cascade": event.cascade_number,
         "build": event.build,
         "toSequence": event.to_sequence,
@@ -301,6 +303,9 @@ pub fn show_event(event: &TagEvent) -> Value {
     });
     if event.is_gone() {
         shown["gone"] = true.into();
+    }
+    if let Some(problem) = &event.problem {
+        shown["problem"] = problem.as_str().into();
     }
     if let Some(at) = event.repeated_at {
         shown["repeats"] = event.repeats.into();

@@ -8,12 +8,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::limit_in_range;
-use crate::model::StreamUsage;
+use crate::model::{StreamUsage, rfc3339};
 use crate::server::openshift::Door;
 use crate::server::openshift::body::{Body, Warnings};
 use crate::server::openshift::caller::Caller;
-use crate::server::openshift::kind::{QUOTAS, USAGE};
+use crate::server::openshift::kind::{IMAGE_STREAM_TAGS, QUOTAS, USAGE};
 use crate::server::openshift::status::Status;
+
+/// A day in milliseconds.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Which streams: by name, so that the next page begins behind a name and not before a number.
 #[derive(Debug, Deserialize)]
@@ -47,6 +50,48 @@ pub async fn get(
         "streams": streams.iter().map(show).collect::<Vec<_>>(),
         "next": next,
     })))
+}
+
+/// How often a tag was pulled and pushed, day by day (UTC), the newest first; days without either are left out, and days of more than a year
+/// ago are forgotten. `before` takes a day, `2026-01-31`.
+pub async fn tag_days(
+    State(door): State<Door>,
+    caller: Caller,
+    Path((project, stream, tag)): Path<(String, String, String)>,
+    page: Result<Query<DayPage>, QueryRejection>,
+) -> Result<Json<Value>, Status> {
+    caller.may(&door, "get", &IMAGE_STREAM_TAGS, &project, &format!("{stream}:{tag}")).await?;
+    let Query(page) = page.map_err(|error| Status::bad_request(error.body_text()))?;
+    let limit = limit_in_range(page.limit)?;
+    let before = match page.before.as_deref() {
+        None => i64::MAX,
+        Some(text) => read_day(text).ok_or_else(|| Status::bad_request("before must be a day: before=2026-01-31"))?,
+    };
+    let tag = door.store.tag(&project, &stream, &tag).await?;
+    let mut days = door.store.list_tag_days(&tag.id, before, limit + 1).await?;
+    let kept = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = days.len() > kept;
+    days.truncate(kept);
+    let next = days.last().filter(|_| more).map(|last| show_day(last.day));
+    let items: Vec<Value> =
+        days.iter().map(|day| json!({"day": show_day(day.day), "pulls": day.pulls, "pushes": day.pushes})).collect();
+    Ok(Json(json!({"items": items, "next": next})))
+}
+
+/// Which days.
+#[derive(Debug, Deserialize)]
+pub struct DayPage {
+    before: Option<String>,
+    limit: Option<i64>,
+}
+
+fn show_day(day: i64) -> String {
+    rfc3339(day.saturating_mul(DAY_MS)).chars().take("2026-01-31".len()).collect()
+}
+
+fn read_day(text: &str) -> Option<i64> {
+    let midnight: jiff::Timestamp = format!("{text}T00:00:00Z").parse().ok()?;
+    Some(midnight.as_millisecond().div_euclid(DAY_MS))
 }
 
 fn show(stream: &StreamUsage) -> Value {

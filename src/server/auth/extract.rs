@@ -38,6 +38,7 @@ where
                 auth.session_principal(&session.ok_or(AuthError::Missing)?).await?
             }
         };
+        let principal = principal.in_request(&parts.headers);
         tracing::Span::current().record("user.id", principal.id());
         parts.extensions.insert(principal.clone());
         Ok(principal)

@@ -1,7 +1,10 @@
 //! Who makes a request, and what they may do.
 
+use axum::http::{HeaderMap, HeaderValue};
+
 use crate::model::{Actor, Role, Token, TokenKind, User};
 use crate::server::store::{self, Store};
+use crate::server::telemetry::REQUEST_ID;
 
 use super::roles::Right;
 use super::ticket::{Access, CATALOG};
@@ -33,6 +36,8 @@ pub struct Principal {
     role_limit: Option<Role>,
     /// The only repositories it may touch at the registry, and how.
     access_limit: Option<Vec<Access>>,
+    /// What the log calls the request it makes.
+    request: Option<HeaderValue>,
 }
 
 /// A project somebody may do something in.
@@ -75,6 +80,7 @@ impl Principal {
             project_limit: None,
             role_limit: None,
             access_limit: None,
+            request: None,
         }
     }
 
@@ -98,7 +104,8 @@ impl Principal {
         };
         let name = user.as_ref().map_or_else(|| token.name.clone(), |user| user.name.clone());
         let role_limit = token.role_limit().into_iter().chain(own_limit).min();
-        Ok(Some(Self { kind, user, name, project_limit: token.project.clone(), role_limit, access_limit: None }))
+        let (project_limit, access_limit) = (token.project.clone(), None);
+        Ok(Some(Self { kind, user, name, project_limit, role_limit, access_limit, request: None }))
     }
 
     /// The same principal, limited to some repositories.
@@ -106,13 +113,20 @@ impl Principal {
         Self { access_limit: Some(access), ..self }
     }
 
+    /// The same principal, making the request that has these headers.
+    pub fn in_request(self, headers: &HeaderMap) -> Self {
+        Self { request: headers.get(&REQUEST_ID).cloned(), ..self }
+    }
+
     /// Who it is in histories and in the ledger.
     pub fn actor(&self) -> Actor {
-        match self.kind {
+        let actor = match self.kind {
             PrincipalKind::Session | PrincipalKind::Token { .. } => Actor::person(&self.name),
             PrincipalKind::Build { .. } => Actor::build(&self.name),
             PrincipalKind::Pull { .. } => Actor::system(&self.name),
-        }
+        };
+        let request = self.request.as_ref().and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Actor { request, ..actor }
     }
 
     /// User name, build name or token name.

@@ -21,10 +21,10 @@ use super::Collector;
 use crate::model::{Actor, GarbageKind};
 use crate::server::blobs::Blobs;
 use crate::server::hash::sha256;
-use crate::server::store::Moment;
 use crate::server::store::testing::{
     STEPS_OF_A_WORLD, TestStore, each_store, half_of_the_worlds, project, quick_store,
 };
+use crate::server::store::{Moment, RollbackDepth};
 
 const STEPS: usize = 100_000;
 
@@ -74,7 +74,8 @@ async fn with_rubbish(store: &TestStore, count: u8) -> (Arc<Memory>, Collector, 
 }
 
 fn later(hours: i64) -> Moment {
-    Moment { now: crate::model::now() + hours * 3_600_000, grace_ms: 24 * 3_600_000 }
+    let (now, depth) = (crate::model::now() + hours * 3_600_000, RollbackDepth::default());
+    Moment { now, grace_ms: 24 * 3_600_000, depth }
 }
 
 #[tokio::test]

@@ -14,8 +14,8 @@ use crate::server::controllers::collect;
 use crate::server::store::{Moment, Store, bytes_of};
 
 pub(super) async fn gc(args: &GcArgs) -> anyhow::Result<ExitCode> {
-    let store = open_existing(&args.storage).await?;
-    let moment = Moment { now: now(), grace_ms: millis(args.gc_grace) };
+    let store = open_existing(&args.storage).await?.keeping(args.depth.depth());
+    let moment = store.moment(now(), millis(args.gc_grace));
     let code = match &args.keep {
         Some(digest) => keep(&store, digest, &moment).await?,
         None => {

@@ -65,7 +65,7 @@ impl Controller for Gc {
         if !wait.is_zero() {
             return Ok(Some(wait));
         }
-        let moment = Moment { now: now(), grace_ms: millis(self.settings.grace) };
+        let moment = self.store.moment(now(), millis(self.settings.grace));
         match collect(&self.store, &self.collector, &moment, &self.stop).await? {
             Some(report) if report.complete => Ok(Some(self.settings.interval)),
             _ => Ok(Some(AGAIN)),

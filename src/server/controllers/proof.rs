@@ -15,7 +15,7 @@ use crate::model::{Digest, now};
 use crate::server::blobs::Blobs;
 use crate::server::hash::{Hasher, digest_like};
 use crate::server::importer::Importer;
-use crate::server::store::{ImagePart, Restorable, Store};
+use crate::server::store::{ImagePart, Store};
 use crate::server::wake;
 
 /// The name of the duty.
@@ -26,7 +26,7 @@ const LEASE_MS: i64 = 30 * 60 * 1000;
 /// How soon to look again while another server does it, or after it was cut short.
 const AGAIN: Duration = Duration::from_secs(5 * 60);
 /// Images looked at together.
-const PAGE: i64 = 100;
+const PAGE: usize = 100;
 /// All bytes of a blob are read again after this.
 const READ_AFTER_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// The most bytes one run reads; what is left is read the next day.
@@ -81,22 +81,19 @@ impl Proof {
 
     /// Looks at everything; `false` when it was cut short.
     async fn prove_all(&self, run: &mut Run) -> anyhow::Result<bool> {
-        let mut after = String::new();
-        loop {
-            let page = self.store.list_restorable(&after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(true) };
-            after.clone_from(&last.digest);
+        for page in self.store.list_restorable().await?.chunks(PAGE) {
             self.store.take_duty(DUTY, LEASE_MS).await?;
-            for image in &page {
+            for digest in page {
                 if self.stop.is_cancelled() {
                     return Ok(false);
                 }
-                self.prove(image, run).await?;
+                self.prove(digest, run).await?;
             }
         }
+        Ok(true)
     }
 
-    async fn prove(&self, image: &Restorable, run: &mut Run) -> anyhow::Result<()> {
+    async fn prove(&self, image: &str, run: &mut Run) -> anyhow::Result<()> {
         run.images += 1;
         let problem = match self.check(image, run).await {
             Ok(problem) => problem,
@@ -105,33 +102,37 @@ impl Proof {
         };
         if let Some(problem) = &problem {
             run.broken += 1;
-            error!(image.digest = %image.digest, "Image {} can be gone back to, and is not whole: {problem}", image.digest);
+            error!(image.digest = %image, "Image {image} can be gone back to, and is not whole: {problem}");
         }
-        Ok(self.store.record_proof(&image.digest, problem.as_deref()).await?)
+        Ok(self.store.record_proof(image, problem.as_deref()).await?)
     }
 
     /// What is wrong with an image and could not be put right.
-    async fn check(&self, image: &Restorable, run: &mut Run) -> anyhow::Result<Option<String>> {
-        let Some(manifest) = &image.manifest else { return Ok(Some("it is not stored any more".to_owned())) };
-        let digest: Digest = image.digest.parse()?;
-        if digest_like(&digest, manifest.as_bytes()) != digest {
+    async fn check(&self, image: &str, run: &mut Run) -> anyhow::Result<Option<String>> {
+        let Some(stored) = self.store.find_image(image).await? else {
+            return Ok(Some("it is not stored any more".to_owned()));
+        };
+        let digest: Digest = image.parse()?;
+        if digest_like(&digest, stored.manifest.as_bytes()) != digest {
             return Ok(Some("its manifest is not what its digest says".to_owned()));
         }
-        for part in self.store.list_image_parts(&image.digest).await? {
-            let Some(problem) = self.check_part(&part, run).await? else { continue };
-            if let Err(cause) = self.fetch_again(&image.digest, &part).await {
-                return Ok(Some(format!("its blob {} {problem}; {cause:#}", part.digest)));
+        // An index is whole when what it lists is.
+        for listed in self.store.list_tree(image).await? {
+            for part in self.store.list_image_parts(&listed).await? {
+                let Some(problem) = self.check_part(&part, run).await? else { continue };
+                if let Err(cause) = self.fetch_again(&listed, &part).await {
+                    return Ok(Some(format!("its blob {} {problem}; {cause:#}", part.digest)));
+                }
+                info!(blob.digest = %part.digest, "Fetched blob {} again: it {problem}", part.digest);
             }
-            info!(blob.digest = %part.digest, "Fetched blob {} again: it {problem}", part.digest);
         }
         Ok(None)
     }
 
     async fn check_part(&self, part: &ImagePart, run: &mut Run) -> anyhow::Result<Option<String>> {
         let digest: Digest = part.digest.parse()?;
-        let Some(size) = self.blobs.size(&digest).await? else { return Ok(Some("is missing".to_owned())) };
-        if i64::try_from(size) != Ok(part.size) {
-            return Ok(Some(format!("has {size} bytes, not {}", part.size)));
+        if let Some(problem) = self.importer.size_problem(part).await? {
+            return Ok(Some(problem));
         }
         let is_due = part.read_at.is_none_or(|at| at < now() - READ_AFTER_MS);
         if !is_due || run.read_bytes >= READ_BYTES {

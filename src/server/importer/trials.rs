@@ -1,11 +1,11 @@
-//! Trying an import rule: what it would choose now, with nothing kept.
+//! Trying an import, or a rule of imports: what it would bring or choose now, with nothing kept.
 
 use std::time::{Duration, Instant};
 
-use super::{ImportError, Importer, MOST_SEEN};
-use crate::model::{Actor, ImportRule, ImportRuleSpec, RuleTrial, Stream, TagName};
+use super::{Fetched, ImportError, Importer, MOST_SEEN, Selection};
+use crate::model::{Actor, ImageReference, ImportRule, ImportRuleSpec, RuleTrial, SourceKind, Stream, Tag, TagName};
 use crate::server::oci::Error as OciError;
-use crate::server::store;
+use crate::server::store::{self, TagSpec};
 
 /// How long somebody waits for a trial, and how many pages it reads at the most; then it tells what it has.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -14,6 +14,28 @@ const MOST_PAGES: usize = 100;
 pub(super) const AT_ONCE: usize = 2;
 
 impl Importer {
+    /// The image that a tag of the stream would import now. `tag` is the one that would be changed, where there is one.
+    pub async fn try_import(
+        &self,
+        stream: &Stream,
+        tag: Option<&Tag>,
+        spec: &TagSpec,
+        actor: &Actor,
+    ) -> Result<Fetched, ImportError> {
+        let source = spec.source.as_ref().filter(|(kind, _)| *kind == SourceKind::DockerImage);
+        let text = source.map(|(_, text)| text.as_str()).unwrap_or_default();
+        let reference: ImageReference =
+            text.parse().map_err(|error| store::Error::invalid("reference", format!("{error}")))?;
+        self.store.check_registry("reference", &reference, spec.insecure, actor).await?;
+        let selection = tag.map_or_else(|| Selection::of_stream(stream), |tag| Selection::of(stream, tag));
+        let place = tokio::time::timeout(PATIENCE, self.shared.trials.acquire()).await;
+        let _place = place.map_err(|_| ImportError::Crowded)?.map_err(|_| ImportError::Stopping)?;
+        let selection = selection.in_mode(&spec.import_mode);
+        let look = self.look(&stream.project, text, spec.insecure, &selection);
+        let looked = tokio::time::timeout(PATIENCE, look).await;
+        looked.map_err(|_| OciError::Timeout { registry: reference.as_repository().exact() })?
+    }
+
     /// What such a rule of the stream would do, as the repository is now. `rule` is the one that it would take the place of.
     pub async fn try_rule(
         &self,

@@ -12,8 +12,9 @@ use super::images::typed;
 use super::kind::DEPLOYMENTS;
 use super::list::{ListQuery, envelope};
 use super::metadata::{ObjectMeta, read_object, texts};
+use super::past::AsOf;
 use super::status::{Cause, Status};
-use super::{Door, deleted};
+use super::{Door, deleted, past};
 use crate::model::{App, AppName, AppSpec, Lookup, Named, Reason, rfc3339};
 use crate::server::rollout::Observed;
 use crate::server::store::{Asker, Error};
@@ -24,8 +25,12 @@ pub async fn list(
     caller: Caller,
     Path(project): Path<String>,
     query: ListQuery,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &DEPLOYMENTS, &project, "").await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::apps(&door, &project, &moment, &query).await?));
+    }
     query.check_fields(&[])?;
     let version = door.store.last_sequence().await?;
     let page = query
@@ -47,8 +52,12 @@ pub async fn get(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Path<(String, String)>,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &DEPLOYMENTS, &project, &name).await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::app(&door, &project, &name, &moment).await?));
+    }
     show(&door, &door.store.app(&project, &name).await?)
 }
 

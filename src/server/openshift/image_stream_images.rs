@@ -32,5 +32,6 @@ pub async fn get(
     let mut meta = ObjectMeta::new(&format!("{stream_name}@{digest}"), &project, &stream.id, stream.version, 0);
     meta.creation_timestamp = image["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
     meta.labels = texts(&stream.labels);
+    meta.annotations = texts(&stream.annotations);
     Ok(Json(typed(&IMAGE_STREAM_IMAGES, json!({"metadata": meta, "image": image}))))
 }

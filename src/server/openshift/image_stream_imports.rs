@@ -6,6 +6,8 @@
 mod repository;
 mod take;
 
+use std::sync::atomic::AtomicUsize;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -38,6 +40,8 @@ struct Wanted {
     reference: String,
     parsed: ImageReference,
     spec: TagSpec,
+    /// Whether the answer is to have the texts of its manifest and configuration.
+    with_texts: bool,
     /// The body's own entry, to be given back.
     given: Value,
 }
@@ -75,8 +79,14 @@ pub async fn create(
     let name =
         image_streams::stream_name(&meta.name).map_err(|status| status.about(&IMAGE_STREAM_IMPORTS, &meta.name))?;
     let stream = door.store.find_stream(&project, name.as_str()).await?;
+    let is_another = |id: &str| meta.uid.as_deref().is_some_and(|wanted| wanted != id);
     match (&stream, meta.version) {
-        (None, Some(_)) => return Err(Status::not_found(&IMAGE_STREAMS, name.as_str())),
+        (None, version) if version.is_some() || meta.uid.is_some() => {
+            return Err(Status::not_found(&IMAGE_STREAMS, name.as_str()));
+        }
+        (Some(stream), _) if is_another(&stream.id) => {
+            return Err(Status::not_found(&IMAGE_STREAMS, name.as_str()));
+        }
         (Some(stream), Some(version)) if version != stream.version => {
             return Err(Status::conflict(format!(
                 "the image stream was updated from \"{version}\" to \"{}\"",
@@ -92,7 +102,14 @@ pub async fn create(
             .await
             .map_err(|error| Status::from(error).about(&IMAGE_STREAM_IMPORTS, name.as_str()))?;
     }
-    let taking = Taking { door: &door, project: &project, stream: &name, actor: &actor, keep: asked.keep };
+    let taking = Taking {
+        door: &door,
+        project: &project,
+        stream: &name,
+        actor: &actor,
+        keep: asked.keep,
+        told: AtomicUsize::default(),
+    };
     let taken = taking.all(&asked.images).await?.into_iter();
     let mut status = json!({"images": taken.map(|taken| taken.answer).collect::<Vec<_>>()});
     if let Some(repository) = &asked.repository {
@@ -168,7 +185,7 @@ fn read_images(list: &Field<'_>) -> Result<Vec<Wanted>, Status> {
             continue;
         }
         let (reference, parsed) = read_from(&from)?;
-        item.pass_over_all(&["includeManifest"]);
+        let with_texts = item.get("includeManifest").flag()?;
         let to = item.get("to").get("name");
         let tag = match to.text()? {
             Some(text) if text.is_empty() => return Err(to.missing("the name of the target tag must be specified")),
@@ -182,7 +199,7 @@ fn read_images(list: &Field<'_>) -> Result<Vec<Wanted>, Status> {
         let GivenTag { spec, .. } = tag_specs::read_policies(&item)?;
         let spec = TagSpec { source: Some((SourceKind::DockerImage, reference.clone())), ..spec };
         let given = item.raw().cloned().unwrap_or_default();
-        wanted.push(Wanted { index, tag, reference, parsed, spec, given });
+        wanted.push(Wanted { index, tag, reference, parsed, spec, with_texts, given });
     }
     Ok(wanted)
 }

@@ -12,6 +12,7 @@ use super::kind::IMAGE_STREAM_TAGS;
 use super::list::{ListQuery, envelope};
 use super::metadata::ObjectMeta;
 use super::past::AsOf;
+use super::preconditions::Preconditions;
 use super::status::Status;
 use super::tag_page::TagPage;
 use super::tag_writes::TagWrites;
@@ -30,7 +31,7 @@ pub async fn list(
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &IMAGE_STREAM_TAGS, &project, "").await?;
     if let Some(moment) = as_of {
-        return Ok(Json(past::tags(&door, &project, &moment, &query).await?));
+        return Ok(Json(past::tags(&door, &IMAGE_STREAM_TAGS, &project, &moment, &query).await?));
     }
     let (page, version) = TagPage::read(&door, &project, &query, true).await?;
     let shape_one = |tag: &Tag| {
@@ -51,7 +52,7 @@ pub async fn get(
     caller.may(&door, "get", &IMAGE_STREAM_TAGS, &project, &name).await?;
     let (stream, tag) = WRITES.split(&name)?;
     if let Some(moment) = as_of {
-        return Ok(Json(past::tag(&door, &project, stream, tag, &moment).await?));
+        return Ok(Json(past::tag(&door, &IMAGE_STREAM_TAGS, &project, (stream, tag), &moment).await?));
     }
     let stream = door.store.stream(&project, stream).await?;
     let tag = door.store.tag(&project, &stream.name, tag).await?;
@@ -88,8 +89,9 @@ pub async fn delete(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Path<(String, String)>,
+    wanted: Preconditions,
 ) -> Result<Json<Value>, Status> {
-    Ok(Json(WRITES.delete(&door, &caller, &project, &name).await?))
+    Ok(Json(WRITES.delete(&door, &caller, &project, &name, &wanted).await?))
 }
 
 async fn show(door: &Door, stream: &Stream, tag: &Tag) -> Result<Value, Status> {

@@ -13,6 +13,7 @@ use super::kind::IMAGE_STREAMS;
 use super::list::{ListQuery, envelope};
 use super::metadata::{GivenMeta, ObjectMeta, read_object, texts};
 use super::past::AsOf;
+use super::preconditions::Preconditions;
 use super::status::Status;
 use super::{Door, deleted, past, tag_specs};
 use crate::model::{Stream, StreamName, Tag, TagName, rfc3339};
@@ -30,7 +31,7 @@ pub async fn list(
     if let Some(moment) = as_of {
         return Ok(Json(past::streams(&door, &project, &moment, &query).await?));
     }
-    query.check_fields(&[])?;
+    query.check_fields(&["spec.dockerImageRepository", "status.dockerImageRepository"])?;
     let version = door.store.last_sequence().await?;
     let page = query
         .page(
@@ -39,7 +40,11 @@ pub async fn list(
                 async move { store.list_streams(project, &after, limit).await }
             },
             |stream| stream.name.clone(),
-            |stream| query.wants(&stream.name, &texts(&stream.labels)),
+            |stream| {
+                query.wants(&stream.name, &texts(&stream.labels))
+                    && query.wants_field("spec.dockerImageRepository", "")
+                    && query.wants_field("status.dockerImageRepository", &door.repository(stream))
+            },
         )
         .await?;
     let parts = match (page.items.first(), page.items.last()) {
@@ -96,6 +101,7 @@ pub async fn update(
     let before = door.store.stream(&project, &name).await?;
     let (given, warnings) = read_stream(&body, &project, &name)?;
     given.meta.check_name(&name)?;
+    Preconditions::on_uid(given.meta.uid.as_deref()).check(&IMAGE_STREAMS, &name, &before)?;
     let about = |status: Status| status.about(&IMAGE_STREAMS, &name);
     let version = given.meta.required_version().map_err(about)?;
     let parts = door.store.stream_parts(&project, &name, &name).await?;
@@ -114,9 +120,11 @@ pub async fn delete(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Path<(String, String)>,
+    wanted: Preconditions,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "delete", &IMAGE_STREAMS, &project, &name).await?;
     let stream = door.store.stream(&project, &name).await?;
+    wanted.check(&IMAGE_STREAMS, &name, &stream)?;
     door.store.delete_stream(&project, &name, &caller.actor()).await?;
     Ok(Json(deleted(&IMAGE_STREAMS, &name, &stream.id)))
 }
@@ -189,8 +197,8 @@ fn shape(door: &Door, stream: &Stream, parts: &StreamParts) -> Value {
         "metadata": meta(stream),
         "spec": {"lookupPolicy": {"local": stream.local_lookup != 0}, "tags": spec_tags},
         "status": {
-            "dockerImageRepository": format!("{}/{}", door.registry_host, stream.repository()),
-            "publicDockerImageRepository": format!("{}/{}", door.registry_host, stream.repository()),
+            "dockerImageRepository": door.repository(stream),
+            "publicDockerImageRepository": door.repository(stream),
             "tags": status_tags,
         },
     })

@@ -11,10 +11,12 @@ use super::caller::Caller;
 use super::images::{self, typed};
 use super::kind::IMAGE_TAGS;
 use super::list::{ListQuery, envelope};
+use super::past::AsOf;
+use super::preconditions::Preconditions;
 use super::status::{Cause, Status};
 use super::tag_page::TagPage;
 use super::tag_writes::TagWrites;
-use super::{Door, image_stream_tags, image_streams, tag_specs};
+use super::{Door, image_stream_tags, image_streams, past, tag_specs};
 use crate::model::{Stream, Tag};
 use crate::server::store::StreamParts;
 
@@ -26,8 +28,12 @@ pub async fn list(
     caller: Caller,
     Path(project): Path<String>,
     query: ListQuery,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &IMAGE_TAGS, &project, "").await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::tags(&door, &IMAGE_TAGS, &project, &moment, &query).await?));
+    }
     let (page, version) = TagPage::read(&door, &project, &query, false).await?;
     let parts = match (page.tags.items.first(), page.tags.items.last()) {
         (Some(first), Some(last)) => door.store.stream_parts(&project, &first.stream, &last.stream).await?,
@@ -46,9 +52,13 @@ pub async fn get(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Path<(String, String)>,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &IMAGE_TAGS, &project, &name).await?;
     let (stream, tag) = WRITES.split(&name)?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::tag(&door, &IMAGE_TAGS, &project, (stream, tag), &moment).await?));
+    }
     let stream = door.store.stream(&project, stream).await?;
     let tag = door
         .store
@@ -98,8 +108,9 @@ pub async fn delete(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Path<(String, String)>,
+    wanted: Preconditions,
 ) -> Result<Json<Value>, Status> {
-    Ok(Json(WRITES.delete(&door, &caller, &project, &name).await?))
+    Ok(Json(WRITES.delete(&door, &caller, &project, &name, &wanted).await?))
 }
 
 async fn show(door: &Door, stream: &Stream, tag: &Tag) -> Result<Value, Status> {

@@ -82,6 +82,8 @@ pub fn texts(json: &str) -> BTreeMap<String, String> {
 #[derive(Debug, Clone, Default)]
 pub struct GivenMeta {
     pub name: String,
+    /// The object that is meant, where there may have been others of its name.
+    pub uid: Option<String>,
     pub version: Option<i64>,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
@@ -163,7 +165,6 @@ fn read_meta(meta: &Field<'_>, project: &str) -> Result<GivenMeta, Status> {
         "managedFields",
         "ownerReferences",
         "selfLink",
-        "uid",
     ]);
     let namespace = meta.get("namespace").text_or_empty()?;
     if !namespace.is_empty() && namespace != project {
@@ -178,6 +179,7 @@ fn read_meta(meta: &Field<'_>, project: &str) -> Result<GivenMeta, Status> {
     };
     Ok(GivenMeta {
         name: meta.get("name").text_or_empty()?,
+        uid: meta.get("uid").filled()?,
         version: number,
         labels: meta.get("labels").map()?,
         annotations: meta.get("annotations").map()?,

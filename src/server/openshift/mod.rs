@@ -25,6 +25,7 @@ pub mod kind;
 pub mod list;
 mod metadata;
 pub mod past;
+mod preconditions;
 mod projects;
 pub mod status;
 mod tag_page;
@@ -49,7 +50,7 @@ use super::notices::Reach;
 use super::packages::Views;
 use super::state::AppState;
 use super::store::Store;
-use crate::model::{Tag, pulled_from};
+use crate::model::{Stream, Tag, pulled_from};
 
 pub use self::fields::Field;
 
@@ -65,7 +66,7 @@ pub struct Door {
     /// Asks other registries what a reference means now. What is kept, the import controller fetches.
     pub importer: Importer,
     /// How many tags of a whole repository one request takes.
-    pub repository_import_limit: usize,
+    pub repository_import_limit: Option<usize>,
     /// What images hold and how they differ, as it is shown.
     pub views: Views,
     /// How long what nothing needs rests before it goes, in milliseconds.
@@ -83,6 +84,11 @@ impl FromRef<Door> for Auth {
 }
 
 impl Door {
+    /// Where a stream's images are pulled: `<host>/<project>/<stream>`.
+    pub fn repository(&self, stream: &Stream) -> String {
+        format!("{}/{}", self.registry_host, stream.repository())
+    }
+
     /// The door of a server made from these parts.
     pub fn new(state: &AppState) -> Self {
         let host = state.settings.registry_host();

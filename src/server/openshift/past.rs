@@ -1,4 +1,4 @@
-//! Streams and tags as they were at a moment (`?as_of=`): what there was and where it pointed. What they should have been, labels and
+//! Streams, tags and apps as they were at a moment (`?as_of=`): what there was and where it pointed. What they should have been, labels and
 //! conditions are not kept, so these objects have no `spec`; their annotation says which moment it is.
 
 use std::collections::BTreeMap;
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::Door;
 use super::images::{bare, typed};
-use super::kind::{IMAGE_STREAM_TAGS, IMAGE_STREAMS};
+use super::kind::{DEPLOYMENTS, IMAGE_STREAMS, IMAGE_TAGS, Kind};
 use super::list::{ListQuery, envelope};
 use super::metadata::ObjectMeta;
 use super::status::Status;
 use crate::model::{Moment, TagTitle, pulled_from, rfc3339};
-use crate::server::store::{self, StreamThen, TagThen};
+use crate::server::store::{self, AppThen, StreamThen, TagThen};
 
 /// The annotation that tells the moment.
 const AS_OF: &str = "weir.dev/as-of";
@@ -26,8 +26,17 @@ const AS_OF: &str = "weir.dev/as-of";
 const BATCH: i64 = 500;
 
 /// The ends of the routes that know the past.
-const KEPT: [&str; 5] =
-    ["/imagestreams", "/imagestreams/{name}", "/imagestreamtags", "/imagestreamtags/{name}", "/tags/{tag}/history"];
+const KEPT: [&str; 9] = [
+    "/imagestreams",
+    "/imagestreams/{name}",
+    "/imagestreamtags",
+    "/imagestreamtags/{name}",
+    "/imagetags",
+    "/imagetags/{name}",
+    "/deployments",
+    "/deployments/{name}",
+    "/tags/{tag}/history",
+];
 
 /// The moment that a request asks for.
 #[derive(Debug, Clone)]
@@ -64,7 +73,7 @@ pub async fn refuse_elsewhere(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let knows = reads && KEPT.iter().any(|end| route.ends_with(end));
     if asks && !knows {
-        let message = "the past of this is not kept: only streams, tags and their histories can be read as of a moment";
+        let message = "the past of this is not kept: only streams, tags with their histories, and apps can be read as of a moment";
         return Status::bad_request(message).into_response();
     }
     next.run(request).await
@@ -96,8 +105,14 @@ pub async fn stream(door: &Door, project: &str, name: &str, moment: &Moment) -> 
     Ok(typed(&IMAGE_STREAMS, show_stream(door, project, &stream, moment).await?))
 }
 
-/// The tags of all of a project's streams.
-pub async fn tags(door: &Door, project: &str, moment: &Moment, query: &ListQuery) -> Result<Value, Status> {
+/// The tags of all of a project's streams, as objects of one of the two kinds.
+pub async fn tags(
+    door: &Door,
+    kind: &Kind,
+    project: &str,
+    moment: &Moment,
+    query: &ListQuery,
+) -> Result<Value, Status> {
     let (project_id, version) = begin(door, project, query).await?;
     let page = query
         .page(
@@ -109,16 +124,47 @@ pub async fn tags(door: &Door, project: &str, moment: &Moment, query: &ListQuery
             |(stream, tag)| query.wants(&title(stream, tag), &BTreeMap::new()),
         )
         .await?;
-    let items = page.items.iter().map(|(stream, tag)| show_tag(door, project, stream, tag, moment)).collect();
-    Ok(envelope(&IMAGE_STREAM_TAGS, version, page.next.as_deref(), items))
+    let items = page.items.iter().map(|(stream, tag)| show_tag(door, kind, project, stream, tag, moment)).collect();
+    Ok(envelope(kind, version, page.next.as_deref(), items))
 }
 
-/// One tag.
-pub async fn tag(door: &Door, project: &str, stream: &str, name: &str, moment: &Moment) -> Result<Value, Status> {
+/// One tag, as an object of one of the two kinds.
+pub async fn tag(
+    door: &Door,
+    kind: &Kind,
+    project: &str,
+    (stream, name): (&str, &str),
+    moment: &Moment,
+) -> Result<Value, Status> {
     let stream = door.store.stream_then(&door.store.project(project).await?.id, stream, moment).await?;
-    let missing = || Status::not_found(&IMAGE_STREAM_TAGS, &format!("{}:{name} at {}", stream.name, moment.words));
+    let missing = || Status::not_found(kind, &format!("{}:{name} at {}", stream.name, moment.words));
     let tag = door.store.find_tag_then(&stream, name, moment).await?.ok_or_else(missing)?;
-    Ok(typed(&IMAGE_STREAM_TAGS, show_tag(door, project, &stream, &tag, moment)))
+    Ok(typed(kind, show_tag(door, kind, project, &stream, &tag, moment)))
+}
+
+/// The apps that a project has and had: what each was to run.
+pub async fn apps(door: &Door, project: &str, moment: &Moment, query: &ListQuery) -> Result<Value, Status> {
+    let (project_id, version) = begin(door, project, query).await?;
+    let page = query
+        .page(
+            |after, limit| {
+                let (store, id) = (&door.store, &project_id);
+                async move { store.list_apps_then(id, moment, &after, limit).await }
+            },
+            |app| app.name.clone(),
+            |app| query.wants(&app.name, &BTreeMap::new()),
+        )
+        .await?;
+    let items = page.items.iter().map(|app| show_app(door, project, app, moment)).collect();
+    Ok(envelope(&DEPLOYMENTS, version, page.next.as_deref(), items))
+}
+
+/// One app.
+pub async fn app(door: &Door, project: &str, name: &str, moment: &Moment) -> Result<Value, Status> {
+    let project_id = door.store.project(project).await?.id;
+    let missing = || Status::not_found(&DEPLOYMENTS, &format!("{name} at {}", moment.words));
+    let found = door.store.find_app_then(&project_id, name, moment).await?.ok_or_else(missing)?;
+    Ok(typed(&DEPLOYMENTS, show_app(door, project, &found, moment)))
 }
 
 /// The project's id, and the version that lists carry.
@@ -174,48 +220,60 @@ async fn show_stream(door: &Door, project: &str, stream: &StreamThen, moment: &M
         let page = door.store.list_tags_then(stream, moment, &after, BATCH).await?;
         let Some(last) = page.last() else { break };
         after.clone_from(&last.name);
-        tags.extend(page.iter().map(|tag| {
-            let item = json!({
-                "created": rfc3339(tag.at),
-                "dockerImageReference": reference(door, project, stream, tag),
-                "image": tag.digest,
-                "generation": tag.generation,
-            });
-            json!({"tag": tag.name, "items": [item]})
-        }));
+        tags.extend(page.iter().map(|tag| status_tag(door, project, stream, tag)));
     }
+    let meta = ObjectMeta::new(&stream.name, project, &stream.id, 0, stream.created_at);
     Ok(json!({
-        "metadata": meta(&stream.name, project, stream, stream.created_at, moment, None),
+        "metadata": past(meta, moment, stream.deleted_at, None),
         "status": {"dockerImageRepository": format!("{}/{project}/{}", door.registry_host, stream.name), "tags": tags},
     }))
 }
 
-fn show_tag(door: &Door, project: &str, stream: &StreamThen, tag: &TagThen, moment: &Moment) -> Value {
-    json!({
-        "metadata": meta(&title(stream, tag), project, stream, tag.at, moment, tag.held_by.as_deref()),
+fn status_tag(door: &Door, project: &str, stream: &StreamThen, tag: &TagThen) -> Value {
+    let item = json!({
+        "created": rfc3339(tag.at),
+        "dockerImageReference": reference(door, project, stream, tag),
+        "image": tag.digest,
         "generation": tag.generation,
+    });
+    json!({"tag": tag.name, "items": [item]})
+}
+
+fn show_tag(door: &Door, kind: &Kind, project: &str, stream: &StreamThen, tag: &TagThen, moment: &Moment) -> Value {
+    let meta = ObjectMeta::new(&title(stream, tag), project, &stream.id, 0, tag.at);
+    let mut shown = json!({
+        "metadata": past(meta, moment, stream.deleted_at, tag.held_by.as_deref()),
         "image": bare(&tag.digest, &reference(door, project, stream, tag)),
+    });
+    if *kind == IMAGE_TAGS {
+        shown["status"] = status_tag(door, project, stream, tag);
+    } else {
+        shown["generation"] = tag.generation.into();
+    }
+    shown
+}
+
+/// What the newest rollout of then was to run. What an engine was seen running is not kept.
+fn show_app(door: &Door, project: &str, app: &AppThen, moment: &Moment) -> Value {
+    let meta = ObjectMeta { generation: app.number, ..ObjectMeta::new(&app.name, project, &app.id, 0, app.created_at) };
+    let image = app.repository.as_ref().zip(app.digest.as_ref());
+    let image = image.map(|(repository, digest)| format!("{}/{repository}@{digest}", door.registry_host));
+    let container = json!({"name": app.name, "image": image.unwrap_or_default()});
+    json!({
+        "metadata": past(meta, moment, None, app.held_by.as_deref()),
+        "spec": {"template": {"spec": {"containers": [container]}}},
     })
 }
 
-fn meta(
-    name: &str,
-    project: &str,
-    stream: &StreamThen,
-    created_at: i64,
-    moment: &Moment,
-    held_by: Option<&str>,
-) -> ObjectMeta {
-    let mut meta = ObjectMeta::new(name, project, &stream.id, 0, created_at);
-    // A past object cannot be written back.
-    meta.resource_version.clear();
-    meta.annotations.insert(AS_OF.to_owned(), moment.words.clone());
-    if let Some(at) = stream.deleted_at {
-        meta.annotations.insert("weir.dev/deleted-at".to_owned(), rfc3339(at));
-    }
-    if let Some(by) = held_by {
-        meta.annotations.insert("weir.dev/held-by".to_owned(), by.to_owned());
-    }
+/// The metadata of a past object, which cannot be written back.
+fn past(meta: ObjectMeta, moment: &Moment, deleted_at: Option<i64>, held_by: Option<&str>) -> ObjectMeta {
+    let mut meta = ObjectMeta { resource_version: String::new(), ..meta };
+    let notes = [
+        (AS_OF, Some(moment.words.clone())),
+        ("weir.dev/deleted-at", deleted_at.map(rfc3339)),
+        ("weir.dev/held-by", held_by.map(str::to_owned)),
+    ];
+    meta.annotations.extend(notes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     meta
 }
 

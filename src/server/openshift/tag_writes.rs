@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::body::{Body, Warnings};
 use super::caller::Caller;
-use super::kind::Kind;
-use super::metadata::{GivenMeta, read_head};
+use super::kind::{IMAGE_STREAMS, Kind};
+use super::metadata::{GivenMeta, read_head, texts};
+use super::preconditions::Preconditions;
 use super::status::{Cause, Status};
 use super::tag_specs::GivenTag;
 use super::{Door, deleted, tag_specs};
@@ -126,9 +127,21 @@ impl TagWrites {
         let (given, warnings) = self.read(body, project, name)?;
         given.meta.check_name(name)?;
         let (stream, tag) = self.names(stream, tag, name)?;
-        if given.meta.version.is_some() {
+        let owner = door.store.find_stream(project, stream.as_str()).await?;
+        if (given.meta.version.is_some() || given.meta.uid.is_some()) && owner.is_none() {
             // An update of something that was there: without its stream it is not.
-            door.store.stream(project, stream.as_str()).await?;
+            return Err(Status::not_found(&IMAGE_STREAMS, stream.as_str()));
+        }
+        if let Some(owner) = &owner {
+            Preconditions::on_uid(given.meta.uid.as_deref()).check(self.kind, name, owner)?;
+            if !given.meta.labels.is_empty() && given.meta.labels != texts(&owner.labels) {
+                let cause = Cause::invalid_value(
+                    "metadata.labels",
+                    "",
+                    "may not update fields other than metadata.annotations",
+                );
+                return Err(Status::invalid(vec![cause]).about(self.kind, name));
+            }
         }
         let before = door.store.find_tag(project, stream.as_str(), tag.as_str()).await?;
         let before = before.filter(|tag| tag.has_spec != 0 && tag.deleted_at.is_none());
@@ -155,13 +168,21 @@ impl TagWrites {
     }
 
     /// Deletes a tag. Its image and its history stay. An immutable tag is deleted by project admins only.
-    pub async fn delete(&self, door: &Door, caller: &Caller, project: &str, name: &str) -> Result<Value, Status> {
+    pub async fn delete(
+        &self,
+        door: &Door,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        wanted: &Preconditions,
+    ) -> Result<Value, Status> {
         caller.may(door, "delete", self.kind, project, name).await?;
         let (stream, tag) = self.split(name)?;
         let stream = door.store.stream(project, stream).await?;
         if door.store.find_tag(project, &stream.name, tag).await?.is_none_or(|tag| tag.is_only_named()) {
             return Err(Status::not_found(self.kind, name));
         }
+        wanted.check(self.kind, name, &stream)?;
         let gone = match caller.is_admin(door, project).await? {
             true => door.store.delete_tag_as_admin(project, &stream.name, tag, &caller.actor()).await,
             false => door.store.delete_tag(project, &stream.name, tag, &caller.actor()).await,

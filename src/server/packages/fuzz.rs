@@ -11,7 +11,7 @@ use super::layer::Budget;
 use super::paths::Format;
 use super::real::sample as database;
 use super::testing::{Tar, gzip, names, read, read_with};
-use super::{Limits, lists, rpm};
+use super::{Limits, languages, lists, rpm};
 use crate::server::fuzzing::cases;
 
 const STATUS: &str = "var/lib/dpkg/status";
@@ -106,7 +106,7 @@ fn databases_with_wrong_bytes_are_refused_or_read() {
 fn random_databases_are_refused_or_read() {
     let words = [
         "Package", "Version", "Status", "Name", "P", "V", ": ", ":", "ok ", "a", "\n", "\n\n", " ", "\u{fe0f}", "{",
-        "\"name\"",
+        "\"name\"", "[", "-1.0",
     ];
     let formats = [Format::RpmSqlite, Format::RpmNdb, Format::RpmBerkeley];
     cases(3, |random| {
@@ -115,8 +115,10 @@ fn random_databases_are_refused_or_read() {
         for source in [text.as_bytes(), &bytes] {
             let _ = lists::dpkg(source, &mut Budget::of(&tight()));
             let _ = lists::apk(source, &mut Budget::of(&tight()));
-            let _ = lists::python(source);
-            let _ = lists::npm(source);
+            let _ = languages::python(source);
+            let _ = languages::npm(source);
+            let _ = languages::composer(source, &mut Budget::of(&tight()));
+            let _ = languages::gem(&format!("specifications/{}.gemspec", String::from_utf8_lossy(source)));
         }
         let which = random.below(formats.len());
         let magic: &[u8] = [&b"SQLite format 3\0\x02\0"[..], b"RpmP\0\0\0\0", b""][which];

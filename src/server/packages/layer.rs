@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::members::{MemberKind, Members};
 use super::paths::{Format, Meaning, hides_when_no_directory, meaning};
-use super::{Limits, Refusal, Trouble, find_cause, in_words, lists, refusal, rpm, unpack};
+use super::{Limits, Refusal, Trouble, find_cause, in_words, languages, lists, refusal, rpm, unpack};
 use crate::model::{LayerContents, Package, PackageDatabase};
 
 /// What a list costs of the budget, beside its texts.
@@ -50,7 +50,8 @@ fn read(packed: impl Read, limits: &Limits) -> io::Result<LayerContents> {
 pub struct Budget {
     packages: usize,
     text: usize,
-    spent: bool,
+    /// This layer has had its share.
+    pub spent: bool,
 }
 
 impl Budget {
@@ -125,7 +126,7 @@ impl Layer {
             return Ok(());
         }
         let read = match kind {
-            MemberKind::File => self.read_list(format, members),
+            MemberKind::File => self.read_list(&path, format, members),
             MemberKind::SparseFile => Err(refusal("it is a sparse file, which is not read")),
             _ => Err(refusal("it is a link or a device, which is not followed")),
         };
@@ -136,7 +137,7 @@ impl Layer {
             Err(error) => (Vec::new(), Some(in_words(&error))),
         };
         // Many a manifest is of no package but says how modules load, or is there for somebody's tests.
-        if packages.is_empty() && matches!(format, Format::Python | Format::Npm) {
+        if packages.is_empty() && matches!(format, Format::Python | Format::Npm | Format::Gem) {
             self.databases.remove(&path);
             return self.hide(path);
         }
@@ -147,13 +148,15 @@ impl Layer {
         Ok(())
     }
 
-    fn read_list<R: Read>(&mut self, format: Format, members: &mut Members<R>) -> io::Result<Vec<Package>> {
+    fn read_list<R: Read>(&mut self, path: &str, format: Format, members: &mut Members<R>) -> io::Result<Vec<Package>> {
         let source = members.content();
         let single = match format {
             Format::Dpkg => return lists::dpkg(source, &mut self.budget),
             Format::Apk => return lists::apk(source, &mut self.budget),
-            Format::Python => lists::python(source)?,
-            Format::Npm => lists::npm(source)?,
+            Format::Python => languages::python(source)?,
+            Format::Npm => languages::npm(source)?,
+            Format::Gem => languages::gem(path),
+            Format::Composer => return languages::composer(source, &mut self.budget),
             _ => return rpm::read(source, format, &mut self.budget),
         };
         if let Some(package) = &single {

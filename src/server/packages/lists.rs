@@ -1,35 +1,28 @@
-//! Lists of packages that are text: dpkg's, apk's, Python's and Node's. Each is read line by line; what a line may have and how many packages
-//! a list may name is bounded.
+//! Lists of packages that systems keep as text: dpkg's and apk's. Each is read line by line; what a line may have and how many packages a
+//! list may name is bounded.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use serde::Deserialize;
-
 use super::layer::Budget;
-use super::refusal;
 use crate::model::Package;
 
 /// What is kept of a line: names and versions are short, dependencies and descriptions are not of interest.
 const KEPT_OF_A_LINE: u64 = 4096;
 /// The longest name or version that is kept.
 const MAX_WORD: usize = 256;
-/// The largest manifest of a Node package.
-const MAX_MANIFEST: u64 = 1024 * 1024;
-/// Metadata of a Python package name it in their first lines.
-const MAX_METADATA_LINES: usize = 1000;
 
 /// Lines of text that is not trusted, without their ends, each cut at [`KEPT_OF_A_LINE`].
-struct Lines<R> {
+pub(super) struct Lines<R> {
     source: BufReader<R>,
     line: Vec<u8>,
 }
 
 impl<R: Read> Lines<R> {
-    fn of(source: R) -> Self {
+    pub(super) fn of(source: R) -> Self {
         Self { source: BufReader::with_capacity(32 * 1024, source), line: Vec::new() }
     }
 
-    fn next(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         self.line.clear();
         let read = self.source.by_ref().take(KEPT_OF_A_LINE).read_until(b'\n', &mut self.line)?;
         if read == 0 {
@@ -54,17 +47,22 @@ fn some_word(bytes: &[u8]) -> Option<String> {
 
 /// A record that is being read, field by field.
 #[derive(Default)]
-struct Record {
-    name: String,
-    version: String,
+pub(super) struct Record {
+    pub(super) name: String,
+    pub(super) version: String,
     architecture: Option<String>,
     source: Option<String>,
     absent: bool,
 }
 
 impl Record {
+    /// A record of which no more than this is known.
+    pub(super) fn of(name: &[u8], version: &[u8]) -> Self {
+        Self { name: word(name), version: word(version), ..Self::default() }
+    }
+
     /// The package, if the record is one of an installed package; begins the next record.
-    fn finish(&mut self) -> Option<Package> {
+    pub(super) fn finish(&mut self) -> Option<Package> {
         let Self { name, version, architecture, source, absent } = std::mem::take(self);
         let source = source.filter(|source| *source != name);
         (!absent && !name.is_empty() && !version.is_empty()).then_some(Package { name, version, architecture, source })
@@ -124,40 +122,6 @@ pub fn apk<R: Read>(source: R, budget: &mut Budget) -> io::Result<Vec<Package>> 
     })
 }
 
-/// The metadata of one Python package: headers as in mail, up to the first empty line.
-pub fn python<R: Read>(source: R) -> io::Result<Option<Package>> {
-    let (mut lines, mut record) = (Lines::of(source), Record::default());
-    for _ in 0..MAX_METADATA_LINES {
-        let Some(line) = lines.next()?.filter(|line| !line.is_empty()) else { break };
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        match line[..colon].to_ascii_lowercase().as_slice() {
-            b"name" => record.name = word(&line[colon + 1..]),
-            b"version" => record.version = word(&line[colon + 1..]),
-            _ => {}
-        }
-    }
-    Ok(record.finish())
-}
-
-/// The manifest of one package of Node's. Directories of packages also have manifests that only say how modules load: no package.
-pub fn npm<R: Read>(source: R) -> io::Result<Option<Package>> {
-    #[derive(Deserialize)]
-    struct Manifest {
-        name: Option<String>,
-        version: Option<String>,
-    }
-    let mut text = Vec::new();
-    source.take(MAX_MANIFEST + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_MANIFEST {
-        return Err(refusal("it is larger than 1 MiB"));
-    }
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|error| refusal(format!("it does not read: {error}")))?;
-    let mut record = Record { name: word(manifest.name.unwrap_or_default().as_bytes()), ..Record::default() };
-    record.version = word(manifest.version.unwrap_or_default().as_bytes());
-    Ok(record.finish())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,16 +172,6 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_languages_write() {
-        let metadata = "Metadata-Version: 2.1\nName: requests\nVersion: 2.31.0\nSummary: x\n\nName: lie\n";
-        assert_eq!(python(metadata.as_bytes()).unwrap(), Some(package("requests", "2.31.0", None, None)));
-        let manifest = r#"{"name": "@types/node", "version": "20.1.0", "private": true, "dependencies": {"a": "^1"}}"#;
-        assert_eq!(npm(manifest.as_bytes()).unwrap(), Some(package("@types/node", "20.1.0", None, None)));
-        assert_eq!(npm(&br#"{"type": "module"}"#[..]).unwrap(), None);
-        assert!(npm(&b"{"[..]).is_err());
-    }
-
-    #[test]
     fn hostile_text_is_cut() {
         let long = format!(
             "Package: {}\nVersion: 1\x1b[31m\u{0}\nDepends: {}\n\n",
@@ -229,6 +183,5 @@ mod tests {
         let many = "Package: a\nVersion: 1\n\n".repeat(12);
         let refused = dpkg(many.as_bytes(), &mut budget(10)).unwrap_err();
         assert!(in_words(&refused).starts_with("it lists more packages"));
-        assert!(in_words(&npm(io::repeat(b' ')).unwrap_err()).contains("1 MiB"));
     }
 }

@@ -6,6 +6,7 @@
 
 mod compare;
 mod feed;
+mod languages;
 mod layer;
 mod lists;
 mod members;

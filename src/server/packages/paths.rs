@@ -25,6 +25,10 @@ pub enum Format {
     Python,
     /// The manifest of one package of Node's.
     Npm,
+    /// The specification of one gem of Ruby's, whose file name says all.
+    Gem,
+    /// What Composer installed for an application in PHP.
+    Composer,
 }
 
 impl Format {
@@ -36,6 +40,8 @@ impl Format {
             Self::RpmSqlite | Self::RpmNdb | Self::RpmBerkeley | Self::RpmJournal => PackageKind::Rpm,
             Self::Python => PackageKind::Python,
             Self::Npm => PackageKind::Npm,
+            Self::Gem => PackageKind::Gem,
+            Self::Composer => PackageKind::Composer,
         }
     }
 
@@ -61,6 +67,8 @@ impl Format {
             "METADATA" if directory.ends_with(".dist-info") => Some(Self::Python),
             "PKG-INFO" if directory.ends_with(".egg-info") => Some(Self::Python),
             "package.json" => is_node_package(directory).then_some(Self::Npm),
+            "installed.json" => is_named(directory, "composer").then_some(Self::Composer),
+            _ if name.ends_with(".gemspec") => is_for_gems(directory).then_some(Self::Gem),
             _ if name.ends_with(".egg-info") && in_python_packages(directory) => Some(Self::Python),
             _ => None,
         }
@@ -75,6 +83,15 @@ fn is_node_package(directory: &str) -> bool {
         _ => parent,
     };
     parent == "node_modules" || parent.ends_with("/node_modules")
+}
+
+/// `…/specifications`, or where those are that come with Ruby.
+fn is_for_gems(directory: &str) -> bool {
+    is_named(directory.strip_suffix("/default").unwrap_or(directory), "specifications")
+}
+
+fn is_named(directory: &str, name: &str) -> bool {
+    directory.rsplit('/').next() == Some(name)
 }
 
 fn in_python_packages(directory: &str) -> bool {
@@ -131,7 +148,7 @@ pub fn hides_when_no_directory(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let well_known = RPM_HOMES.iter().chain(&APK_FILES).copied().chain([DPKG_STATUS, DPKG_PARTS]);
     Format::of(path).is_some()
-        || ["node_modules", "site-packages", "dist-packages"].contains(&name)
+        || ["node_modules", "site-packages", "dist-packages", "specifications", "composer"].contains(&name)
         || name.ends_with(".dist-info")
         || well_known.into_iter().any(|known| is_below(known, path) || known == path)
 }
@@ -167,6 +184,11 @@ mod tests {
             ("app/package.json", None),
             ("package.json", None),
             ("node_modules/package.json", None),
+            ("usr/local/bundle/specifications/rack-3.0.8.gemspec", Some(Format::Gem)),
+            ("usr/lib/ruby/gems/3.1.0/specifications/default/json-2.6.1.gemspec", Some(Format::Gem)),
+            ("usr/local/bundle/gems/rack-3.0.8/rack.gemspec", None),
+            ("app/vendor/composer/installed.json", Some(Format::Composer)),
+            ("app/vendor/installed.json", None),
         ] {
             assert_eq!(Format::of(path), format, "{path}");
         }

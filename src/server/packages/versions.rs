@@ -16,11 +16,56 @@ pub fn compare_versions(kind: PackageKind, a: &str, b: &str) -> Ordering {
             (Ok(a), Ok(b)) => a.cmp(&b),
             _ => rpm_part(a.as_bytes(), b.as_bytes()),
         },
-        PackageKind::Npm => match (semver::Version::parse(a), semver::Version::parse(b)) {
-            (Ok(a), Ok(b)) => a.cmp_precedence(&b),
-            _ => rpm_part(a.as_bytes(), b.as_bytes()),
-        },
+        PackageKind::Npm => semantic(a, b),
+        // `v1.2.3` and `1.2.3` are one.
+        PackageKind::Composer => semantic(a.strip_prefix('v').unwrap_or(a), b.strip_prefix('v').unwrap_or(b)),
+        PackageKind::Gem => gem(a, b),
     }
+}
+
+fn semantic(a: &str, b: &str) -> Ordering {
+    match (semver::Version::parse(a), semver::Version::parse(b)) {
+        (Ok(a), Ok(b)) => a.cmp_precedence(&b),
+        _ => rpm_part(a.as_bytes(), b.as_bytes()),
+    }
+}
+
+/// `Gem::Version` of Ruby: parts between dots, each of digits or of letters; letters tell a prerelease, and zeros at the end say nothing.
+fn gem(a: &str, b: &str) -> Ordering {
+    let (a, b) = (gem_parts(a), gem_parts(b));
+    for at in 0..a.len().max(b.len()) {
+        let (x, y) = (a.get(at).copied().unwrap_or("0"), b.get(at).copied().unwrap_or("0"));
+        let is_number = |part: &str| part.starts_with(|c: char| c.is_ascii_digit());
+        let order = match (is_number(x), is_number(y)) {
+            (true, true) => numbers(x.as_bytes(), y.as_bytes()),
+            (false, false) => x.cmp(y),
+            (true, false) => Ordering::Greater,
+            (false, true) => Ordering::Less,
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+/// Zeros before the first letters say nothing either.
+fn gem_parts(version: &str) -> Vec<&str> {
+    let (mut parts, mut has_letters) = (Vec::<&str>::new(), false);
+    for mut part in version.split(['.', '-']) {
+        while !part.is_empty() {
+            let digit = part.starts_with(|c: char| c.is_ascii_digit());
+            let end = part.find(|c: char| c.is_ascii_digit() != digit).unwrap_or(part.len());
+            if !digit && !has_letters {
+                let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+                parts.truncate(parts.iter().rposition(|part| !is_zero(part)).map_or(0, |last| last + 1));
+                has_letters = true;
+            }
+            parts.push(&part[..end]);
+            part = &part[end..];
+        }
+    }
+    parts
 }
 
 /// `[epoch:]upstream[-revision]`
@@ -274,6 +319,8 @@ mod tests {
         ];
         assert_in_order(PackageKind::Apk, &apk);
         assert_in_order(PackageKind::Npm, &["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0"]);
+        assert_in_order(PackageKind::Composer, &["dev-main", "1.0.0-rc.1", "v1.0.0", "1.2.0", "v1.10.0"]);
+        assert_in_order(PackageKind::Gem, &["1.0.a", "1.0.b1", "1.0.b2", "1.0.rc1", "1.0", "1.0.1", "1.2", "1.10"]);
         assert_in_order(
             PackageKind::Python,
             &["1.0.dev1", "1.0a1", "1.0rc1", "1.0", "1.0.post1", "1.2", "1.10", "1!0.1"],
@@ -289,6 +336,9 @@ mod tests {
             (PackageKind::Python, "1.0", "1.0.0"),
             (PackageKind::Npm, "1.0.0+a", "1.0.0+b"),
             (PackageKind::Npm, "not a version", "not-a-version"),
+            (PackageKind::Composer, "v1.0.0", "1.0.0"),
+            (PackageKind::Gem, "1", "1.0.0"),
+            (PackageKind::Gem, "1.0.rc1", "1.0.0.rc1"),
         ] {
             assert_eq!(compare_versions(kind, a, b), Ordering::Equal, "{a} and {b}");
         }

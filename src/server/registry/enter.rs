@@ -34,7 +34,7 @@ impl FromRequestParts<Registry> for Caller {
         let (badge, principal) =
             recognised.map_err(|cause| Error::from_auth(cause, challenge(&base, scope_of(parts).as_deref(), None)))?;
         tracing::Span::current().record("user.id", principal.id());
-        Ok(Self { principal, badge, base })
+        Ok(Self { principal: principal.in_request(&parts.headers), badge, base })
     }
 }
 

@@ -9,6 +9,7 @@ mod catalog;
 mod conditions;
 mod enter;
 mod error;
+mod history;
 mod incoming;
 mod manifests;
 mod memory;
@@ -60,6 +61,8 @@ pub fn router(state: &AppState) -> Router {
     let repository = Router::new()
         .route("/tags/list", get(tags::list))
         .route("/referrers/{digest}", get(referrers::list))
+        .route("/_oci/ext/discover", get(history::discover_there))
+        .route("/_oci/tag-history/{tag}", get(history::list))
         .route(
             "/manifests/{reference}",
             // `get` answers HEAD too, without the body.
@@ -76,6 +79,7 @@ pub fn router(state: &AppState) -> Router {
         .route("/", get(version))
         .route("/token", get(token::get).post(token::post))
         .route("/_catalog", get(catalog::list))
+        .route("/_oci/ext/discover", get(history::discover))
         .nest("/{project}/{stream}", repository)
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed);

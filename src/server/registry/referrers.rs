@@ -23,7 +23,7 @@ use crate::server::store::{self, Referrer};
 /// `OCI-Filters-Applied`
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 /// The media type of an image index.
-const INDEX: &str = ACCEPTED[0];
+pub(super) const INDEX: &str = ACCEPTED[0];
 /// Referrers read at once. Their annotations may be large, so not all are.
 const BATCH: i64 = 16;
 /// The most referrers in one answer; the rest is behind its `Link`.
@@ -38,10 +38,10 @@ pub(super) struct Filter {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Index {
-    schema_version: u8,
-    media_type: &'static str,
-    manifests: Vec<Descriptor>,
+pub(super) struct Index {
+    pub schema_version: u8,
+    pub media_type: &'static str,
+    pub manifests: Vec<Descriptor>,
 }
 
 /// `GET /v2/<name>/referrers/<digest>`. A subject, or a repository, that is not there has no referrers: that is no error.

@@ -106,6 +106,24 @@ macro_rules! tags_then {
     };
 }
 
+/// Apps of project $1 that were there at moment $2 and are still, those of `$rest`, by name.
+macro_rules! apps_then {
+    ($rest:literal) => {
+        concat!(
+            "select a.id, a.name, a.created_at, r.number, r.digest, r.repository, r.kind, r.actor_kind, r.actor, r.reason, \
+             r.created_at as began_at, case when r.finished_at < $2 then r.phase else null end as ended, n.digest as digest_now, \
+             (select h.actor from holds h where h.app_id = a.id and h.since < $2 and (h.ended_at is null or h.ended_at >= $2) limit 1) \
+               as held_by \
+             from apps a left join rollouts r on r.app_id = a.id and r.number = (select m.number from rollouts m where m.app_id = a.id \
+               and m.created_at < $2 order by m.number desc limit 1) \
+             left join rollouts n on n.app_id = a.id and n.number = a.last_number \
+             where a.project_id = $1 and a.created_at < $2 and a.deleted_at is null and ",
+            $rest,
+            " order by a.name limit $4"
+        )
+    };
+}
+
 impl Store {
     /// A page of the streams that a project had at a moment, by name beyond `after`; those deleted since, too.
     pub async fn list_streams_then(
@@ -197,23 +215,26 @@ impl Store {
         after: &str,
         limit: i64,
     ) -> Result<Vec<AppThen>> {
-        let apps = sqlx::query_as(
-            "select a.id, a.name, a.created_at, r.number, r.digest, r.repository, r.kind, r.actor_kind, r.actor, r.reason, \
-             r.created_at as began_at, case when r.finished_at < $2 then r.phase else null end as ended, n.digest as digest_now, \
-             (select h.actor from holds h where h.app_id = a.id and h.since < $2 and (h.ended_at is null or h.ended_at >= $2) limit 1) \
-               as held_by \
-             from apps a left join rollouts r on r.app_id = a.id and r.number = (select m.number from rollouts m where m.app_id = a.id \
-               and m.created_at < $2 order by m.number desc limit 1) \
-             left join rollouts n on n.app_id = a.id and n.number = a.last_number \
-             where a.project_id = $1 and a.created_at < $2 and a.name > $3 and a.deleted_at is null order by a.name limit $4",
-        )
-        .bind(project_id)
-        .bind(moment.end)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(self.pool())
-        .await?;
+        let apps = sqlx::query_as(apps_then!("a.name > $3"))
+            .bind(project_id)
+            .bind(moment.end)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
         Ok(apps)
+    }
+
+    /// The app of that name as it was at a moment; `None` when it was not there, or is not any more.
+    pub async fn find_app_then(&self, project_id: &str, name: &str, moment: &Moment) -> Result<Option<AppThen>> {
+        let app = sqlx::query_as(apps_then!("a.name = $3"))
+            .bind(project_id)
+            .bind(moment.end)
+            .bind(name)
+            .bind(1_i64)
+            .fetch_optional(self.pool())
+            .await?;
+        Ok(app)
     }
 }
 

@@ -292,7 +292,11 @@ impl WriteTx {
         let request = BuildRequest {
             kind: "retry",
             text: format!("{} was interrupted", build.name()),
-            actor: Actor { kind: build.actor_kind.parse().unwrap_or(ActorKind::System), name: build.actor.clone() },
+            actor: Actor {
+                kind: build.actor_kind.parse().unwrap_or(ActorKind::System),
+                name: build.actor.clone(),
+                request: None,
+            },
             cause: Some(build.sequence),
             cascade: Some(build.cascade_id.clone()),
             commit: build.commit_requested.clone(),

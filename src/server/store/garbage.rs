@@ -14,7 +14,7 @@
 //! between mark and sweep, the sweep looks again.
 
 mod manifests;
-mod parts;
+pub(super) mod parts;
 
 use sqlx::AnyConnection;
 
@@ -22,21 +22,40 @@ use super::links::Content;
 use super::{Result, Store, WriteTx};
 use crate::model::{Garbage, GarbageKind, now};
 
-/// How many versions an app may go back by. What they need stays.
-pub(super) const ROLLBACK_VERSIONS: i64 = 5;
-/// Rollouts of this many days stay possible, too.
-const ROLLBACK_DAYS: i64 = 30;
 /// A day in milliseconds.
 pub(super) const DAY: i64 = 24 * 60 * 60 * 1000;
 /// How many rows one transaction of the collector writes at most: pushes wait no longer than for that.
 const BATCH: i64 = 200;
 
-/// When a pass takes place, and how long things rest before they go.
+/// How far apps can go back: what that needs stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollbackDepth {
+    /// The last versions of an app, however old.
+    pub versions: i64,
+    /// All rollouts of so many days, however many.
+    pub days: i64,
+}
+
+impl Default for RollbackDepth {
+    fn default() -> Self {
+        Self { versions: 5, days: 30 }
+    }
+}
+
+impl RollbackDepth {
+    /// Rollouts since then can be gone back to.
+    pub(super) fn rollouts_since(self, now: i64) -> i64 {
+        now.saturating_sub(self.days.saturating_mul(DAY))
+    }
+}
+
+/// When a pass takes place, how long things rest before they go, and what stays for apps. See [`Store::moment`].
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     /// Milliseconds since the epoch.
     pub now: i64,
     pub grace_ms: i64,
+    pub depth: RollbackDepth,
 }
 
 impl Moment {
@@ -47,7 +66,7 @@ impl Moment {
 
     /// Rollouts since then can be gone back to.
     pub(super) fn rollouts_since(&self) -> i64 {
-        self.now.saturating_sub(ROLLBACK_DAYS * DAY)
+        self.depth.rollouts_since(self.now)
     }
 }
 
@@ -68,6 +87,11 @@ pub fn bytes_of(rows: &[Garbage]) -> i64 {
 }
 
 impl Store {
+    /// A pass at that time, with what this server keeps for apps.
+    pub fn moment(&self, now: i64, grace_ms: i64) -> Moment {
+        Moment { now, grace_ms, depth: self.depth }
+    }
+
     /// Takes back the marks of what is needed again. Tells how many.
     pub async fn unmark_needed(&self, moment: &Moment) -> Result<u64> {
         let mut tx = self.write_tx().await?;

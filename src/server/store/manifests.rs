@@ -251,10 +251,14 @@ impl WriteTx {
             self.count_push(&tag).await?;
         }
         let local = format!("{}@{digest}", stream.repository());
+        // Nobody who did it could say why.
+        let source = tag.source.as_deref().filter(|_| to.kind == EventKind::Import);
+        let reason = source.map(|source| format!("imported from {source}"));
         let movement = Move {
             cause,
             cascade: cascade.as_deref(),
             build_id: to.build_id,
+            reason: reason.as_deref(),
             ..Move::new(to.kind, digest, to.reference.unwrap_or(&local), actor)
         };
         let moved = match refused {

@@ -7,6 +7,7 @@ mod allowed;
 mod app_list;
 mod apps;
 mod as_of;
+mod assigned;
 mod bases;
 mod budgets;
 mod build_list;
@@ -106,6 +107,7 @@ use memory::{Ending, Leaves};
 pub use app_list::ListedRollout;
 pub use apps::AppFields;
 pub use as_of::{AppThen, StreamThen, TagThen};
+pub use assigned::{Assigned, HistoryPart};
 pub use budgets::{Allowance, Answers, BudgetKey, USUAL_GAP_MS};
 pub use build_list::ListedConfig;
 pub use build_work::{BuildEnd, Lost};
@@ -120,7 +122,7 @@ pub use cool_down::Passage;
 pub use downloads::Free;
 pub use duties::Duty;
 pub use expected::{Expected, TAG_PRECONDITION};
-pub use garbage::{Moment, Preview, bytes_of};
+pub use garbage::{Moment, Preview, RollbackDepth, bytes_of};
 pub use hooks::RegistryHook;
 pub use import_rule_tags::RulePlan;
 pub use import_rule_work::{ListedPage, RuleFailure};
@@ -140,7 +142,7 @@ pub use outage::Outage;
 pub use overview::{FailedBuild, HeldThing, RecentMove};
 pub use packages::WantedLayer;
 pub use past::Past;
-pub use proofs::{Depth, ImagePart, Restorable};
+pub use proofs::{BrokenImage, Depth, ImagePart};
 pub use registry::{BlobSource, Upload};
 pub use resolution::{Asker, Resolution};
 pub use restore::DeletedTag;
@@ -155,7 +157,7 @@ pub use streams::StreamFields;
 pub use tag_rules::{ImmutableTags, TagRules};
 pub use tag_specs::{TagSet, TagSpec};
 pub use tokens::{NewToken, looks_like_token};
-pub use traffic::{PullCount, Pulled};
+pub use traffic::{DayOfTraffic, PullCount, Pulled};
 pub use usage::UsageFault;
 pub use whole_streams::WantedTag;
 
@@ -176,6 +178,7 @@ pub struct Store {
     commits: Arc<memory::Commits>,
     durable: Arc<Durable>,
     allowed: Arc<AllowedRegistries>,
+    depth: RollbackDepth,
 }
 
 /// Which database it is.
@@ -248,6 +251,7 @@ pub struct WriteTx {
     turn: Turn,
     durable: Arc<Durable>,
     allowed: Arc<AllowedRegistries>,
+    depth: RollbackDepth,
 }
 
 /// The right to write, which one writer of this process has at a time.
@@ -291,7 +295,7 @@ impl Store {
         })?;
         let news = News { wake: self.wake.clone(), woken: BTreeSet::new(), changed: BTreeSet::new() };
         let (durable, allowed) = (Arc::clone(&self.durable), Arc::clone(&self.allowed));
-        Ok(WriteTx { tx, news, ending: Ending::of(&self.commits), turn, durable, allowed })
+        Ok(WriteTx { tx, news, ending: Ending::of(&self.commits), turn, durable, allowed, depth: self.depth })
     }
 
     async fn begin(&self) -> sqlx::Result<Transaction<'static, Any>> {
@@ -338,6 +342,12 @@ impl Store {
     #[must_use]
     pub fn allowing(self, registries: AllowedRegistries) -> Self {
         Self { allowed: Arc::new(registries), ..self }
+    }
+
+    /// Lets apps go back so far.
+    #[must_use]
+    pub fn keeping(self, depth: RollbackDepth) -> Self {
+        Self { depth, ..self }
     }
 
     /// Answers when the database does.

@@ -230,8 +230,9 @@ impl WriteTx {
         let at = self.time_of_next_row(tag).await?;
         sqlx::query(
             "insert into tag_events (sequence, tag_id, number, outcome, digest, reference, from_digest, generation, kind, actor_kind, \
-             actor, reason, cause, cascade_id, build_id, to_sequence, at, sorted_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)",
+             actor, reason, cause, cascade_id, build_id, to_sequence, at, sorted_at, request_id, media_type, manifest_size) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, \
+             (select i.media_type from images i where i.digest = $5), (select octet_length(i.manifest) from images i where i.digest = $5))",
         )
         .bind(sequence)
         .bind(&tag.id)
@@ -250,6 +251,7 @@ impl WriteTx {
         .bind(movement.build_id)
         .bind(movement.to_sequence)
         .bind(at)
+        .bind(movement.actor.request.as_deref())
         .execute(&mut **self)
         .await?;
         Ok(sequence)
@@ -309,7 +311,7 @@ impl WriteTx {
         let at = self.time_of_next_row(tag).await?;
         sqlx::query(
             "insert into tag_events (sequence, tag_id, number, outcome, from_digest, generation, kind, actor_kind, actor, cascade_id, at, \
-             sorted_at) values ($1, $2, $3, 'deleted', $4, $5, 'api', $6, $7, $8, $9, $9)",
+             sorted_at, request_id) values ($1, $2, $3, 'deleted', $4, $5, 'api', $6, $7, $8, $9, $9, $10)",
         )
         .bind(sequence)
         .bind(&tag.id)
@@ -320,6 +322,7 @@ impl WriteTx {
         .bind(&actor.name)
         .bind(&cascade)
         .bind(at)
+        .bind(actor.request.as_deref())
         .execute(&mut **self)
         .await?;
         sqlx::query(

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::durable::Durable;
-use super::{Backend, Store, new_id};
+use super::{Backend, RollbackDepth, Store, new_id};
 use crate::model::{natural_key, version_key};
 use crate::server::wake::Wake;
 
@@ -92,7 +92,8 @@ impl Store {
             Backend::Postgres => Durable::default(),
         });
         let (writer, commits, allowed) = (Arc::new(Mutex::new(None)), Arc::default(), Arc::default());
-        let store = Self { pool, wake, backend, writer, key, owner: new_id().into(), commits, durable, allowed };
+        let depth = RollbackDepth::default();
+        let store = Self { pool, wake, backend, writer, key, owner: new_id().into(), commits, durable, allowed, depth };
         if backend == Backend::Postgres {
             store.compare_by_bytes().await.map_err(refused)?;
         }

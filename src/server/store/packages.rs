@@ -8,7 +8,7 @@ use crate::server::hash::sha256;
 use crate::server::wake::Controller;
 
 /// The version of what reads layers. One more makes all layers be read again.
-const READER: i64 = 1;
+const READER: i64 = 2;
 /// What the readings of one image's layers may have together, in bytes. Nobody's images come near; whoever's do, made them for that.
 const MAX_CONTENTS: i64 = 64 * 1024 * 1024;
 /// The most layers whose readings are shown together. Container engines mount no more than 128.

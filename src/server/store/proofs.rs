@@ -1,16 +1,10 @@
 //! Whether what somebody may go back to is whole: what has to be looked at, and what was found.
 
-use super::garbage::ROLLBACK_VERSIONS;
-use super::{Result, Store};
-use crate::model::now;
+use std::collections::BTreeMap;
 
-/// An image that an app or a tag may go back to, or one that such an image lists.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Restorable {
-    pub digest: String,
-    /// Its manifest as it came; `None` when it is gone.
-    pub manifest: Option<String>,
-}
+use super::garbage::parts::{kept_by_app, kept_by_tags};
+use super::{Entry, Result, Store, WriteTx};
+use crate::model::{Actor, App, now};
 
 /// A blob that an image consists of.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -21,8 +15,18 @@ pub struct ImagePart {
     pub read_at: Option<i64>,
 }
 
+/// An image that is not whole.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct BrokenImage {
+    pub digest: String,
+    pub problem: String,
+    pub checked_at: i64,
+    /// A stream that serves it.
+    pub stream: String,
+}
+
 /// How far an app can go back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
     /// Versions that are whole.
     pub whole: i64,
@@ -32,25 +36,38 @@ pub struct Depth {
 }
 
 impl Store {
-    /// Images that must be whole, after `after`: the last versions of apps and tags, and all they list.
-    pub async fn list_restorable(&self, after: &str, limit: i64) -> Result<Vec<Restorable>> {
-        let images = sqlx::query_as(
-            "with recursive needed (digest) as (\
-               select r.digest from rollouts r join apps a on a.id = r.app_id where a.deleted_at is null and r.digest in (\
-                 select x.digest from rollouts x where x.app_id = r.app_id group by x.digest order by max(x.number) desc limit $3) \
-               union select e.digest from tags t join tag_events e on e.tag_id = t.id where t.deleted_at is null and e.outcome = 'moved' \
-                 and exists (select 1 from images i where i.digest = e.digest) and e.number > t.event_number - $3 \
-               union select c.child_digest from image_children c join needed n on n.digest = c.digest \
-                 where exists (select 1 from images i where i.digest = c.child_digest)) \
-             select n.digest, i.manifest from needed n left join images i on i.digest = n.digest where n.digest > $1 \
-             order by n.digest limit $2",
-        )
-        .bind(after)
-        .bind(limit)
-        .bind(ROLLBACK_VERSIONS)
+    /// Images that must be whole: what tags point to and the histories that are kept, what apps may go back to, all that these list, and
+    /// what is said about them (signatures, bills of materials).
+    pub async fn list_restorable(&self) -> Result<Vec<String>> {
+        let at = now();
+        let images: Vec<(String,)> = sqlx::query_as(concat!(
+            "with recursive edges (needs, needed) as (select c.digest, c.child_digest from image_children c \
+               union all select i.subject, i.digest from images i where i.subject is not null), \
+             needed (digest) as (select i.digest from images i where ",
+            kept_by_tags!(),
+            " union select r.digest from rollouts r join apps a on a.id = r.app_id where ",
+            kept_by_app!(),
+            " union select e.needed from needed n join edges e on e.needs = n.digest join images i on i.digest = e.needed) \
+             select digest from needed order by digest",
+        ))
+        .bind(at)
+        .bind(self.depth.rollouts_since(at))
+        .bind(self.depth.versions)
         .fetch_all(self.pool())
         .await?;
-        Ok(images)
+        Ok(images.into_iter().map(|(digest,)| digest).collect())
+    }
+
+    /// An image, and all it lists that is here.
+    pub async fn list_tree(&self, digest: &str) -> Result<Vec<String>> {
+        let tree: Vec<(String,)> = sqlx::query_as(
+            "with recursive tree (digest) as (select cast($1 as text) union select c.child_digest from tree t \
+               join image_children c on c.digest = t.digest join images i on i.digest = c.child_digest) select digest from tree",
+        )
+        .bind(digest)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(tree.into_iter().map(|(digest,)| digest).collect())
     }
 
     /// Configuration and layers of an image, but for layers that are fetched from elsewhere. Nothing when blobs of the image may still
@@ -70,8 +87,13 @@ impl Store {
         Ok(parts)
     }
 
-    /// Records how an image was found: whole, or with a problem.
+    /// Records how an image was found: whole, or with a problem. That it is whole no more, or again, is told where it is served.
     pub async fn record_proof(&self, digest: &str, problem: Option<&str>) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        let before: Option<(Option<String>,)> = sqlx::query_as("select problem from image_proofs where digest = $1")
+            .bind(digest)
+            .fetch_optional(&mut *tx)
+            .await?;
         sqlx::query(
             "insert into image_proofs (digest, checked_at, problem) values ($1, $2, $3) \
              on conflict (digest) do update set checked_at = excluded.checked_at, problem = excluded.problem",
@@ -79,9 +101,13 @@ impl Store {
         .bind(digest)
         .bind(now())
         .bind(problem)
-        .execute(self.pool())
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        let was_broken = before.is_some_and(|(problem,)| problem.is_some());
+        if was_broken != problem.is_some() {
+            tx.tell_of_proof(digest, problem).await?;
+        }
+        tx.commit_soon().await
     }
 
     /// Records that all bytes of a blob were compared with its digest, and are right.
@@ -108,28 +134,77 @@ impl Store {
         Ok(())
     }
 
-    /// How many of the versions that an app may go back to are whole, as it was last found: an index is when all it lists is.
-    pub async fn app_depth(&self, app_id: &str) -> Result<Depth> {
-        let versions: Vec<(i64, Option<i64>)> = sqlx::query_as(
-            "with recursive versions (digest) as (select digest from rollouts where app_id = $1 group by digest \
-                 order by max(number) desc limit $2), \
-               tree (version, digest) as (select digest, digest from versions \
-                 union select t.version, c.child_digest from tree t join image_children c on c.digest = t.digest \
+    /// How many of the versions that an app may go back to are whole, as it was last found.
+    pub async fn app_depth(&self, app: &App) -> Result<Depth> {
+        let mut depths = self.list_app_depths(&app.project_id, &app.name, &app.name).await?;
+        Ok(depths.remove(&app.id).unwrap_or_default())
+    }
+
+    /// As [`Store::app_depth`], of a project's apps from one name to another, by the apps' ids. An index is whole when all it lists is.
+    pub async fn list_app_depths(&self, project_id: &str, first: &str, last: &str) -> Result<BTreeMap<String, Depth>> {
+        let versions: Vec<(String, i64, Option<i64>)> = sqlx::query_as(
+            "with recursive versions (app_id, digest) as (select v.app_id, v.digest from (select r.app_id, r.digest, \
+                 row_number() over (partition by r.app_id order by max(r.number) desc) as nth \
+                 from rollouts r join apps a on a.id = r.app_id where a.project_id = $1 and a.name >= $2 and a.name <= $3 \
+                 group by r.app_id, r.digest) v where v.nth <= $4), \
+               tree (app_id, version, digest) as (select app_id, digest, digest from versions \
+                 union select t.app_id, t.version, c.child_digest from tree t join image_children c on c.digest = t.digest \
                    where exists (select 1 from images i where i.digest = c.child_digest)) \
-             select cast(count(p.problem) as bigint), min(case when p.checked_at is null then -1 else p.checked_at end) \
-             from tree t left join image_proofs p on p.digest = t.digest group by t.version",
+             select t.app_id, cast(count(p.problem) as bigint), min(case when p.checked_at is null then -1 else p.checked_at end) \
+             from tree t left join image_proofs p on p.digest = t.digest group by t.app_id, t.version",
         )
-        .bind(app_id)
-        .bind(ROLLBACK_VERSIONS)
+        .bind(project_id)
+        .bind(first)
+        .bind(last)
+        .bind(self.depth.versions)
         .fetch_all(self.pool())
         .await?;
-        let whole = versions.iter().filter(|(problems, _)| *problems == 0).count();
-        let oldest = versions.iter().filter_map(|(_, at)| *at).min();
-        Ok(Depth {
-            whole: i64::try_from(whole).unwrap_or(i64::MAX),
-            of: i64::try_from(versions.len()).unwrap_or(i64::MAX),
-            verified_at: oldest.filter(|at| *at >= 0),
-        })
+        let mut depths: BTreeMap<String, Depth> = BTreeMap::new();
+        for (app_id, problems, at) in versions {
+            let depth = depths.entry(app_id).or_insert(Depth { verified_at: Some(i64::MAX), ..Depth::default() });
+            depth.of += 1;
+            depth.whole += i64::from(problems == 0);
+            depth.verified_at = depth.verified_at.min(at);
+        }
+        for depth in depths.values_mut() {
+            depth.verified_at = depth.verified_at.filter(|at| *at >= 0);
+        }
+        Ok(depths)
+    }
+
+    /// Images of a project that can be gone back to and are not whole, those that were found last first.
+    pub async fn list_broken_images(&self, project_id: &str, limit: i64) -> Result<Vec<BrokenImage>> {
+        let images = sqlx::query_as(
+            "select p.digest, p.problem, p.checked_at, min(s.name) as stream from image_proofs p \
+             join repository_images r on r.digest = p.digest join streams s on s.id = r.stream_id \
+             where s.project_id = $1 and p.problem is not null group by p.digest, p.problem, p.checked_at \
+             order by p.checked_at desc, p.digest limit $2",
+        )
+        .bind(project_id)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(images)
+    }
+}
+
+impl WriteTx {
+    async fn tell_of_proof(&mut self, digest: &str, problem: Option<&str>) -> Result<()> {
+        let served: Vec<(String, String)> = sqlx::query_as(
+            "select p.name, s.name from repository_images r join streams s on s.id = r.stream_id \
+             join projects p on p.id = s.project_id where r.digest = $1 order by p.name, s.name",
+        )
+        .bind(digest)
+        .fetch_all(&mut **self)
+        .await?;
+        let action = if problem.is_some() { "image.break" } else { "image.mend" };
+        for (project, stream) in served {
+            let object = format!("{stream}@{digest}");
+            let (project, to) = (Some(project.as_str()), Some(digest));
+            let entry = Entry { action, project, object: &object, to, reason: problem, ..Entry::default() };
+            self.record(&Actor::system("proof"), entry).await?;
+        }
+        Ok(())
     }
 }
 

@@ -44,6 +44,14 @@ pub struct Undone {
     pub apps: usize,
 }
 
+/// Where a tag was at a moment, and is not now.
+struct Had {
+    tag: Tag,
+    sequence: i64,
+    digest: String,
+    reference: String,
+}
+
 impl Store {
     /// Rolls a tag back to a row of its history: a new row, a hold on the tag, and the digest left behind rejected, at once. An immutable
     /// tag stays.
@@ -56,6 +64,33 @@ impl Store {
         actor: &Actor,
     ) -> Result<Moved> {
         self.roll_back(project, stream, tag, rollback, false, actor).await
+    }
+
+    /// What [`RollbackMode::Restore`] to a row would put back: how many tags, or why it cannot be done.
+    pub async fn plan_restore(&self, tag: &Tag, to: i64) -> Result<std::result::Result<usize, String>> {
+        let mut tx = self.write_tx().await?;
+        let (had, _) = tx.downstream_then(tag, to).await?;
+        for one in &had {
+            match tx.check_image_is_here(&one.digest, &one.tag.title()).await {
+                Err(Error::Conflict(why)) => return Ok(Err(why)),
+                checked => checked?,
+            }
+        }
+        Ok(Ok(had.len()))
+    }
+
+    /// The last reasons that were given in a project for rolling a tag back, each once.
+    pub async fn list_reasons(&self, project: &str, limit: i64) -> Result<Vec<String>> {
+        // Looks at so many rows of the ledger and no more, however long it is.
+        let reasons: Vec<(String,)> = sqlx::query_as(
+            "select reason from (select reason, action, sequence from ledger where project = $1 order by sequence desc limit 5000) l \
+             where reason is not null and action = 'tag.rollback' group by reason order by max(sequence) desc limit $2",
+        )
+        .bind(project)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(reasons.into_iter().map(|(reason,)| reason).collect())
     }
 
     /// [`Store::roll_back_tag`] for a project admin: who gives a reason moves immutable tags, too.
@@ -135,6 +170,7 @@ impl Store {
             return Err(Error::Conflict(format!("{name} already runs the image of rollout #{to_number}")));
         }
         tx.check_image_is_here(&target.digest, &format!("{name} rollout #{to_number}")).await?;
+        tx.serve_rollout(&target.repository, &target.digest).await?;
         let cascade = new_id();
         let request = RolloutRequest {
             kind: "rollback",
@@ -293,31 +329,9 @@ impl WriteTx {
     /// Puts what is built on a tag back to the digests it had while the tag last pointed where it points again now; what somebody decided
     /// for one of these tags stands.
     async fn restore_downstream(&mut self, tag: &Tag, to: i64, cause: i64, cascade: &str, actor: &Actor) -> Result<()> {
-        // "Then" ends where the row after the one gone back to begins.
-        let (then,): (i64,) = sqlx::query_as(
-            "select coalesce(min(sequence), $3) - 1 from tag_events where tag_id = $1 and sequence > $2 and outcome = 'moved'",
-        )
-        .bind(&tag.id)
-        .bind(to)
-        .bind(i64::MAX)
-        .fetch_one(&mut **self)
-        .await?;
-        let (tags, mut configs) = self.downstream_tags(&tag.id).await?;
+        let (had, mut configs) = self.downstream_then(tag, to).await?;
         let mut moved = BTreeSet::from([tag.id.clone()]);
-        for id in tags {
-            let had: Option<(i64, String, String)> = sqlx::query_as(
-                "select sequence, digest, reference from tag_events where tag_id = $1 and outcome = 'moved' and sequence <= $2 \
-                 order by sequence desc limit 1",
-            )
-            .bind(&id)
-            .bind(then)
-            .fetch_optional(&mut **self)
-            .await?;
-            let downstream = self.tag_by_id(&id).await?;
-            let Some((sequence, digest, reference)) = had else { continue };
-            if downstream.deleted_at.is_some() || downstream.digest.as_deref() == Some(&digest) {
-                continue;
-            }
+        for Had { tag: downstream, sequence, digest, reference } in had {
             self.check_image_is_here(&digest, &downstream.title()).await?;
             let movement = Move {
                 cause: Some(cause),
@@ -327,11 +341,47 @@ impl WriteTx {
                 ..Move::new(EventKind::Restore, &digest, &reference, actor)
             };
             if self.move_tag(&downstream, &movement).await?.outcome == Outcome::Moved {
-                moved.insert(id);
+                moved.insert(downstream.id);
             }
         }
         configs.extend(self.configs_fed_by(&moved).await?);
         self.settle_configs(&configs).await
+    }
+
+    /// What the tags downstream had when the tag was at the row `to`, of those that have something else now; and what is built of them.
+    async fn downstream_then(&mut self, tag: &Tag, to: i64) -> Result<(Vec<Had>, BTreeSet<String>)> {
+        // "Then" ends where what moved the tag on began: an undo puts back what is downstream before the tag itself.
+        let next: Option<(i64, Option<i64>)> = sqlx::query_as(
+            "select e.sequence, k.root_sequence from tag_events e left join cascades k on k.id = e.cascade_id \
+             where e.tag_id = $1 and e.sequence > $2 and e.outcome = 'moved' order by e.sequence limit 1",
+        )
+        .bind(&tag.id)
+        .bind(to)
+        .fetch_optional(&mut **self)
+        .await?;
+        let then = match next {
+            Some((_, Some(root))) if root > to => root - 1,
+            Some((sequence, _)) => sequence - 1,
+            None => i64::MAX,
+        };
+        let (tags, configs) = self.downstream_tags(&tag.id).await?;
+        let mut all = Vec::new();
+        for id in tags {
+            let had: Option<(i64, String, String)> = sqlx::query_as(
+                "select sequence, digest, reference from tag_events where tag_id = $1 and outcome = 'moved' and sequence <= $2 \
+                 order by sequence desc limit 1",
+            )
+            .bind(&id)
+            .bind(then)
+            .fetch_optional(&mut **self)
+            .await?;
+            let tag = self.tag_by_id(&id).await?;
+            let Some((sequence, digest, reference)) = had else { continue };
+            if tag.deleted_at.is_none() && tag.digest.as_deref() != Some(&digest) {
+                all.push(Had { tag, sequence, digest, reference });
+            }
+        }
+        Ok((all, configs))
     }
 
     pub(super) async fn cascade(&mut self, project: &str, number: i64) -> Result<Cascade> {

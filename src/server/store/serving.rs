@@ -3,11 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::garbage::ROLLBACK_VERSIONS;
 use super::links::{Content, Room};
 use super::media_types::manifest_types;
 use super::tags::select_tag;
-use super::{Entry, Error, Result, Store, WriteTx};
+use super::{Entry, Error, Result, RollbackDepth, Store, WriteTx};
 use crate::model::{Actor, Stream, Tag, now};
 use crate::server::wake::Controller;
 
@@ -146,6 +145,15 @@ impl WriteTx {
         .fetch_all(&mut **self)
         .await?;
         Ok(missing)
+    }
+
+    /// Lets the repository of a rollout serve its image, as it did then: whatever an app goes back to must be there for the engine.
+    pub(super) async fn serve_rollout(&mut self, repository: &str, digest: &str) -> Result<()> {
+        let Some((project, stream)) = repository.split_once('/') else { return Ok(()) };
+        match self.find_stream(project, stream).await? {
+            Some(stream) => self.serve_tree(&stream.id, digest, None).await,
+            None => Ok(()),
+        }
     }
 
     /// Lets a tag's repository serve the image that the tag points to now. What a tag follows brings its referrers with it.
@@ -311,17 +319,19 @@ impl WriteTx {
         }
         let app: Option<(String,)> = sqlx::query_as(
             "select a.name from apps a join rollouts r on r.app_id = a.id where a.deleted_at is null and r.repository = $1 and r.digest = $2 \
-             and r.digest in (select x.digest from rollouts x where x.app_id = a.id group by x.digest \
-               order by max(x.number) desc limit $3) limit 1",
+             and (r.created_at > $4 or r.digest in (select x.digest from rollouts x where x.app_id = a.id group by x.digest \
+               order by max(x.number) desc limit $3)) limit 1",
         )
         .bind(stream.repository())
         .bind(digest)
-        .bind(ROLLBACK_VERSIONS)
+        .bind(self.depth.versions)
+        .bind(self.depth.rollouts_since(now()))
         .fetch_optional(&mut **self)
         .await?;
         if let Some((app,)) = app {
+            let RollbackDepth { versions, days } = self.depth;
             return Err(Error::Conflict(format!(
-                "the app {app} runs this image or may go back to it: it is one of its last {ROLLBACK_VERSIONS} versions"
+                "the app {app} runs this image or may go back to it: it is one of its last {versions} versions, or of {days} days"
             )));
         }
         Ok(())

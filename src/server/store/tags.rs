@@ -25,11 +25,12 @@ macro_rules! select_event {
              e.generation, e.kind, e.actor_kind, e.actor, e.reason, e.cause, e.cascade_id, k.number as cascade_number, e.build_id, \
              case when b.id is null then null else c.name || '-' || cast(b.number as text) end as build, e.to_sequence, \
              g.number as to_number, i.size, i.artifact_type, case when f.digest is null then 0 else 1 end as from_known, \
-             f.artifact_type as from_artifact_type, e.at, e.repeats, e.repeated_at \
+             f.artifact_type as from_artifact_type, e.at, e.repeats, e.repeated_at, e.request_id, q.problem \
              from tag_events e join tags t on t.id = e.tag_id join streams s on s.id = t.stream_id \
              left join cascades k on k.id = e.cascade_id left join builds b on b.id = e.build_id \
              left join build_configs c on c.id = b.config_id left join tag_events g on g.sequence = e.to_sequence \
-             left join images i on i.digest = e.digest left join images f on f.digest = e.from_digest ",
+             left join images i on i.digest = e.digest left join images f on f.digest = e.from_digest \
+             left join image_proofs q on q.digest = e.digest ",
             $rest
         )
     };

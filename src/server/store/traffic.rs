@@ -27,6 +27,15 @@ pub struct PullCount {
     pub count: i64,
 }
 
+/// What a tag saw on one day.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct DayOfTraffic {
+    /// As [`day_of`] counts.
+    pub day: i64,
+    pub pulls: i64,
+    pub pushes: i64,
+}
+
 macro_rules! add_traffic {
     ($table:literal, $key:literal) => {
         concat!(
@@ -78,6 +87,19 @@ impl Store {
         .fetch_one(self.pool())
         .await?;
         Ok(traffic)
+    }
+
+    /// A tag's days with traffic, the newest first, before the day `before`.
+    pub async fn list_tag_days(&self, tag_id: &str, before: i64, limit: i64) -> Result<Vec<DayOfTraffic>> {
+        let days = sqlx::query_as(
+            "select day, pulls, pushes from tag_traffic where tag_id = $1 and day < $2 order by day desc limit $3",
+        )
+        .bind(tag_id)
+        .bind(before)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(days)
     }
 
     /// Forgets traffic of more than a year ago.

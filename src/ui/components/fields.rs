@@ -38,16 +38,26 @@ pub fn TextField(
     #[prop(optional, into)] autocomplete: Option<String>,
     #[prop(default = false)] autofocus: bool,
     #[prop(optional)] maxlength: Option<u32>,
+    /// What the browser offers while one types.
+    #[prop(optional)]
+    suggestions: Vec<String>,
 ) -> impl IntoView {
     let (value, error) = state(name, value);
     let invalid = error.is_some().then_some("true");
     let (described, notes) = notes(name, hint, error);
+    let list = (!suggestions.is_empty()).then(|| format!("{name}-suggestions"));
+    let offered = list.clone().map(|id| {
+        let options: Vec<_> = suggestions.into_iter().map(|value| view! { <option value=value></option> }).collect();
+        view! { <datalist id=id>{options}</datalist> }
+    });
     view! {
         <div class="field">
             <label for=name>{label}</label>
+            {offered}
             <input
                 id=name
                 name=name
+                list=list
                 type=kind
                 value=value
                 placeholder=placeholder

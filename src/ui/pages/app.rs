@@ -66,7 +66,7 @@ pub async fn page(cx: Cx) -> PageResult {
     let next = rollouts.last().filter(|_| more).map(|last| last.number.to_string());
     let rollouts =
         if rollouts.is_empty() { no_rollouts(&app) } else { rollouts_table(&project, &app, &path, &rollouts) };
-    let depth = depth_words(&cx.store().app_depth(&app.id).await?);
+    let depth = depth_words(&cx.store().app_depth(&app).await?);
     let observed = app.observed_at.map(|at| view! { <span class="muted small">"seen "<Ago at /></span> });
     let tag = cx.store().tag_by_id(&app.tag_id).await?;
     let resolved = cx.store().resolve_tag(&tag, Lookup::Recent, cx.settings().registry_host()).await?;

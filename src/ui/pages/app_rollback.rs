@@ -7,6 +7,7 @@ use leptos::prelude::*;
 
 use super::app::{below, open, path_of};
 use super::hold_end::{read_until, until_fields};
+use super::images_whole::not_whole;
 use super::standing::Standing;
 use crate::model::{App, HoldUntil, RolloutRow, counted};
 use crate::server::auth::Right;
@@ -36,7 +37,7 @@ pub async fn page(cx: Cx) -> PageResult {
         None => candidates.first().cloned(),
     };
     let body = match target {
-        Some(target) => dialog(&app, &path, &candidates, &target),
+        Some(target) => dialog(&cx, &app, &path, &candidates, &target).await?,
         None => {
             let path = path.clone();
             view! {
@@ -77,11 +78,24 @@ fn options(candidates: &[RolloutRow], target: &RolloutRow) -> Vec<(String, Strin
     .collect()
 }
 
-fn dialog(app: &App, path: &str, candidates: &[RolloutRow], target: &RolloutRow) -> AnyView {
+async fn dialog(
+    cx: &Cx,
+    app: &App,
+    path: &str,
+    candidates: &[RolloutRow],
+    target: &RolloutRow,
+) -> Result<AnyView, UiError> {
+    let suggestions = cx.store().list_reasons(&app.project, 5).await?;
+    let not_whole = not_whole(cx, &target.digest).await?;
+    let is_whole = not_whole.is_none();
     let standing = Standing::of(app);
     let options = options(candidates, target);
     let same = Some(&target.digest) == app.wanted_digest.as_ref() && app.wanted_phase.as_deref() != Some("Failed");
-    let problem = same.then_some("The app is on this image now: choose another row.");
+    let problem = match same {
+        true => Some("The app is on this image now: choose another row.".to_owned()),
+        false => not_whole,
+    };
+    let is_refused = problem.is_some();
     let strategy = app.spec().unwrap_or_default();
     let effect = format!(
         "Rolls {} to the older image, {} at a time. Nothing is built. Only the image changes: ports, environment and command stay as they are now.",
@@ -102,7 +116,7 @@ fn dialog(app: &App, path: &str, candidates: &[RolloutRow], target: &RolloutRow)
     } else {
         view! { <ul class="stack gap-1">{seen}</ul> }.into_any()
     };
-    view! {
+    Ok(view! {
         <form class="toolbar" method="get">
             <SelectField name="to" label="Back to" options value=target.number.to_string() />
             <button class="btn self-end">"Show"</button>
@@ -141,19 +155,20 @@ fn dialog(app: &App, path: &str, candidates: &[RolloutRow], target: &RolloutRow)
                 <h2>"What runs now"</h2>
                 {seen}
             </section>
-            <TextField name="reason" label="Reason" maxlength=300 hint="For whoever asks later. Not required." autofocus=true />
+            <TextField name="reason" label="Reason" maxlength=300 hint="For whoever asks later. Not required." autofocus=true suggestions />
+            {is_whole.then(|| view! { <p class="muted">"All its blobs are here, looked at just now."</p> })}
             {problem.map(|problem| view! { <p class="error" id="problem">{problem}</p> })}
             <div class="form-actions">
                 <a class="btn" href=path.to_owned()>
                     "Cancel"
                 </a>
-                <button class="btn btn-danger" disabled=problem.is_some() aria-describedby=problem.map(|_| "problem")>
+                <button class="btn btn-danger" disabled=is_refused aria-describedby=is_refused.then_some("problem")>
                     "Roll back"
                 </button>
             </div>
         </form>
     }
-    .into_any()
+    .into_any())
 }
 
 fn from_side(app: &App) -> AnyView {
@@ -199,6 +214,7 @@ async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiErr
         return Ok(false);
     }
     let until = read_until(fields)?;
+    cx.state.app.importer.check_rollout(&app, to).await?;
     cx.store().roll_back_app(&project.name, &app.name, to, reason, until, &cx.actor()?).await?;
     Ok(true)
 }

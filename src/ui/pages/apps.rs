@@ -6,7 +6,7 @@ use super::past_apps;
 use super::standing::Standing;
 use crate::model::{App, RolloutPhase};
 use crate::server::auth::Right;
-use crate::server::store::ListedRollout;
+use crate::server::store::{Depth, ListedRollout};
 use crate::ui::app::PageResult;
 use crate::ui::components::{
     Act, Ago, AsOf, AsOfForm, Badge, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Tone, Who,
@@ -26,6 +26,7 @@ pub async fn page(cx: Cx) -> PageResult {
     let next = apps.last().filter(|_| more).map(|last| last.name.clone());
     let (first, last) = (apps.first().map_or("", |app| &app.name), apps.last().map_or("", |app| &app.name));
     let mut rollouts = cx.store().list_newest_rollouts(&project.name, first, last).await?;
+    let mut depths = cx.store().list_app_depths(&project.id, first, last).await?;
     let new = project.can_edit().then(|| {
         view! {
             <a class="btn btn-primary" href=format!("/p/{}/apps/new", project.name)>
@@ -50,8 +51,8 @@ pub async fn page(cx: Cx) -> PageResult {
         let rows: Vec<_> = apps
             .into_iter()
             .map(|app| {
-                let rollout = rollouts.remove(&app.id);
-                row(&project, &app, rollout)
+                let (rollout, depth) = (rollouts.remove(&app.id), depths.remove(&app.id).unwrap_or_default());
+                row(&project, &app, rollout, &depth)
             })
             .collect();
         view! {
@@ -59,7 +60,7 @@ pub async fn page(cx: Cx) -> PageResult {
             <DataTable
                 columns=&[
                     Col::Text("App"), Col::Text("State"), Col::Text("Running"), Col::Text("Wanted"), Col::Text("Last rollout"),
-                    Col::Number("Replicas"), Col::Actions
+                    Col::Text("Rollback depth"), Col::Number("Replicas"), Col::Actions
                 ]
             >
                 {rows}
@@ -97,7 +98,7 @@ pub fn kind_words(kind: &str, to: Option<i64>) -> String {
     }
 }
 
-fn row(project: &InProject, app: &App, rollout: Option<ListedRollout>) -> AnyView {
+fn row(project: &InProject, app: &App, rollout: Option<ListedRollout>, depth: &Depth) -> AnyView {
     let path = format!("/p/{}/apps/{}", project.name, app.name);
     let standing = Standing::of(app);
     let image = if app.image_project == project.name {
@@ -150,6 +151,7 @@ fn row(project: &InProject, app: &App, rollout: Option<ListedRollout>) -> AnyVie
             <td data-label="Last rollout" data-live=format!("rollout-{key}")>
                 {rollout.as_ref().map(last_rollout)}
             </td>
+            <td data-label="Rollback depth">{rollback_depth(depth)}</td>
             <td data-label="Replicas" class="num" data-live=format!("replicas-{key}")>
                 {format!("{}/{}", standing.ready, standing.replicas)}
             </td>
@@ -159,6 +161,21 @@ fn row(project: &InProject, app: &App, rollout: Option<ListedRollout>) -> AnyVie
         </tr>
     }
     .into_any()
+}
+
+/// How many of an app's last versions are whole, and when that was last looked at.
+fn rollback_depth(depth: &Depth) -> AnyView {
+    let words = format!("{}/{}", depth.whole, depth.of);
+    let shown = match depth.whole < depth.of {
+        true => view! { <Badge tone=Tone::Fail text=words /> }.into_any(),
+        false => words.into_any(),
+    };
+    let looked_at = match (depth.of, depth.verified_at) {
+        (0, _) => None,
+        (_, Some(at)) => Some(view! { <span class="cell-sub">"verified "<Ago at /></span> }.into_any()),
+        (_, None) => Some(view! { <span class="cell-sub">"not verified yet"</span> }.into_any()),
+    };
+    view! { {shown} {looked_at} }.into_any()
 }
 
 fn last_rollout(rollout: &ListedRollout) -> AnyView {

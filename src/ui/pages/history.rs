@@ -72,6 +72,8 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
     };
     let state = state.map(|(tone, text)| view! { <Badge tone text /> });
     let gone = event.is_gone().then(|| view! { <Badge tone=Tone::Muted text="Gone" /> });
+    let broken = event.problem.clone().filter(|_| !event.is_gone());
+    let broken = broken.map(|problem| view! { <span title=problem><Badge tone=Tone::Fail text="Not whole" /></span> });
     let tag = place.with_tag.then(|| {
         view! {
             <td data-label="Tag">
@@ -96,7 +98,7 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
                 })}
             </td>
             <td data-label="Image">
-                <span class="cluster gap-x-2 gap-y-0">{image} {state} {gone}</span>
+                <span class="cluster gap-x-2 gap-y-0">{image} {state} {gone} {broken}</span>
                 {event.kind_change().map(|words| view! { <span class="cell-sub">{words}</span> })}
             </td>
             <td data-label="How">{how(place, &event)}</td>
@@ -144,7 +146,7 @@ fn how(place: &RowPlace, event: &TagEvent) -> AnyView {
 
 /// The reason given, and the cascade it belongs to.
 fn why(place: &RowPlace, event: &TagEvent) -> AnyView {
-    let reason = event.reason.clone().map(|reason| view! { <span>{reason}</span> });
+    let reason = event.reason.clone().map(|reason| view! { <span class="break">{reason}</span> });
     let cascade = event.cascade_number.map(|number| {
         let href = format!("{}/cascades/{number}", place.project_path);
         view! { <a class="cell-sub" href=href>{format!("cascade {number}")}</a> }

@@ -6,9 +6,9 @@ use super::streams::kind_words;
 use super::streams_new::FirstStream;
 use crate::model::ImportRule;
 use crate::server::auth::Right;
-use crate::server::store::{CascadeSummary, DueImport, FailedBuild, HeldThing, RecentMove};
+use crate::server::store::{BrokenImage, CascadeSummary, DueImport, FailedBuild, HeldThing, RecentMove};
 use crate::ui::app::PageResult;
-use crate::ui::components::{Ago, Badge, DigestText, Tone, Who};
+use crate::ui::components::{Ago, Badge, DigestText, Tone, Who, short_digest};
 use crate::ui::context::Cx;
 use crate::ui::shell::{Page, Section};
 
@@ -21,6 +21,7 @@ pub async fn page(cx: Cx) -> PageResult {
     let rules = store.list_failing_import_rules(&project.id, 20).await?;
     let overdue = usize::try_from(store.count_overdue_imports(&project.id).await?).unwrap_or(0);
     let failed = store.list_failed_builds(&project.id, 20).await?;
+    let broken = store.list_broken_images(&project.id, 20).await?;
     let held = store.list_held(&project.id, 20).await?;
     let cascades = store.list_cascades(name, None, 30).await?;
     let running: Vec<_> = cascades.into_iter().filter(CascadeSummary::is_running).collect();
@@ -39,13 +40,13 @@ pub async fn page(cx: Cx) -> PageResult {
     }
     let body = view! {
         <div class="tiles" data-live="tiles">
-            {tile("Needs attention", failing.len() + rules.len() + failed.len(), &format!("{path}#attention"), "look at these", Tone::Fail)}
+            {tile("Needs attention", failing.len() + rules.len() + failed.len() + broken.len(), &format!("{path}#attention"), "look at these", Tone::Fail)}
             {(overdue > 0)
                 .then(|| tile("Overdue checks", overdue, &format!("{path}/imports?f=overdue"), "not made in time", Tone::Warn))}
             {tile("Running cascades", running.len(), &format!("{path}/cascades"), "on their way", Tone::Running)}
             {tile("Held", held.len(), &format!("{path}#held"), "to be resumed", Tone::Held)}
         </div>
-        {attention(&path, &failing, &rules, &failed)}
+        {attention(&path, &failing, &rules, &failed, &broken)}
         {running_card(&path, &running)}
         {held_card(&path, &held)}
         {moves_card(&path, moves)}
@@ -95,7 +96,13 @@ fn card(
     )
 }
 
-fn attention(path: &str, failing: &[DueImport], rules: &[ImportRule], failed: &[FailedBuild]) -> Option<AnyView> {
+fn attention(
+    path: &str,
+    failing: &[DueImport],
+    rules: &[ImportRule],
+    failed: &[FailedBuild],
+    broken: &[BrokenImage],
+) -> Option<AnyView> {
     let imports = failing.iter().map(|due| {
         let why = due.import.reason.clone().unwrap_or_else(|| "failed".to_owned());
         view! {
@@ -149,11 +156,31 @@ fn attention(path: &str, failing: &[DueImport], rules: &[ImportRule], failed: &[
         }
         .into_any()
     });
+    let images = broken.iter().map(|image| {
+        let href = format!("{path}/streams/{}/images/{}", image.stream, image.digest);
+        view! {
+            <tr>
+                <th scope="row">
+                    <a class="cell-main" href=href>
+                        {format!("{}@{}", image.stream, short_digest(&image.digest))}
+                    </a>
+                    <span class="cell-sub break">{image.problem.clone()}</span>
+                </th>
+                <td data-label="State">
+                    <Badge tone=Tone::Fail text="Not whole" />
+                </td>
+                <td data-label="Since">
+                    <Ago at=image.checked_at />
+                </td>
+            </tr>
+        }
+        .into_any()
+    });
     card(
         "attention",
         "Needs attention",
         Some((format!("{path}/imports?f=failed"), "Failing imports")),
-        imports.chain(rules).chain(builds).collect(),
+        images.chain(imports).chain(rules).chain(builds).collect(),
     )
 }
 

@@ -204,5 +204,7 @@ pub fn kind_words(kind: PackageKind) -> &'static str {
         PackageKind::Rpm => "rpm",
         PackageKind::Python => "Python",
         PackageKind::Npm => "npm",
+        PackageKind::Gem => "RubyGems",
+        PackageKind::Composer => "Composer",
     }
 }

@@ -87,7 +87,7 @@ fn going(rule: &RetentionRule, rows: &[Garbage]) -> AnyView {
 
 fn moment(cx: &Cx) -> Moment {
     let grace_ms = i64::try_from(cx.settings().gc_grace.as_millis()).unwrap_or(i64::MAX);
-    Moment { now: now(), grace_ms }
+    cx.store().moment(now(), grace_ms)
 }
 
 fn read(field: impl Fn(&str) -> String) -> Result<RetentionRule, UiError> {

@@ -7,6 +7,7 @@ use leptos::prelude::*;
 use super::stream;
 use super::tag::path_of;
 use super::tag_forms::{MINUTE_MS, forms};
+use super::tag_trial;
 use crate::model::{ImageReference, SourceKind, SourceName, Tag, TagName};
 use crate::server::auth::Right;
 use crate::server::store::{TagSpec, WantedTag};
@@ -37,6 +38,7 @@ pub async fn page(cx: Cx) -> PageResult {
             "A push makes its tag by itself: "<CopyText text=push />
         </p>
         {forms(&format!("{path}/add-tag"), None, cx.query("image"))}
+        {tag_trial::below(&cx)}
     };
     Ok(Page::new("Add tag", body)
         .kind("stream")
@@ -53,6 +55,7 @@ pub async fn edit_page(cx: Cx) -> PageResult {
     let body = view! {
         <p>"What you choose takes effect at once and starts what depends on this tag."</p>
         {forms(&format!("{path}/edit"), Some(&tag), "")}
+        {tag_trial::below(&cx)}
     };
     Ok(Page::new(format!("Where {} gets its images", tag.title()), body)
         .kind("tag")
@@ -62,7 +65,7 @@ pub async fn edit_page(cx: Cx) -> PageResult {
 }
 
 /// What the form asks for, and the tag's name in a form that has one. What a form does not ask for stays as it is.
-fn spec(fields: &Fields, existing: Option<&Tag>) -> Result<(TagSpec, &'static str), UiError> {
+pub fn read(fields: &Fields, existing: Option<&Tag>) -> Result<(TagSpec, &'static str), UiError> {
     let before = existing.map(TagSpec::of).transpose()?.unwrap_or_default();
     let chosen = |field: &'static str, choices: [&str; 2], present: &str| match fields.some(field) {
         None => Ok(present.to_owned()),
@@ -138,9 +141,12 @@ fn at_form_field(error: UiError, way: &str) -> UiError {
 
 async fn post_add(cx: Cx, fields: Fields) -> Response {
     let page = format!("/p/{}/streams/{}/add-tag", cx.param("project"), cx.param("stream"));
+    if fields.get("do") == "try" {
+        return tag_trial::answer(&cx, &fields, &page, None).await;
+    }
     cx.submit(&fields, &page, async {
         let (project, stream) = stream::open(&cx, Right::Edit).await?;
-        let (spec, field) = spec(&fields, None)?;
+        let (spec, field) = read(&fields, None)?;
         let name: TagName = fields.parse(field)?;
         check_source(&cx, &spec).await?;
         let stream_name = stream.name.parse().map_err(|error| UiError::field("name", format!("{error}")))?;
@@ -151,12 +157,22 @@ async fn post_add(cx: Cx, fields: Fields) -> Response {
     .await
 }
 
+/// The tag of the path, as far as it is there and may be seen: trying says why not.
+async fn existing(cx: &Cx) -> Option<Tag> {
+    let (project, stream) = stream::open(cx, Right::Edit).await.ok()?;
+    cx.store().tag(&project.name, &stream.name, cx.param("tag")).await.ok()
+}
+
 async fn post_edit(cx: Cx, fields: Fields) -> Response {
     let path = path_of(&cx);
-    cx.submit(&fields, &format!("{path}/edit"), async {
+    let here = format!("{path}/edit");
+    if fields.get("do") == "try" {
+        return tag_trial::answer(&cx, &fields, &here, existing(&cx).await.as_ref()).await;
+    }
+    cx.submit(&fields, &here, async {
         let (project, stream) = stream::open(&cx, Right::Edit).await?;
         let tag = cx.store().tag(&project.name, &stream.name, cx.param("tag")).await?;
-        let (spec, _) = spec(&fields, Some(&tag))?;
+        let (spec, _) = read(&fields, Some(&tag))?;
         check_source(&cx, &spec).await?;
         let names = (stream.name.parse(), tag.name.parse::<TagName>());
         let (Ok(stream_name), Ok(tag_name)) = names else {

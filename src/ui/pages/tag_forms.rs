@@ -35,11 +35,14 @@ fn name_field(tag: Option<&Tag>, name: &'static str) -> Option<AnyView> {
     tag.is_none().then(|| view! { <TextField name label="Tag" required=true maxlength=128 /> }.into_any())
 }
 
-fn save(tag: Option<&Tag>, class: &'static str) -> AnyView {
-    let verb = if tag.is_some() { "Save" } else { "Add tag" };
+fn verb(tag: Option<&Tag>) -> &'static str {
+    if tag.is_some() { "Save" } else { "Add tag" }
+}
+
+fn save(tag: Option<&Tag>) -> AnyView {
     view! {
         <div class="form-actions">
-            <button class=class>{verb}</button>
+            <button class="btn">{verb(tag)}</button>
         </div>
     }
     .into_any()
@@ -90,8 +93,15 @@ fn import_form(action: &str, tag: Option<&Tag>) -> AnyView {
                 checked=reference_only
                 hint="Nothing is imported, and the tag has no image of its own."
             />
-            <p class="hint">"Credentials are the project's secret for that registry, if it has one."</p>
-            {save(tag, "btn btn-primary")}
+            <p class="hint">
+                "Credentials are the project's secret for that registry, if it has one. Try asks the registry now and shows below what would come. Nothing is kept."
+            </p>
+            <div class="form-actions">
+                <button class="btn btn-primary">{verb(tag)}</button>
+                <button class="btn" name="do" value="try">
+                    "Try"
+                </button>
+            </div>
         </form>
     }
     .into_any()
@@ -138,7 +148,7 @@ fn follow_form(action: &str, tag: Option<&Tag>) -> AnyView {
                 value=source_project(tag, SourceKind::ImageStreamTag)
                 hint="Left empty: this project."
             />
-            {save(tag, "btn")}
+            {save(tag)}
         </form>
     }
     .into_any()
@@ -164,7 +174,7 @@ fn point_form(action: &str, tag: Option<&Tag>, image: &str) -> AnyView {
                 value=source_project(tag, SourceKind::ImageStreamImage)
                 hint="Left empty: this project."
             />
-            {save(tag, "btn")}
+            {save(tag)}
         </form>
     }
     .into_any()

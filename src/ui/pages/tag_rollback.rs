@@ -7,8 +7,9 @@ use leptos::prelude::*;
 
 use super::compare_parts::in_short;
 use super::hold_end::{read_until, until_fields};
+use super::images_whole::not_whole;
 use super::tag::{Open, check_reason, open, path_of};
-use crate::model::{Action, EventKind, HoldUntil, Image, Outcome, Plan, RollbackMode, TagEvent};
+use crate::model::{Action, EventKind, HoldUntil, Image, Outcome, Plan, RollbackMode, TagEvent, counted};
 use crate::server::auth::Right;
 use crate::server::packages::Unpaired;
 use crate::server::store::{self, TagRollback};
@@ -78,12 +79,18 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
     let (now, then) = (image(cx, current.as_ref()).await?, image(cx, Some(&target)).await?);
     let plan = store.plan(&Action::Move { tag: &open.tag.id, dependents: true }).await?;
     let same = open.tag.digest == target.digest;
-    let problem = match (&then, same) {
-        _ if !open.may_move() => Some("The tag is immutable: only a project admin may move it."),
-        (_, true) => Some("The tag points to this image now."),
-        (None, _) => Some("The image of this row is gone: it is not stored here any more."),
-        _ => None,
+    let not_whole = match &then {
+        Some(image) => not_whole(cx, &image.digest).await?,
+        None => None,
     };
+    let is_whole = then.is_some() && not_whole.is_none();
+    let problem = match (&then, same) {
+        _ if !open.may_move() => Some("The tag is immutable: only a project admin may move it.".to_owned()),
+        (_, true) => Some("The tag points to this image now.".to_owned()),
+        (None, _) => Some("The image of this row is gone: it is not stored here any more.".to_owned()),
+        _ => not_whole,
+    };
+    let is_refused = problem.is_some();
     let other = options(candidates, &target);
     let differences = match (open.tag.digest.as_deref(), target.digest.as_deref()) {
         (Some(now), Some(then)) if now != then => differences(cx, open, now, then).await?,
@@ -106,7 +113,7 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
             <section class="stack gap-2">
                 <h2>"What will happen"</h2>
                 {effects(&plan)}
-                {modes(cx)}
+                {modes(cx, store.plan_restore(&open.tag, to).await?)}
             </section>
             <section class="stack gap-2">
                 <h2>"What is prevented"</h2>
@@ -119,13 +126,14 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
                 <p>"The tag is held. Checks and pushes go on and show what is newer as waiting."</p>
                 <div class="cluster">{until_fields(HoldUntil::Resumed)}</div>
             </section>
-            {reason(open)}
+            {reason(open, store.list_reasons(&open.project.name, 5).await?)}
+            {is_whole.then(|| view! { <p class="muted">"All its blobs are here, looked at just now."</p> })}
             {problem.map(|problem| view! { <p class="error" id="problem">{problem}</p> })}
             <div class="form-actions">
                 <a class="btn" href=open.path.clone()>
                     "Cancel"
                 </a>
-                <button class="btn btn-danger" disabled=problem.is_some() aria-describedby=problem.map(|_| "problem")>
+                <button class="btn btn-danger" disabled=is_refused aria-describedby=is_refused.then_some("problem")>
                     "Roll back"
                 </button>
             </div>
@@ -147,13 +155,13 @@ fn options(candidates: &[TagEvent], target: &TagEvent) -> Vec<(String, String)> 
 }
 
 /// The field for the reason, which an immutable tag does not move without.
-fn reason(open: &Open) -> AnyView {
+fn reason(open: &Open, suggestions: Vec<String>) -> AnyView {
     let hint = match &open.immutable {
         Some(pattern) => format!("Required: tags named {pattern} are immutable, and an admin who moves one says why."),
         None => "For whoever asks later. Not required.".to_owned(),
     };
     let required = open.immutable.is_some();
-    view! { <TextField name="reason" label="Reason" maxlength=300 hint=hint required=required autofocus=true /> }
+    view! { <TextField name="reason" label="Reason" maxlength=300 hint=hint required=required autofocus=true suggestions /> }
         .into_any()
 }
 
@@ -253,27 +261,32 @@ fn effects(plan: &Plan) -> AnyView {
     .into_any()
 }
 
-fn modes(cx: &Cx) -> AnyView {
+/// How far it goes; `restored` tells how many tags could be put back, or why they cannot.
+fn modes(cx: &Cx, restored: Result<usize, String>) -> AnyView {
+    let (can_restore, restore_hint) = match restored {
+        Ok(0) => (true, "Nothing built on it has anything else now than it had then.".to_owned()),
+        Ok(tags) => {
+            (true, format!("At once and without builds, with the images of that time: {}.", counted(tags, "tag")))
+        }
+        Err(why) => (false, format!("Not possible: {why}.")),
+    };
     let chosen = cx.form.value("mode").unwrap_or("rebuild").to_owned();
     let modes = [
         (
             RollbackMode::Rebuild,
             "This tag and everything built on it",
-            "What is built on it is built again, then apps roll.",
+            "What is built on it is built again, then apps roll.".to_owned(),
         ),
-        (RollbackMode::Tag, "Only this tag", "What is built on it keeps what it has."),
-        (
-            RollbackMode::Restore,
-            "Put what is built on it back to what it had then",
-            "At once and without builds, with the images of that time.",
-        ),
+        (RollbackMode::Tag, "Only this tag", "What is built on it keeps what it has.".to_owned()),
+        (RollbackMode::Restore, "Put what is built on it back to what it had then", restore_hint),
     ];
     let choices: Vec<_> = modes
         .into_iter()
         .map(|(mode, words, hint)| {
+            let disabled = mode == RollbackMode::Restore && !can_restore;
             view! {
                 <label class="choice">
-                    <input type="radio" name="mode" value=mode.as_str() checked=chosen == mode.as_str() />
+                    <input type="radio" name="mode" value=mode.as_str() checked=chosen == mode.as_str() disabled=disabled />
                     <span>{words}<span class="hint cell-sub">{hint}</span></span>
                 </label>
             }
@@ -315,13 +328,14 @@ async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiErr
     let reason = fields.some("reason");
     check_reason(reason.unwrap_or_default())?;
     let until = read_until(fields)?;
+    let found = cx.store().tag(&project.name, stream, tag).await?;
     if !dialog {
-        let tag = cx.store().tag(&project.name, stream, tag).await?;
-        let plan = cx.store().plan(&Action::Move { tag: &tag.id, dependents: true }).await?;
+        let plan = cx.store().plan(&Action::Move { tag: &found.id, dependents: true }).await?;
         if plan.replicas() > MANY_REPLICAS {
             return Ok(false);
         }
     }
+    cx.state.app.importer.check_row(&found.id, to).await?;
     let rollback = TagRollback {
         to,
         mode,

@@ -80,7 +80,9 @@ impl Rest {
         let actor = weir::model::Actor::person("ada");
         let stream = store.ensure_stream("demo", &name, &actor).await.unwrap();
         let image = image(n);
-        for blob in image.layers.iter().map(|layer| &layer.layer_digest).chain(&image.config_digest) {
+        let layers = image.layers.iter().map(|layer| (&layer.layer_digest, layer.size));
+        for (blob, size) in layers.chain(image.config_digest.iter().map(|config| (config, 1))) {
+            self.weir.put_hollow_blob(blob, size);
             store.link_blob(&stream.id, blob, 1, None).await.unwrap();
         }
         let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };

@@ -4,7 +4,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use weir::model::Actor;
 
-use super::{Rest, apps, digest, images, own};
+use super::apps::deployment;
+use super::{Rest, apps, builds, digest, images, own};
 
 const FIRST: &str = "2026-01-01T10:00Z";
 const SECOND: &str = "2026-01-01T11:00:30Z";
@@ -60,8 +61,17 @@ async fn lists_are_as_they_were() {
     assert_eq!(names(&rest.ada.get_json(&rest_of).await), ["base:other"]);
     let tag = rest.ada.get_json(&images(&format!("imagestreamtags/base:latest?as_of={FIRST}"))).await;
     assert_eq!(tag["image"]["metadata"]["name"], digest(1));
-    let missing = rest.ada.get(&images(&format!("imagestreamtags/web:latest?as_of={FIRST}"))).await;
-    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    for kind in ["imagestreamtags", "imagetags"] {
+        let missing = rest.ada.get(&images(&format!("{kind}/web:latest?as_of={FIRST}"))).await;
+        assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    }
+    let tags = rest.ada.get_json(&images(&format!("imagetags?as_of={SECOND}"))).await;
+    assert_eq!((names(&tags), &tags["kind"]), (vec!["base:latest", "base:other"], &json!("ImageTagList")));
+    let tag = rest.ada.get_json(&images(&format!("imagetags/base:latest?as_of={SECOND}"))).await;
+    assert_eq!(
+        (&tag["status"]["items"][0]["image"], &tag["image"]["metadata"]["name"]),
+        (&json!(digest(3)), &json!(digest(3)))
+    );
 
     let history = own("streams/base/tags/latest/history");
     assert_eq!(rest.ada.get_json(&format!("{history}?as_of={FIRST}")).await["items"].as_array().unwrap().len(), 1);
@@ -87,9 +97,39 @@ async fn what_was_deleted_since_is_listed_and_what_no_moment_is_is_refused() {
         assert!(refused.text().await.unwrap().contains(words), "{query}");
     }
     // Whoever asks for the past must not take the present for it.
-    for path in [apps("deployments"), own("streams/base/tags/latest"), own("usage")] {
+    for path in [builds("builds"), own("streams/base/tags/latest"), own("usage")] {
         let refused = rest.ada.get(&format!("{path}?as_of={FIRST}")).await;
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{path}");
         assert!(refused.text().await.unwrap().contains("is not kept"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn apps_are_told_with_what_they_were_to_run() {
+    let rest = sample().await;
+    let registry = rest.weir.registry();
+    for name in ["old", "young"] {
+        let body = deployment(name, &format!("{registry}/demo/base:latest"));
+        rest.post(StatusCode::CREATED, &apps("deployments"), &body).await;
+    }
+    rest.weir.settle().await;
+    rest.push("base", "latest", 5).await;
+    rest.weir.settle().await;
+    let at = FIRST.parse::<weir::model::Moment>().unwrap().end - 1000;
+    let pool = rest.weir.database().await;
+    for statement in [
+        "update apps set created_at = $1 where name = 'old'",
+        "update rollouts set created_at = $1 where number = 1 and app_id in (select id from apps where name = 'old')",
+    ] {
+        sqlx::query(statement).bind(at).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    let list = rest.ada.get_json(&apps(&format!("deployments?as_of={SECOND}"))).await;
+    assert_eq!((names(&list), &list["kind"]), (vec!["old"], &json!("DeploymentList")));
+    let old = rest.ada.get_json(&apps(&format!("deployments/old?as_of={FIRST}"))).await;
+    let image = &old["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert_eq!(*image, format!("{registry}/demo/base@{}", digest(3)));
+    assert_eq!(old["metadata"]["annotations"]["weir.dev/as-of"], "2026-01-01 10:00 UTC");
+    let young = rest.ada.get(&apps(&format!("deployments/young?as_of={FIRST}"))).await;
+    assert_eq!(young.status(), StatusCode::NOT_FOUND);
 }

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use weir::model::Role;
 use weir::server::collector::Collector;
-use weir::server::store::Moment;
 
 use super::apps::with_trigger;
 use super::{Rest, apps, digest, own};
@@ -22,7 +21,7 @@ async fn put(client: &Client, stream: &str, query: &str, rule: &Value) -> (Statu
 async fn collect(rest: &Rest, days: i64) {
     let collector = Collector::new(rest.weir.store().clone(), rest.weir.state.blobs.clone());
     let day = 24 * 60 * 60 * 1000;
-    let moment = Moment { now: weir::model::now() + days * day, grace_ms: day };
+    let moment = rest.weir.store().moment(weir::model::now() + days * day, day);
     let report = collector.pass(&moment, &CancellationToken::new()).await.unwrap();
     assert!(report.complete && report.failed.is_empty(), "{report:?}");
 }

@@ -4,7 +4,7 @@ use axum::http::Method;
 use reqwest::StatusCode;
 use serde_json::json;
 use weir::model::Role;
-use weir::server::store::Pulled;
+use weir::server::store::{PullCount, Pulled};
 
 use super::{Rest, own};
 
@@ -30,6 +30,36 @@ async fn a_project_tells_what_it_holds_and_who_pulls() {
     }
     let stranger = rest.weir.user("eve", "other", Role::Admin).await;
     assert_eq!(stranger.get(&own("usage")).await.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_tag_tells_its_days() {
+    let rest = Rest::start().await;
+    rest.push("app", "latest", 1).await;
+    let stream = rest.weir.store().stream("demo", "app").await.unwrap();
+    let today = weir::model::now() / 86_400_000;
+    let pulled = Pulled::Tag("latest".to_owned());
+    let pulls = [(0, 3), (1, 2), (40, 5)].map(|(ago, count)| PullCount {
+        stream_id: stream.id.clone(),
+        pulled: pulled.clone(),
+        day: today - ago,
+        count,
+    });
+    rest.weir.store().add_pulls(&pulls).await.unwrap();
+    let path = own("streams/app/tags/latest/traffic");
+    let days = rest.ada.get_json(&path).await;
+    let figures: Vec<_> =
+        days["items"].as_array().unwrap().iter().map(|day| (day["pulls"].as_i64(), day["pushes"].as_i64())).collect();
+    assert_eq!(figures, [(Some(3), Some(1)), (Some(2), Some(0)), (Some(5), Some(0))], "{days:#}");
+    assert_eq!(days["items"][0]["day"].as_str(), Some(&weir::model::rfc3339(weir::model::now())[..10]));
+    let first = rest.ada.get_json(&format!("{path}?limit=1")).await;
+    assert_eq!((&first["items"][0], &first["next"]), (&days["items"][0], &days["items"][0]["day"]));
+    let next = first["next"].as_str().unwrap();
+    let second = rest.ada.get_json(&format!("{path}?limit=1&before={next}")).await;
+    assert_eq!(second["items"][0], days["items"][1]);
+    for bad in ["before=yesterday", "limit=0"] {
+        rest.expect(StatusCode::BAD_REQUEST, Method::GET, &format!("{path}?{bad}"), &json!({})).await;
+    }
 }
 
 #[tokio::test]

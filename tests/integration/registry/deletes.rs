@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
-use weir::model::{AppSpec, EventKind, GarbageKind, Outcome, RetentionRule, RollbackMode, now};
+use weir::model::{AppSpec, EventKind, GarbageKind, HoldUntil, Outcome, RetentionRule, RollbackMode, now};
 use weir::server::hash::sha256;
-use weir::server::store::{AppFields, Error, Moment, TagRollback};
+use weir::server::store::{AppFields, Error, RollbackDepth, TagRollback};
 
 use super::door::{Door, header, refused};
 use crate::upstreams::images::{OCI_INDEX, TestImage, index_of};
@@ -138,22 +138,51 @@ async fn what_a_manifest_names_stays_as_long_as_it() {
     assert_eq!(door.delete(&format!("demo/app/blobs/{}", sha256(&child.config))).await.status(), 202);
 }
 
-#[tokio::test]
-async fn what_an_app_may_go_back_to_stays() {
-    let (door, old, new) = (Door::open().await, TestImage::new("old"), TestImage::new("new"));
-    door.push("demo/app", "latest", &old).await;
+async fn app(door: &Door) {
     let image = serde_json::from_value(json!({"project": "demo", "stream": "app", "tag": "latest"})).expect("a tag");
     let fields =
         AppFields { labels: "{}".into(), annotations: "{}".into(), spec: AppSpec::default(), image, automatic: true };
     door.store.create_app("demo", &"web".parse().unwrap(), &fields, &door.actor).await.expect("an app");
-    door.store.request_ready_rollouts().await.expect("rolled out");
-    door.push("demo/app", "latest", &new).await;
-    door.store.request_ready_rollouts().await.expect("rolled out");
-    for image in [&old, &new] {
+}
+
+#[tokio::test]
+async fn what_an_app_may_go_back_to_stays() {
+    let door = Door::open().await;
+    let images: Vec<_> = (0..7).map(|n| TestImage::new(&format!("version {n}"))).collect();
+    for (n, image) in images.iter().enumerate() {
+        door.push("demo/app", "latest", image).await;
+        if n == 0 {
+            app(&door).await;
+        }
+        door.store.request_ready_rollouts().await.expect("rolled out");
+    }
+    // The last five versions, and all of the last thirty days.
+    for image in &images {
         let message =
             refused(door.delete(&format!("demo/app/manifests/{}", image.digest())).await, 409, "DENIED").await;
         assert!(message.contains("web"), "{message}");
         assert_eq!(door.get(&format!("demo/app/manifests/{}", image.digest())).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn what_an_app_goes_back_to_is_there_for_its_engine() {
+    let (mut door, old, new) = (Door::open().await, TestImage::new("old"), TestImage::new("new"));
+    door.push("demo/app", "latest", &old).await;
+    app(&door).await;
+    door.store.request_ready_rollouts().await.expect("rolled out");
+    door.push("demo/app", "latest", &new).await;
+    door.store.request_ready_rollouts().await.expect("rolled out");
+    // Where less is kept, the older one may be deleted; its bytes rest for the grace.
+    let stream = door.store.stream("demo", "app").await.expect("the stream");
+    door.store = door.store.clone().keeping(RollbackDepth { versions: 1, days: 0 });
+    assert!(door.store.delete_manifest(&stream, old.digest().as_str(), &door.actor).await.expect("deleted"));
+    let path = format!("demo/app/manifests/{}", old.digest());
+    assert_eq!(door.get(&path).await.status(), 404);
+    door.store.roll_back_app("demo", "web", 1, None, HoldUntil::Resumed, &door.actor).await.expect("went back");
+    assert_eq!(door.get(&path).await.status(), 200);
+    for blob in [&old.config, &old.layer] {
+        assert_eq!(door.get(&format!("demo/app/blobs/{}", sha256(blob))).await.status(), 200);
     }
 }
 
@@ -165,7 +194,7 @@ async fn who_may_push_and_asks_keeps_an_image_from_the_collector_and_who_may_onl
     let stream = door.store.stream("demo", "app").await.expect("the stream");
     // What came a moment ago is old, where there is no grace.
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let moment = Moment { now: now(), grace_ms: 0 };
+    let moment = door.store.moment(now(), 0);
     let rule = RetentionRule { untagged_days: Some(0), ..RetentionRule::default() };
     door.store.set_retention(&stream, &rule, &moment, &door.actor).await.expect("a rule");
     door.store.mark_unneeded(GarbageKind::Manifest, &stream.id, &moment).await.expect("marked");

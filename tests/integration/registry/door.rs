@@ -67,11 +67,12 @@ impl Door {
             public_url: format!("http://{address}"),
             listen: address.parse().expect("an address"),
             import_interval: Duration::from_secs(900),
-            repository_import_limit: 50,
+            repository_import_limit: Some(50),
             upload_silence: Duration::from_secs(60),
             build_concurrency: 1,
             gc_grace: Duration::from_secs(24 * 60 * 60),
             notice_reach: weir::server::notices::Reach::Public,
+            tag_history: true,
         };
         let blobs = Arc::new(Filesystem::open(directory.path().join("blobs")).await.expect("blobs"));
         let around = Surroundings {

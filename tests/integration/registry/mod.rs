@@ -8,6 +8,7 @@ mod conformance;
 mod deletes;
 mod door;
 mod errors;
+mod history;
 mod past;
 mod pushes;
 mod quotas;

@@ -102,6 +102,14 @@ impl TestWeir {
         pool.close().await;
     }
 
+    /// Puts a blob where its bytes would be that has the right size and nothing in it: whoever goes back to an image looks no closer.
+    pub fn put_hollow_blob(&self, digest: &str, size: i64) {
+        let (algorithm, hex) = digest.split_once(':').expect("a digest");
+        let path = self.directory.path().join("data/blobs/blobs").join(algorithm).join(&hex[..2]).join(hex);
+        let file = std::fs::File::create(path).expect("a file");
+        file.set_len(size.unsigned_abs()).expect("a size");
+    }
+
     /// A temporary directory. Builds may read `file://` sources below it.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -46,7 +46,9 @@ pub async fn push(weir: &TestWeir, stream: &str, tag: &str, n: u8, actor: &Actor
     let tag = tag.parse().unwrap();
     let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
     let image = image(n);
-    for blob in image.layers.iter().map(|layer| &layer.layer_digest).chain(&image.config_digest) {
+    let layers = image.layers.iter().map(|layer| (&layer.layer_digest, layer.size));
+    for (blob, size) in layers.chain(image.config_digest.iter().map(|config| (config, 1))) {
+        weir.put_hollow_blob(blob, size);
         weir.store().link_blob(&stream.id, blob, 1, None).await.unwrap();
     }
     weir.store().put_manifest(&stream, &image, Some(to), actor).await.unwrap();

@@ -2,10 +2,13 @@
 
 use reqwest::StatusCode;
 use weir::model::{SourceKind, Tag};
+use weir::server::hash::sha256;
 use weir::server::store::TagSpec;
 
 use super::sample::{demo, digest, html, location, push, send, sequences, text};
 use crate::support::{TestWeir, tester};
+use crate::upstreams::DockerRegistry;
+use crate::upstreams::images::{OCI_INDEX, TestImage, index_of, push_manifest};
 
 const STREAM: &str = "/p/demo/streams/base";
 const SOURCE: &str = "127.0.0.1:9/org/app:1";
@@ -127,5 +130,59 @@ async fn local_lookup_is_a_setting_of_the_stream() {
         assert_eq!(saved.status(), StatusCode::SEE_OTHER);
         assert_eq!(is_local().await, expected, "{word:?}");
     }
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn an_import_is_tried_before_anything_is_kept() {
+    let ((weir, ada), upstream) = (demo().await, DockerRegistry::start());
+    let (arm64, amd64) = (TestImage::new("arm64"), TestImage::new("amd64"));
+    for image in [&arm64, &amd64] {
+        image.push(upstream.address(), "org/app", image.digest().as_str()).await;
+    }
+    amd64.push(upstream.address(), "org/app", "one").await;
+    let both = index_of(&[("arm64", &arm64), ("amd64", &amd64)]);
+    push_manifest(upstream.address(), "org/app", "both", OCI_INDEX, both.clone()).await;
+    let add = format!("{STREAM}/add-tag");
+    let reference = |tag: &str| format!("{}/org/app:{tag}", upstream.address());
+    let tried = async |page: &str, reference: &str, mode: &str, status: StatusCode| {
+        let fields = [
+            ("way", "import"),
+            ("do", "try"),
+            ("import_tag", ""),
+            ("reference", reference),
+            ("insecure", "on"),
+            ("import_mode", mode),
+        ];
+        html(send(&ada, page, &fields).await, status).await
+    };
+    let page = tried(&add, &reference("both"), "PreserveOriginal", StatusCode::OK).await;
+    let words = text(&page);
+    assert!(
+        words.contains("What this import would bring") && words.contains("This image is new to the stream"),
+        "{words}"
+    );
+    assert!(words.contains("Platforms linux/arm64, linux/amd64") && words.contains("To fetch at the most"), "{words}");
+    assert!(
+        page.contains(sha256(&both).as_str()) && page.contains(&format!("value=\"{}\"", reference("both"))),
+        "{page}"
+    );
+    let words = text(&tried(&add, &reference("both"), "Legacy", StatusCode::OK).await);
+    assert!(words.contains("Platforms linux/amd64 To fetch"), "{words}");
+    let words = text(&tried(&add, &reference("none"), "Legacy", StatusCode::UNPROCESSABLE_ENTITY).await);
+    assert!(words.contains("does not have") || words.contains("not found"), "{words}");
+    assert_eq!(weir.store().find_image(sha256(&both).as_str()).await.unwrap(), None, "nothing is kept");
+
+    set(&weir, "one", &TagSpec { insecure: true, ..TagSpec::import(reference("one")) }).await;
+    weir.settle().await;
+    let before = tag(&weir, "one").await;
+    let edit = format!("{STREAM}/tags/one/edit");
+    let words = text(&tried(&edit, &reference("one"), "PreserveOriginal", StatusCode::OK).await);
+    assert!(words.contains("The tag has this image already"), "{words}");
+    tried(&edit, &reference("both"), "PreserveOriginal", StatusCode::OK).await;
+    assert_eq!(tag(&weir, "one").await, before);
+    let vic = weir.user("vic", "demo", weir::model::Role::Viewer).await;
+    let fields = [("way", "import"), ("do", "try"), ("reference", SOURCE)];
+    assert_eq!(send(&vic, &add, &fields).await.status(), StatusCode::FORBIDDEN);
     weir.stop().await;
 }

@@ -17,7 +17,7 @@ use crate::model::{Actor, GarbageKind, Stream};
 use crate::server::blobs::Blobs as _;
 use crate::server::collector::Collector;
 use crate::server::store::testing::{Contents, TestStore};
-use crate::server::store::{Deletion, Moment};
+use crate::server::store::{Deletion, Moment, RollbackDepth};
 
 pub(super) const GRACE: i64 = DAY;
 const HOUR: i64 = DAY / 24;
@@ -124,7 +124,7 @@ impl World {
     }
 
     pub(super) fn moment(&self) -> Moment {
-        Moment { now: self.now, grace_ms: GRACE }
+        Moment { now: self.now, grace_ms: GRACE, depth: RollbackDepth::default() }
     }
 
     pub(super) fn stream(&mut self) -> Stream {

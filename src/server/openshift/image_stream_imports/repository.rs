@@ -10,6 +10,9 @@ use super::{Wanted, read_from};
 use crate::model::{ImageReference, SourceKind, TagName, by_import_priority};
 use crate::server::store::TagSpec;
 
+/// How many tags are waited for together.
+const AT_ONCE: usize = 50;
+
 /// A repository to take.
 pub(super) struct WantedRepository {
     /// As it was typed.
@@ -17,6 +20,7 @@ pub(super) struct WantedRepository {
     pub reference: ImageReference,
     /// What its tags have in common.
     pub spec: TagSpec,
+    with_texts: bool,
     /// The body's own words, to be given back.
     pub given: Value,
 }
@@ -31,10 +35,10 @@ impl WantedRepository {
         if !(reference.tag.is_empty() && reference.id.is_empty()) {
             return Err(from.get("name").invalid("you must specify an image repository, not a tag or ID"));
         }
-        repository.pass_over_all(&["includeManifest"]);
+        let with_texts = repository.get("includeManifest").flag()?;
         let GivenTag { spec, .. } = tag_specs::read_policies(repository)?;
         let given = repository.raw().cloned().unwrap_or_default();
-        Ok(Some(Self { text, reference, spec, given }))
+        Ok(Some(Self { text, reference, spec, with_texts, given }))
     }
 
     /// Takes the first of its tags, and tells how each went.
@@ -45,7 +49,10 @@ impl WantedRepository {
             Err(error) => return Ok(json!({"status": refusal(&self.text, error)})),
         };
         let (wanted, others) = self.choose(tags, door.repository_import_limit);
-        let taken = taking.all(&wanted).await?;
+        let mut taken = Vec::with_capacity(wanted.len());
+        for some in wanted.chunks(AT_ONCE) {
+            taken.extend(taking.all(some).await?);
+        }
         let failed = taken.iter().filter(|taken| !taken.is_taken).count();
         let mut images = Vec::with_capacity(taken.len());
         for taken in taken {
@@ -63,11 +70,11 @@ impl WantedRepository {
     }
 
     /// The tags to take, and the names of the others. What is no name here is passed over.
-    fn choose(&self, tags: Vec<String>, limit: usize) -> (Vec<Wanted>, Vec<String>) {
+    fn choose(&self, tags: Vec<String>, limit: Option<usize>) -> (Vec<Wanted>, Vec<String>) {
         let mut tags: Vec<String> = tags.into_iter().filter(|tag| tag.parse::<TagName>().is_ok()).collect();
         by_import_priority(&mut tags);
         tags.dedup();
-        let others = tags.split_off(limit.min(tags.len()));
+        let others = tags.split_off(limit.unwrap_or(usize::MAX).min(tags.len()));
         let wanted = tags.into_iter().enumerate().filter_map(|(index, name)| self.wanted(index, &name));
         (wanted.collect(), others)
     }
@@ -76,7 +83,8 @@ impl WantedRepository {
         let parsed = self.reference.at_tag(name);
         let reference = format!("{}:{name}", self.text);
         let spec = TagSpec { source: Some((SourceKind::DockerImage, reference.clone())), ..self.spec.clone() };
-        Some(Wanted { index, tag: name.parse().ok()?, reference, parsed, spec, given: Value::Null })
+        let (tag, with_texts) = (name.parse().ok()?, self.with_texts);
+        Some(Wanted { index, tag, reference, parsed, spec, with_texts, given: Value::Null })
     }
 }
 

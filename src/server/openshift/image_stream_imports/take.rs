@@ -1,5 +1,7 @@
 //! Taking images, or only looking at them, and how each went in OpenShift's words.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,7 +14,7 @@ use super::super::import_status::import_status;
 use super::super::kind::IMAGES;
 use super::super::status::Status;
 use super::Wanted;
-use crate::model::{Actor, StreamName, Tag};
+use crate::model::{Actor, Image, ImageChild, NewImage, StreamName, Tag};
 use crate::server::importer::{ImportError, Selection};
 use crate::server::store::{TagSet, TagSpec};
 
@@ -23,6 +25,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How many images are looked at side by side.
 const LOOKS: usize = 4;
 
+/// The most bytes of manifests and configurations in one answer.
+const MOST_TOLD: usize = 16 * 1024 * 1024;
+
 /// How it went with one image.
 pub(super) struct Taken {
     /// The image's part of the answer.
@@ -30,6 +35,27 @@ pub(super) struct Taken {
     pub is_taken: bool,
     /// The tag that nothing but this request said should be, of an import that failed.
     pub was_made: Option<Tag>,
+}
+
+impl Taken {
+    /// An image that was had; of an index, with those for its platforms, in its order.
+    fn of(one: &Wanted, image: Value, manifests: Vec<Value>) -> Self {
+        let mut answer = json!({"status": success(), "image": image, "tag": one.tag});
+        if !manifests.is_empty() {
+            answer["manifests"] = manifests.into();
+        }
+        Self { answer, is_taken: true, was_made: None }
+    }
+}
+
+impl Wanted {
+    fn shown(&self, mut image: Value, manifest: &str, config: Option<&str>) -> Value {
+        if self.with_texts {
+            image["dockerImageManifest"] = manifest.into();
+            image["dockerImageConfig"] = config.unwrap_or_default().into();
+        }
+        typed(&IMAGES, image)
+    }
 }
 
 /// Where images are taken to.
@@ -40,6 +66,8 @@ pub(super) struct Taking<'a> {
     pub actor: &'a Actor,
     /// Or else they are only looked at.
     pub keep: bool,
+    /// Bytes of manifests and configurations told so far.
+    pub told: AtomicUsize,
 }
 
 impl Taking<'_> {
@@ -59,10 +87,24 @@ impl Taking<'_> {
             });
         }
         let ends = begun.into_iter().zip(wanted).map(async |(begun, one)| match begun {
-            Ok(set) => finish(self.door, &set, one).await,
+            Ok(set) => finish(self, &set, one).await,
             Err(taken) => Ok(taken),
         });
         join_all(ends).await.into_iter().collect()
+    }
+
+    /// Whether the answer still takes an image's texts; later ones are told by name only.
+    fn has_room(&self, manifest: &str, config: Option<&str>) -> bool {
+        let more = manifest.len() + config.map_or(0, str::len);
+        self.told.fetch_add(more, Ordering::Relaxed) + more <= MOST_TOLD
+    }
+
+    async fn stored(&self, one: &Wanted, image: &Image, reference: &str) -> Result<Value, Status> {
+        if !self.has_room(&image.manifest, image.config.as_deref()) {
+            return Ok(typed(&IMAGES, images::bare(&image.digest, reference)));
+        }
+        let object = images::image(self.door, &image.digest, reference).await?;
+        Ok(one.shown(object, &image.manifest, image.config.as_deref()))
     }
 
     /// Why an image cannot be taken, where its tag follows something else: that it keeps, so that a slip of the pen loses nothing.
@@ -99,9 +141,16 @@ impl Taking<'_> {
             }
         };
         let reference = format!("{}@{}", one.parsed.as_repository().exact(), found.image.digest);
-        let image = typed(&IMAGES, images::fetched(&found.image, &reference));
-        let answer = json!({"status": success(), "image": image, "tag": one.tag});
-        Ok(Taken { answer, is_taken: true, was_made: None })
+        let shown = |image: &NewImage| {
+            let reference = at_digest(&reference, &image.digest);
+            match self.has_room(&image.manifest, image.config.as_deref()) {
+                true => one.shown(images::fetched(image, &reference), &image.manifest, image.config.as_deref()),
+                false => typed(&IMAGES, images::bare(&image.digest, &reference)),
+            }
+        };
+        let below: BTreeMap<&str, &NewImage> = found.children.iter().map(|it| (it.digest.as_str(), it)).collect();
+        let manifests = listed(&found.image.children).filter_map(|digest| below.get(digest).copied());
+        Ok(Taken::of(one, shown(&found.image), manifests.map(shown).collect()))
     }
 
     /// What of an index would be taken, by what the stream and the tag say if they are there.
@@ -116,8 +165,8 @@ impl Taking<'_> {
     }
 }
 
-async fn finish(door: &Door, set: &TagSet, one: &Wanted) -> Result<Taken, Status> {
-    let tag = &set.tag;
+async fn finish(taking: &Taking<'_>, set: &TagSet, one: &Wanted) -> Result<Taken, Status> {
+    let (door, tag) = (taking.door, &set.tag);
     let (status, is_over) = match tokio::time::timeout(PATIENCE, check_ended(door, tag)).await {
         Err(_) => (Some(import_status(&one.reference, "timeout", "it goes on; look at the stream again later")), false),
         Ok(end) => match end? {
@@ -132,10 +181,27 @@ async fn finish(door: &Door, set: &TagSet, one: &Wanted) -> Result<Taken, Status
         return Ok(Taken { answer, is_taken: false, was_made });
     }
     let tag = door.store.tag_by_id(&tag.id).await?;
-    let digest = tag.digest.clone().unwrap_or_default();
-    let image = images::image(door, &digest, tag.reference.as_deref().unwrap_or_default()).await?;
-    let answer = json!({"status": success(), "image": typed(&IMAGES, image), "tag": one.tag});
-    Ok(Taken { answer, is_taken: true, was_made: None })
+    let (digest, reference) = (tag.digest.unwrap_or_default(), tag.reference.unwrap_or_default());
+    let mut manifests = Vec::new();
+    for child in listed(&door.store.list_children(&digest).await?) {
+        // Of platforms that the stream did not choose there is nothing here.
+        if let Some(image) = door.store.find_image(child).await? {
+            manifests.push(taking.stored(one, &image, &at_digest(&reference, child)).await?);
+        }
+    }
+    let image = door.store.find_image(&digest).await?.ok_or_else(|| Status::not_found(&IMAGES, &digest))?;
+    Ok(Taken::of(one, taking.stored(one, &image, &reference).await?, manifests))
+}
+
+/// The images that an index lists, each once.
+fn listed(children: &[ImageChild]) -> impl Iterator<Item = &str> {
+    let mut seen = BTreeSet::new();
+    children.iter().map(|child| child.child_digest.as_str()).filter(move |digest| seen.insert(*digest))
+}
+
+/// Another image of the repository that a reference names by digest.
+fn at_digest(reference: &str, digest: &str) -> String {
+    format!("{}@{digest}", reference.split('@').next().unwrap_or_default())
 }
 
 /// How the wait for a check ended.

@@ -2,7 +2,7 @@
 
 use sqlx::AnyConnection;
 
-use super::{DAY, Moment, ROLLBACK_VERSIONS};
+use super::{DAY, Moment};
 use crate::model::{Actor, Garbage, RetentionRule};
 use crate::server::store::{Entry, Result, WriteTx};
 
@@ -63,7 +63,7 @@ macro_rules! bind_kept {
             .bind(kept.untagged_since())
             .bind(kept.rollouts_since)
             .bind(i64::from(kept.apps))
-            .bind(ROLLBACK_VERSIONS)
+            .bind(kept.versions)
     }};
 }
 
@@ -75,6 +75,7 @@ struct Kept<'a> {
     now: i64,
     young_since: i64,
     rollouts_since: i64,
+    versions: i64,
     apps: bool,
 }
 
@@ -87,6 +88,7 @@ impl<'a> Kept<'a> {
             now: moment.now,
             young_since: moment.cutoff(),
             rollouts_since: moment.rollouts_since(),
+            versions: moment.depth.versions,
             apps: true,
         }
     }

@@ -2,25 +2,44 @@
 
 use sqlx::AnyConnection;
 
-use super::{Moment, ROLLBACK_VERSIONS};
+use super::Moment;
 use crate::model::{Garbage, GarbageKind};
 use crate::server::store::{Result, WriteTx};
 
-/// That something keeps the image `i` whatever repositories serve: a tag, the history that a tag's stream retains, an app, a build under
-/// way, somebody. `$1` now, `$2` rollouts since, `$3` how many versions of apps.
-macro_rules! rooted {
+/// That a tag points to the image `i`, or that the history which a tag's stream retains has it. `$1` now.
+macro_rules! kept_by_tags {
     () => {
         "(exists (select 1 from tags t where t.digest = i.digest) \
           or exists (select 1 from tag_events e join tags t on t.id = e.tag_id left join retention_rules p on p.stream_id = t.stream_id \
             where e.digest = i.digest and (p.stream_id is null or (p.keep_versions is null and p.keep_days is null) \
               or e.at > $1 - coalesce(p.keep_days, 0) * 86400000 \
               or (select count(*) from (select 1 as one from tag_events v where v.tag_id = e.tag_id and v.outcome = 'moved' \
-                    and v.number > e.number limit 1000) newer) < coalesce(p.keep_versions, 0))) \
-          or exists (select 1 from rollouts r join apps a on a.id = r.app_id where r.digest = i.digest and a.deleted_at is null \
-            and (r.created_at > $2 or r.digest in (select x.digest from rollouts x where x.app_id = r.app_id group by x.digest \
-                 order by max(x.number) desc limit $3))) \
-          or exists (select 1 from builds b where b.phase in ('New', 'Pending', 'Running') and b.inputs like '%' || i.digest || '%') \
+                    and v.number > e.number limit 1000) newer) < coalesce(p.keep_versions, 0))))"
+    };
+}
+pub(in crate::server::store) use kept_by_tags;
+
+/// That the app `a`, which is there, may go back to the image of its rollout `r`. `$2` rollouts since, `$3` how many versions of apps.
+macro_rules! kept_by_app {
+    () => {
+        "a.deleted_at is null and (r.created_at > $2 or r.digest in (select x.digest from rollouts x where x.app_id = r.app_id \
+           group by x.digest order by max(x.number) desc limit $3))"
+    };
+}
+pub(in crate::server::store) use kept_by_app;
+
+/// That something keeps the image `i` whatever repositories serve: a tag, the history that a tag's stream retains, an app, a build under
+/// way, somebody. `$1` now, `$2` rollouts since, `$3` how many versions of apps.
+macro_rules! rooted {
+    () => {
+        concat!(
+            "(",
+            kept_by_tags!(),
+            " or exists (select 1 from rollouts r join apps a on a.id = r.app_id where r.digest = i.digest and ",
+            kept_by_app!(),
+            ") or exists (select 1 from builds b where b.phase in ('New', 'Pending', 'Running') and b.inputs like '%' || i.digest || '%') \
           or exists (select 1 from kept_digests k where k.digest = i.digest and k.until > $1))"
+        )
     };
 }
 
@@ -179,7 +198,7 @@ pub(super) async fn unneeded(
     let rows = match kind {
         GarbageKind::Image => {
             let query = sqlx::query_as(UNNEEDED_IMAGES).bind(moment.now).bind(moment.rollouts_since());
-            query.bind(ROLLBACK_VERSIONS).bind(moment.cutoff()).bind(limit).fetch_all(connection).await?
+            query.bind(moment.depth.versions).bind(moment.cutoff()).bind(limit).fetch_all(connection).await?
         }
         GarbageKind::Link => {
             let query = sqlx::query_as(UNNEEDED_LINKS).bind(moment.now).bind(moment.cutoff()).bind(stream_id);
@@ -204,7 +223,7 @@ pub(super) async fn sweepable(
     let rows = match kind {
         GarbageKind::Image => {
             let query = sqlx::query_as(SWEEPABLE_IMAGES).bind(moment.now).bind(moment.rollouts_since());
-            let query = query.bind(ROLLBACK_VERSIONS).bind(moment.cutoff()).bind(after).bind(limit);
+            let query = query.bind(moment.depth.versions).bind(moment.cutoff()).bind(after).bind(limit);
             query.fetch_all(connection).await?
         }
         _ => {
@@ -221,7 +240,7 @@ impl WriteTx {
         let done = match kind {
             GarbageKind::Image => {
                 let query = sqlx::query(UNMARK_IMAGES).bind(moment.now).bind(moment.rollouts_since());
-                query.bind(ROLLBACK_VERSIONS).bind(moment.cutoff()).execute(&mut **self).await?
+                query.bind(moment.depth.versions).bind(moment.cutoff()).execute(&mut **self).await?
             }
             _ => {
                 let statement = if kind == GarbageKind::Link { UNMARK_LINKS } else { UNMARK_BLOBS };

@@ -347,6 +347,29 @@ async fn restoring_brings_dependents_back_without_builds() {
 }
 
 #[tokio::test]
+async fn restoring_goes_back_to_before_an_undo_as_to_before_any_other_move() {
+    for world in World::demo().await {
+        let first = world.history("base").await[0].sequence;
+        world.push("base", "base 2").await;
+        world.settle().await;
+        let moved = world.roll_back("base", first, RollbackMode::Rebuild).await;
+        world.settle().await;
+        let row = world.tag("base").await.event_sequence.unwrap();
+        let then = [world.tag("httpd-base").await.digest, world.tag("app-a").await.digest];
+        // The undo puts what is downstream back first, and base after it.
+        let cascade = world.0.find_cascade(&moved.cascade_id.unwrap()).await.unwrap().unwrap();
+        world.0.undo_cascade("demo", cascade.number, &anna()).await.unwrap();
+        world.settle().await;
+        assert_ne!(world.tag("app-a").await.digest, then[1]);
+        let base = world.tag("base").await;
+        assert_eq!(world.0.plan_restore(&base, row).await.unwrap(), Ok(3));
+        world.roll_back("base", row, RollbackMode::Restore).await;
+        assert!(world.settle().await.is_empty(), "no build runs");
+        assert_eq!([world.tag("httpd-base").await.digest, world.tag("app-a").await.digest], then);
+    }
+}
+
+#[tokio::test]
 async fn undoing_a_rollback_puts_everything_forward_again_without_builds() {
     for world in World::demo().await {
         let first = world.history("base").await[0].sequence;

@@ -9,6 +9,7 @@ use weir::server::hash::sha256;
 use super::super::{Rest, images};
 use super::{following, spec_of};
 use crate::imports::upstream::Misbehaving;
+use crate::support::TestWeir;
 use crate::upstreams::DockerRegistry;
 use crate::upstreams::images::{OCI_INDEX, TestImage, index_of, push_manifest};
 use crate::upstreams::programmable::answer;
@@ -140,6 +141,16 @@ async fn section_6_1_an_import_of_what_has_changed_since_is_discarded() {
     );
     let stream = rest.ada.get_json(&images("imagestreams/app")).await;
     assert_eq!(stream["spec"]["tags"], json!([]), "nothing was specified");
+    // By its id, another stream of the name is none.
+    for (name, uid) in [("app", "another"), ("none", "another")] {
+        let mut body = import("registry.invalid/x:1", "t", "Legacy", false);
+        body["metadata"] = json!({"name": name, "uid": uid});
+        let refused = rest.post(StatusCode::NOT_FOUND, &path, &body).await;
+        assert_eq!((&refused["details"]["kind"], &refused["details"]["name"]), (&json!("imagestreams"), &json!(name)));
+    }
+    let mut same = import("registry.invalid/x:1", "t", "Legacy", false);
+    same["metadata"] = json!({"name": "app", "uid": stream["metadata"]["uid"]});
+    rest.post(StatusCode::CREATED, &path, &same).await;
 }
 
 #[tokio::test]
@@ -172,6 +183,62 @@ async fn section_6_3_an_index_is_kept_or_one_platform_of_it() {
         assert_eq!(image["dockerImageReference"], stored, "as typed, at the digest");
     }
     rest.expect(StatusCode::NOT_FOUND, Method::GET, &images("imagestreams/app"), &json!({})).await;
+}
+
+#[tokio::test]
+async fn section_6_3_an_index_comes_with_its_images_and_with_their_texts_when_asked_for() {
+    let (rest, upstream) = (Rest::live().await, DockerRegistry::start());
+    let (arm64, amd64) = (TestImage::new("arm64"), TestImage::new("amd64"));
+    for image in [&arm64, &amd64] {
+        image.push(upstream.address(), "org/app", image.digest().as_str()).await;
+    }
+    let both = index_of(&[("arm64", &arm64), ("amd64", &amd64)]);
+    push_manifest(upstream.address(), "org/app", "both", OCI_INDEX, both.clone()).await;
+    let reference = format!("{}/org/app:both", upstream.address());
+    for keep in [false, true] {
+        for with_texts in [false, true] {
+            let mut body = import(&reference, "t", "PreserveOriginal", keep);
+            body["spec"]["images"][0]["includeManifest"] = json!(with_texts);
+            let made = rest.post(StatusCode::CREATED, &images("imagestreamimports"), &body).await;
+            let one = &made["status"]["images"][0];
+            let manifests = one["manifests"].as_array().unwrap();
+            let names: Vec<_> = manifests.iter().map(|image| image["metadata"]["name"].as_str().unwrap()).collect();
+            assert_eq!(names, [arm64.digest().as_str(), amd64.digest().as_str()], "in the index's order; kept: {keep}");
+            let of_arm = format!("{}/org/app@{}", upstream.address(), arm64.digest());
+            assert_eq!(manifests[0]["dockerImageReference"], of_arm);
+            let text = one["image"]["dockerImageManifest"].as_str();
+            assert_eq!(text.map(str::as_bytes), with_texts.then_some(&both[..]), "kept: {keep}");
+            assert_eq!(manifests[0]["dockerImageConfig"].is_string(), with_texts);
+        }
+    }
+}
+
+#[tokio::test]
+async fn section_6_2_a_repository_is_taken_up_to_the_limit_in_the_order_of_priority() {
+    let upstream = DockerRegistry::start();
+    let tags = ["beta", "3.9.1", "3.10", "latest", "3.10.2", "v3.10"];
+    for tag in tags {
+        TestImage::new(tag).push(upstream.address(), "org/app", tag).await;
+    }
+    let in_order = ["latest", "3.10", "v3.10", "3.10.2", "3.9.1", "beta"];
+    for (limit, taken) in [(50, 6), (2, 2), (0, 0), (-1, 6)] {
+        let rest = Rest::of(TestWeir::start_with(|config| config.repository_import_limit = limit, false).await).await;
+        let from = json!({"kind": "DockerImage", "name": format!("{}/org/app", upstream.address())});
+        let repository = json!({"from": from, "importPolicy": {"insecure": true}});
+        let body = json!({"metadata": {"name": "app"}, "spec": {"import": false, "repository": repository}});
+        let made = rest.post(StatusCode::CREATED, &images("imagestreamimports"), &body).await;
+        let told = &made["status"]["repository"];
+        let names = |list: &Value| list.as_array().cloned().unwrap_or_default();
+        let got: Vec<_> = names(&told["images"]).iter().map(|image| image["tag"].clone()).collect();
+        assert_eq!(
+            (got, names(&told["additionalTags"])),
+            (
+                in_order[..taken].iter().map(|tag| json!(tag)).collect(),
+                in_order[taken..].iter().map(|tag| json!(tag)).collect(),
+            ),
+            "{limit}"
+        );
+    }
 }
 
 #[tokio::test]

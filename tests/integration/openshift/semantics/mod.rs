@@ -2,6 +2,7 @@
 //! this server keeps to. What is of names and references alone is beside `model`, histories of pushes are in `registry`.
 
 mod imports;
+mod pains;
 mod specs;
 mod tags;
 mod tracking;

@@ -263,3 +263,25 @@ async fn section_3_8_a_spec_that_goes_leaves_the_history_and_a_deleted_tag_goes_
     assert_eq!(rest.items("app", "u").await, [two.clone(), one], "with its history, as only its spec had gone");
     assert_eq!(rest.items("app", "t").await.first(), Some(&two));
 }
+
+#[tokio::test]
+async fn section_3_8_streams_are_chosen_by_their_fields() {
+    let rest = Rest::start().await;
+    for stream in ["a", "b"] {
+        rest.push(stream, "t", 1).await;
+    }
+    let of_a = format!("{}/demo/a", rest.weir.registry());
+    for (selector, expected) in [
+        ("metadata.name=b".to_owned(), vec!["b"]),
+        (format!("status.dockerImageRepository={of_a}"), vec!["a"]),
+        (format!("status.dockerImageRepository!={of_a}"), vec!["b"]),
+        ("spec.dockerImageRepository=".to_owned(), vec!["a", "b"]),
+        ("spec.dockerImageRepository=elsewhere/x,metadata.name=a".to_owned(), vec![]),
+    ] {
+        let list = rest.ada.get_json(&images(&format!("imagestreams?fieldSelector={selector}"))).await;
+        let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| &item["metadata"]["name"]).collect();
+        assert_eq!(names, expected, "{selector}");
+    }
+    let path = images("imagestreams?fieldSelector=spec.tags=x");
+    rest.expect(StatusCode::BAD_REQUEST, Method::GET, &path, &json!({})).await;
+}

@@ -280,3 +280,51 @@ async fn section_4_5_a_deleted_tag_goes_with_its_history_and_leaves_the_image() 
     assert_eq!(rest.items("app", "u").await, [digest(1)]);
     rest.ada.get_json(&images(&format!("imagestreamimages/app@{}", digest(1)))).await;
 }
+
+#[tokio::test]
+async fn section_4_5_a_deletion_may_be_meant_for_one_object_alone() {
+    let rest = Rest::start().await;
+    rest.push("app", "t", 1).await;
+    rest.push("app", "u", 1).await;
+    let stream = rest.ada.get_json(&images("imagestreams/app")).await;
+    let (uid, version) = (&stream["metadata"]["uid"], &stream["metadata"]["resourceVersion"]);
+    let wanting = |uid: &Value, version: &Value| json!({"kind": "DeleteOptions", "preconditions": {"uid": uid, "resourceVersion": version}});
+    for path in ["imagestreamtags/app:t", "imagetags/app:t", "imagestreams/app"].map(images) {
+        for (uid, version, words) in [
+            (
+                &json!("another"),
+                version,
+                format!("UID in precondition: another, UID in object meta: {}", uid.as_str().unwrap()),
+            ),
+            (uid, &json!("1"), "ResourceVersion in precondition: 1, ".to_owned()),
+        ] {
+            let refused = rest.expect(StatusCode::CONFLICT, Method::DELETE, &path, &wanting(uid, version)).await;
+            let message = refused["message"].as_str().unwrap();
+            assert!(message.contains("Precondition failed: ") && message.contains(&words), "{path}: {message}");
+        }
+    }
+    rest.expect(StatusCode::OK, Method::DELETE, &tag_path("app:t"), &wanting(uid, version)).await;
+    let dry = json!({"dryRun": ["All"]});
+    rest.expect(StatusCode::BAD_REQUEST, Method::DELETE, &tag_path("app:u"), &dry).await;
+    let foreign = json!({"metadata": {"name": "app", "uid": "another", "resourceVersion": version}});
+    rest.expect(StatusCode::CONFLICT, Method::PUT, &images("imagestreams/app"), &foreign).await;
+    assert_eq!(rest.items("app", "u").await, [digest(1)]);
+}
+
+#[tokio::test]
+async fn section_4_4_a_tag_has_its_streams_labels_and_takes_no_others() {
+    let rest = Rest::start().await;
+    rest.push("app", "t", 1).await;
+    rest.edit("app", |stream| stream["metadata"]["labels"] = json!({"team": "a"})).await;
+    for (labels, status) in [
+        (json!({}), StatusCode::CREATED),
+        (json!({"team": "a"}), StatusCode::OK),
+        (json!({"team": "b"}), StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let mut body = pinned("app:a", "app@1111");
+        body["metadata"]["labels"] = labels;
+        let answer = rest.expect(status, Method::PUT, &tag_path("app:a"), &body).await;
+        let refused = answer["message"].as_str().unwrap_or_default().contains("may not update fields other than");
+        assert_eq!(refused, !status.is_success(), "{answer:#}");
+    }
+}

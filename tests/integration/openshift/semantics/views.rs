@@ -99,6 +99,35 @@ async fn section_4_6_a_tag_is_made_set_and_taken_back_by_its_spec() {
 }
 
 #[tokio::test]
+async fn section_4_7_an_image_of_a_stream_is_told_with_what_the_stream_says() {
+    let rest = Rest::start().await;
+    rest.push("app", "t", 1).await;
+    rest.push("app", "t", 2).await;
+    let (labels, annotations) = (json!({"team": "a"}), json!({"example.com/owner": "ada"}));
+    let change = |stream: &mut Value| {
+        (stream["metadata"]["labels"], stream["metadata"]["annotations"]) = (labels.clone(), annotations.clone());
+    };
+    let stream = rest.edit("app", change).await;
+    for n in [1, 2] {
+        let name = format!("app@{}", digest(n));
+        let told = rest.ada.get_json(&images(&format!("imagestreamimages/{name}"))).await;
+        assert_eq!((&told["metadata"]["name"], &told["metadata"]["labels"]), (&json!(name), &labels));
+        assert_eq!(told["metadata"]["uid"], stream["metadata"]["uid"]);
+        assert_eq!(told["metadata"]["annotations"], annotations);
+        let reference = format!("{}/demo/app@{}", rest.weir.registry(), digest(n));
+        assert_eq!(told["image"]["dockerImageReference"], reference);
+        assert_eq!(told["image"]["dockerImageMetadata"]["Size"], 1234);
+    }
+    rest.expect(
+        StatusCode::NOT_FOUND,
+        Method::GET,
+        &images(&format!("imagestreamimages/app@{}", digest(3))),
+        &json!({}),
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn section_4_8_the_blobs_of_all_images_in_the_history_are_told_to_who_may_pull() {
     let rest = Rest::start().await;
     for n in [1, 2] {
