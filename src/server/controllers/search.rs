@@ -59,6 +59,7 @@ impl Controller for SearchFill {
     }
 
     async fn reconcile(&self) -> anyhow::Result<Option<Duration>> {
+        // Like what is searched by, what is sorted by is missing of what an older server beside this one wrote.
         self.store.fill_sort_keys().await?;
         if self.store.index_some_pending(BATCH).await? > 0 {
             if !self.store.is_search_filling().await? {

@@ -66,11 +66,12 @@ impl Importer {
             // What cannot be looked at is not known to be wrong.
             Err(cause) => {
                 tracing::warn!(image.digest = image, "Whether image {image} is whole was not to be seen: {cause}");
-                None
+                return Ok(());
             }
         };
+        // What was broken the night before may be whole by now: histories are not to say otherwise until the next.
+        self.store.record_proof(image, problem.as_deref()).await?;
         let Some(problem) = problem else { return Ok(()) };
-        self.store.record_proof(image, Some(&problem)).await?;
         let advice = "Push it again, or go back to another one";
         Err(store::Error::Conflict(format!("the image of {of} is not whole: {problem}. {advice}")))
     }

@@ -11,6 +11,7 @@ use super::apps::{kind_words, phase_badge};
 use super::hold_end::until_form;
 use super::resolution;
 use super::standing::Standing;
+use super::tag::check_reason;
 use crate::model::{App, Cascade, Hold, HoldUntil, Lookup, RolloutRow, counted};
 use crate::server::auth::Right;
 use crate::server::store::Depth;
@@ -403,9 +404,7 @@ async fn post_explain(cx: Cx, fields: Fields) -> Response {
     let work = async {
         let (project, app) = open(&cx, Right::Edit).await?;
         let reason = fields.required("reason", "Write the reason")?;
-        if reason.chars().count() > 300 {
-            return Err(UiError::field("reason", "At most 300 characters"));
-        }
+        check_reason("reason", reason)?;
         let missing = || UiError::Conflict(format!("{} is not held any more", app.name));
         let hold = cx.store().app_hold(&app.id).await?.ok_or_else(missing)?;
         cx.store().explain_hold(&hold.id, &project.name, &app.name, reason, &cx.actor()?).await?;

@@ -9,6 +9,7 @@ use super::app::{below, open, path_of};
 use super::hold_end::{read_until, until_fields};
 use super::images_whole::not_whole;
 use super::standing::Standing;
+use super::tag::check_reason;
 use crate::model::{App, HoldUntil, RolloutRow, counted};
 use crate::server::auth::Right;
 use crate::ui::app::PageResult;
@@ -207,9 +208,7 @@ async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiErr
     let (project, app) = open(cx, Right::Edit).await?;
     let to = fields.get("to").parse().map_err(|_| UiError::field("to", "Choose a rollout to go back to"))?;
     let reason = fields.some("reason");
-    if reason.is_some_and(|reason| reason.chars().count() > 300) {
-        return Err(UiError::field("reason", "At most 300 characters"));
-    }
+    check_reason("reason", reason.unwrap_or_default())?;
     if !dialog && app.spec().is_ok_and(|spec| spec.replicas > MANY_REPLICAS) {
         return Ok(false);
     }

@@ -107,7 +107,7 @@ async fn post_pause(cx: Cx, fields: Fields) -> Response {
     cx.submit(&fields, "/imports/registries", async {
         check_site_admin(&cx)?;
         let reason = fields.some("reason");
-        check_reason(reason.unwrap_or_default())?;
+        check_reason("reason", reason.unwrap_or_default())?;
         cx.store().pause_registry(cx.param("host"), reason, &cx.actor()?).await?;
         Ok("/imports/registries".to_owned())
     })

@@ -451,7 +451,7 @@ async fn post_explain(cx: Cx, fields: Fields) -> Response {
     cx.submit(&fields, &path, async {
         let open = open(&cx, Right::Edit).await?;
         let reason = fields.required("reason", "Write why it is held")?;
-        check_reason(reason)?;
+        check_reason("reason", reason)?;
         let hold = open.hold.ok_or_else(|| UiError::Conflict(format!("{} is not held any more", open.tag.title())))?;
         cx.store().explain_hold(&hold.id, &open.project.name, &open.tag.title(), reason, &cx.actor()?).await?;
         Ok(path.clone())
@@ -472,10 +472,10 @@ async fn post_undo(cx: Cx, fields: Fields) -> Response {
     .await
 }
 
-/// Reasons are one line for people, not an essay.
-pub fn check_reason(reason: &str) -> Result<(), UiError> {
+/// Reasons are one line for people, not an essay. `field` is what the form calls it.
+pub fn check_reason(field: &str, reason: &str) -> Result<(), UiError> {
     match reason.chars().count() {
         0..=300 => Ok(()),
-        count => Err(UiError::field("reason", format!("At most 300 characters, this has {count}"))),
+        count => Err(UiError::field(field, format!("At most 300 characters, this has {count}"))),
     }
 }

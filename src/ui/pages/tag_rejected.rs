@@ -4,7 +4,7 @@ use axum::response::Response;
 use axum::routing::post;
 use leptos::prelude::*;
 
-use super::tag::{Open, path_of};
+use super::tag::{Open, check_reason, path_of};
 use crate::model::{Digest, RejectedDigest};
 use crate::server::auth::Right;
 use crate::ui::components::{Act, Ago, Col, DataTable, DigestText, TextField, short_digest};
@@ -87,9 +87,7 @@ async fn post_reject(cx: Cx, fields: Fields) -> Response {
     cx.submit(&fields, &path, async {
         let project = cx.project(Right::Edit).await?;
         let (digest, reason) = (digest_of(&fields)?, fields.some("reject_reason"));
-        if reason.is_some_and(|reason| reason.chars().count() > 300) {
-            return Err(UiError::field("reject_reason", "At most 300 characters"));
-        }
+        check_reason("reject_reason", reason.unwrap_or_default())?;
         let (stream, tag, actor) = (cx.param("stream"), cx.param("tag"), cx.actor()?);
         cx.store().reject_image(&project.name, stream, tag, &digest, reason, &actor).await?;
         Ok(path.clone())

@@ -326,7 +326,7 @@ async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiErr
         None => RollbackMode::Rebuild,
     };
     let reason = fields.some("reason");
-    check_reason(reason.unwrap_or_default())?;
+    check_reason("reason", reason.unwrap_or_default())?;
     let until = read_until(fields)?;
     let found = cx.store().tag(&project.name, stream, tag).await?;
     if !dialog {

@@ -107,6 +107,8 @@ async fn nobody_goes_back_to_what_is_not_whole() {
     assert_eq!(clicked.unwrap().status(), StatusCode::CONFLICT);
     rest.weir.state.blobs.put(&layer, "one".into()).await.unwrap();
     rest.post(StatusCode::OK, &tag, &json!({"to": to})).await;
+    assert_eq!(news(&rest).await, ["image.break", "image.mend"]);
+    assert!(!page(&rest, "/p/demo/streams/app/tags/latest").await.contains("Not whole"), "it was looked at again");
 }
 
 #[tokio::test]
