@@ -1,17 +1,20 @@
 //! Fresh databases for the store's tests: SQLite always, PostgreSQL when `WEIR_TEST_POSTGRES_URL` names a server.
 
+mod postgres;
+
 use std::ops::Deref;
 
-use sqlx::Executor as _;
+use postgres::FreshPostgres;
 
 use super::{Store, new_id};
 use crate::model::now;
 use crate::server::wake::Wake;
 
-/// A store in a database of its own. PostgreSQL's databases stay until their server's directory goes.
+/// A store in a database of its own, which goes with it.
 pub struct TestStore {
     store: Store,
     _directory: tempfile::TempDir,
+    _database: Option<FreshPostgres>,
 }
 
 impl Deref for TestStore {
@@ -26,29 +29,17 @@ impl Deref for TestStore {
 pub async fn each_store() -> Vec<TestStore> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let url = format!("sqlite://{}/weir.db", directory.path().display());
-    let mut stores = vec![open(&url, directory).await];
-    if let Some(url) = fresh_postgres().await {
-        stores.push(open(&url, tempfile::tempdir().expect("a temporary directory")).await);
+    let mut stores = vec![open(&url, directory, None).await];
+    if let Some(database) = FreshPostgres::make().await {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        stores.push(open(&database.url(), directory, Some(database)).await);
     }
     stores
 }
 
-async fn open(url: &str, directory: tempfile::TempDir) -> TestStore {
+async fn open(url: &str, directory: tempfile::TempDir, database: Option<FreshPostgres>) -> TestStore {
     let store = Store::open(url, &directory.path().join("key"), Wake::default()).await.expect("a fresh store");
-    TestStore { store, _directory: directory }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the setting is that of the test run")]
-async fn fresh_postgres() -> Option<String> {
-    let server = std::env::var("WEIR_TEST_POSTGRES_URL").ok()?;
-    sqlx::any::install_default_drivers();
-    let pool = sqlx::AnyPool::connect(&server).await.expect("WEIR_TEST_POSTGRES_URL answers");
-    let name = format!("weir_{}", uuid::Uuid::now_v7().simple());
-    let create = sqlx::AssertSqlSafe(format!("create database {name}"));
-    pool.execute(sqlx::query(create)).await.expect("a fresh database");
-    pool.close().await;
-    let (base, _) = server.rsplit_once('/').expect("a URL that names a database");
-    Some(format!("{base}/{name}"))
+    TestStore { store, _directory: directory, _database: database }
 }
 
 /// Runs a statement behind the store's back, in a transaction that others wait for.
@@ -155,7 +146,7 @@ pub async fn quick_store() -> TestStore {
     let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let directory = directory.expect("a temporary directory");
     let url = format!("sqlite://{}/weir.db", directory.path().display());
-    open(&url, directory).await
+    open(&url, directory, None).await
 }
 
 /// A world of a random walk does so many steps, then the next one begins: long histories make every step slower and none different.

@@ -10,7 +10,7 @@ use weir::server::store::{Store, TagSpec};
 use weir::server::wake::Wake;
 
 use super::upstream::Misbehaving;
-use crate::support::{RunningWeir, fresh_postgres};
+use crate::support::{FreshPostgres, RunningWeir};
 use crate::upstreams::images::TestImage;
 
 const TAGS: usize = 60;
@@ -22,10 +22,11 @@ const LEASE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn two_servers_share_the_work_and_one_of_them_killed_loses_nothing() {
-    let Some(url) = fresh_postgres().await else {
+    let Some(database) = FreshPostgres::make().await else {
         eprintln!("not run: it needs PostgreSQL (tools/test-postgres)");
         return;
     };
+    let url = database.url();
     let directory = tempfile::tempdir().expect("a directory");
     let key = directory.path().join("key");
     let store = Store::open(&url, &key, Wake::default()).await.expect("the database");

@@ -157,7 +157,7 @@ async fn an_upload_begins_on_one_server_and_ends_on_another() {
     let upload = begin(&one).await;
     assert_eq!(send(&one, Method::PATCH, &upload, &bytes.slice(..8_800_000)).await.status(), StatusCode::ACCEPTED);
     // The first server is gone for good, and with it all it knew.
-    first.stop().await;
+    let _database = first.stop().await;
     let status = two.get(&upload).await;
     assert_eq!((status.status(), header(&status, "range")), (StatusCode::NO_CONTENT, "0-8799999".to_owned()));
     assert_eq!(send(&two, Method::PATCH, &upload, &bytes.slice(8_800_000..8_900_000)).await.status(), 202);

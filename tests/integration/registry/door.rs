@@ -24,7 +24,7 @@ use weir::server::state::{AppState, Settings};
 use weir::server::store::{NewToken, Store};
 use weir::server::wake::Wake;
 
-use crate::support::fresh_postgres;
+use crate::support::FreshPostgres;
 use crate::upstreams::images::{TestImage, client};
 
 /// A running door with project `demo`, its editor `ada` and its viewer `vic`, and project `other`, which is neither's.
@@ -39,6 +39,7 @@ pub struct Door {
     /// Where its database is.
     pub database_url: String,
     _stop: DropGuard,
+    _database: Option<FreshPostgres>,
 }
 
 /// The password of every user.
@@ -48,7 +49,8 @@ impl Door {
     pub async fn open() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let sqlite = || format!("sqlite://{}/weir.db", directory.path().display());
-        let url = fresh_postgres().await.unwrap_or_else(sqlite);
+        let database = FreshPostgres::make().await;
+        let url = database.as_ref().map_or_else(sqlite, FreshPostgres::url);
         let store = Store::open(&url, &directory.path().join("key"), Wake::default()).await.expect("a store");
         let actor = Actor::system("test");
         for name in ["demo", "other"] {
@@ -102,7 +104,16 @@ impl Door {
             }
         });
         let _stop = stop.drop_guard();
-        let mut door = Self { store, actor, address, token: String::new(), directory, database_url: url, _stop };
+        let mut door = Self {
+            store,
+            actor,
+            address,
+            token: String::new(),
+            directory,
+            database_url: url,
+            _stop,
+            _database: database,
+        };
         door.token = door.token_of("ada").await;
         door
     }

@@ -7,6 +7,8 @@ mod binary;
 mod bucket;
 mod cable;
 mod client;
+#[path = "../../../src/server/store/testing/postgres.rs"]
+mod postgres;
 mod settle;
 mod tmpfs;
 
@@ -33,6 +35,7 @@ pub use binary::{Finished, RunningWeir, run_weir};
 pub use bucket::{ACCESS_KEY, S3Server, SECRET_KEY};
 pub use cable::Cable;
 pub use client::Client;
+pub use postgres::FreshPostgres;
 pub use tmpfs::Tmpfs;
 
 /// Password of `admin` in every test.
@@ -53,6 +56,7 @@ pub struct TestWeir {
     stop: CancellationToken,
     served: JoinHandle<anyhow::Result<()>>,
     directory: TempDir,
+    database: Option<FreshPostgres>,
 }
 
 impl TestWeir {
@@ -72,7 +76,8 @@ impl TestWeir {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("the port"));
         let mut config = config(directory.path());
-        config.storage.database_url = fresh_postgres().await;
+        let database = FreshPostgres::make().await;
+        config.storage.database_url = database.as_ref().map(FreshPostgres::url);
         change(&mut config);
         let git = GitConfig { file_roots: vec![directory.path().to_owned()], ..GitConfig::default() };
         let builder = FakeBuilder::new(directory.path().join("builder"), git).expect("a fake builder");
@@ -87,7 +92,7 @@ impl TestWeir {
         let stop = CancellationToken::new();
         let served = tokio::spawn(weir.serve(listener, stop.clone()));
         let database_url = config.storage.database_url();
-        Self { url, state, builder, engine, controllers, runner, database_url, stop, served, directory }
+        Self { url, state, builder, engine, controllers, runner, database_url, stop, served, directory, database }
     }
 
     /// The store, for what a test sets up or looks up behind the doors.
@@ -168,10 +173,11 @@ impl TestWeir {
         self.store().create_user(name, "", None, false, &tester()).await.expect("a user")
     }
 
-    /// Stops the server in an orderly way; fails when that failed.
-    pub async fn stop(self) {
+    /// Stops the server in an orderly way; fails when that failed. Gives its database, for tests in which another server uses it, too.
+    pub async fn stop(self) -> Option<FreshPostgres> {
         self.stop.cancel();
         self.served.await.expect("the server did not panic").expect("the server stopped in good order");
+        self.database
     }
 }
 
@@ -189,16 +195,4 @@ pub fn config(directory: &Path) -> Config {
         Command::Serve(config) => *config,
         _ => unreachable!("it is `serve`"),
     }
-}
-
-/// A new database on the PostgreSQL of this test run, if there is one.
-pub async fn fresh_postgres() -> Option<String> {
-    let server = std::env::var("WEIR_TEST_POSTGRES_URL").ok()?;
-    sqlx::any::install_default_drivers();
-    let pool = sqlx::AnyPool::connect(&server).await.expect("WEIR_TEST_POSTGRES_URL answers");
-    let name = format!("weir_{}", uuid::Uuid::now_v7().simple());
-    pool.execute(sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}")))).await.expect("a fresh database");
-    pool.close().await;
-    let (base, _) = server.rsplit_once('/').expect("a URL that names a database");
-    Some(format!("{base}/{name}"))
 }
