@@ -192,11 +192,19 @@ impl WriteTx {
         Ok(upstream)
     }
 
-    /// Accepts, without a build, what the inputs of these configs are now.
-    pub(super) async fn settle_configs(&mut self, config_ids: &BTreeSet<String>) -> Result<()> {
+    /// Accepts, without a build, what a cascade moved the inputs of these configs to. What another one changed stays stale.
+    pub(super) async fn settle_configs(&mut self, config_ids: &BTreeSet<String>, cascade: &str) -> Result<()> {
         for id in config_ids {
             for input in self.inputs(id).await?.into_iter().filter(|input| input.digest.is_some()) {
-                self.note_used(id, input.position, input.digest.as_deref()).await?;
+                let moved: Option<(i64,)> =
+                    sqlx::query_as("select 1 from tag_events where sequence = $1 and cascade_id = $2")
+                        .bind(input.event_sequence)
+                        .bind(cascade)
+                        .fetch_optional(&mut **self)
+                        .await?;
+                if moved.is_some() {
+                    self.note_used(id, input.position, input.digest.as_deref()).await?;
+                }
             }
         }
         Ok(())

@@ -141,7 +141,7 @@ impl Store {
             RollbackMode::Tag => {
                 let tags = tx.followers_of(&tag).await?;
                 let fed = tx.configs_fed_by(&tags).await?;
-                tx.settle_configs(&fed).await?;
+                tx.settle_configs(&fed, &cascade).await?;
             }
             RollbackMode::Restore => tx.restore_downstream(&tag, rollback.to, moved.sequence, &cascade, actor).await?,
         }
@@ -240,7 +240,7 @@ impl Store {
         .fetch_all(&mut *tx)
         .await?;
         let fed = tx.configs_fed_by(&moved.into_iter().map(|(id,)| id).collect()).await?;
-        tx.settle_configs(&fed).await?;
+        tx.settle_configs(&fed, &cascade.id).await?;
         sqlx::query("update cascades set cancelled_at = $2, paused_at = null where id = $1")
             .bind(&cascade.id)
             .bind(now())
@@ -345,7 +345,7 @@ impl WriteTx {
             }
         }
         configs.extend(self.configs_fed_by(&moved).await?);
-        self.settle_configs(&configs).await
+        self.settle_configs(&configs, cascade).await
     }
 
     /// What the tags downstream had when the tag was at the row `to`, of those that have something else now; and what is built of them.
@@ -475,7 +475,7 @@ impl WriteTx {
             }
         }
         let fed = self.configs_fed_by(&moved).await?;
-        self.settle_configs(&fed).await?;
+        self.settle_configs(&fed, undoing).await?;
         Ok(moved.len())
     }
 

@@ -347,6 +347,27 @@ async fn restoring_brings_dependents_back_without_builds() {
 }
 
 #[tokio::test]
+async fn what_a_rollback_settles_leaves_stale_what_another_move_brought() {
+    for world in World::each().await {
+        for stream in ["x", "y"] {
+            world.push(stream, &format!("{stream} 1")).await;
+        }
+        world.config("z", &["x", "y"]).await;
+        assert_eq!(counts(&world.settle().await), "z 1");
+        let first = world.history("y").await[0].sequence;
+        world.push("y", "y 2").await;
+        assert_eq!(counts(&world.settle().await), "z 1");
+        world.0.pause_config("demo", "z", true, &anna()).await.unwrap();
+        world.push("x", "x 2").await;
+        // Only this tag: what is built on it keeps what it has. Of the other one nobody said that.
+        world.roll_back("y", first, RollbackMode::Tag).await;
+        world.0.pause_config("demo", "z", false, &anna()).await.unwrap();
+        assert_eq!(counts(&world.settle().await), "z 1");
+        assert!(world.settle().await.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn restoring_goes_back_to_before_an_undo_as_to_before_any_other_move() {
     for world in World::demo().await {
         let first = world.history("base").await[0].sequence;
