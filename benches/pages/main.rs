@@ -1,5 +1,6 @@
 //! What a page costs: the time of lists with 1,000 and with 10,000 rows behind them, what a first visit loads, and how long a change
-//! takes to become builds. Prints tables beside the targets; `make bench` runs it.
+//! takes to become builds. Prints tables beside the targets; `make bench` runs it, `cargo bench --bench pages -- graph` only the lists that
+//! have one of these words in their names.
 
 mod clients;
 mod seed;
@@ -95,7 +96,9 @@ async fn pages(clients: &Clients) -> anyhow::Result<()> {
         PAGE_TARGET.as_millis()
     );
     println!("{:<42} {:>9} {:>9} {:>9} {:>9} {:>9}  ", "page", "alone", "p50", "p95", "pages/s", "kB");
-    for (name, path, rows) in LISTS {
+    let words: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_asked_for = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    for (name, path, rows) in LISTS.into_iter().filter(|(name, ..)| is_asked_for(name)) {
         for size in seed::SIZES {
             let (count, mut path) =
                 (rows(size), path.replace("{project}", size.project).replace("{now}", &rfc3339(now() - 2_000)));

@@ -1,5 +1,5 @@
 //! The registry beside Debian's `docker-registry` (distribution 2.8): both as processes on the same machine and disk, asked by the same
-//! client in turns. Prints tables with ratios; `make bench` runs it.
+//! client in turns. Prints tables with ratios; `make bench` runs it, `cargo bench --bench registry -- tags` one table alone.
 
 mod content;
 mod load;
@@ -27,14 +27,30 @@ async fn main() -> anyhow::Result<()> {
     let servers = [&weir, &distribution];
     println!("\n{ABOUT}");
 
-    transfers::manifests(&servers).await?;
-    transfers::downloads(&servers).await?;
-    transfers::uploads(&servers).await?;
-    transfers::small_images(&servers).await?;
-    tags::measure(&servers).await?;
+    if is_asked_for("manifests") {
+        transfers::manifests(&servers).await?;
+    }
+    if is_asked_for("downloads") {
+        transfers::downloads(&servers).await?;
+    }
+    if is_asked_for("uploads") {
+        transfers::uploads(&servers).await?;
+    }
+    if is_asked_for("images") {
+        transfers::small_images(&servers).await?;
+    }
+    if is_asked_for("tags") {
+        tags::measure(&servers).await?;
+    }
 
     table::heading("Memory");
     let peaks = [weir.peak_memory()? as f64, distribution.peak_memory()? as f64];
     Row::less("at its peak (VmHWM)", peaks, Some(1.0), |bytes| format!("{:.1} MB", bytes / 1e6)).print();
     Ok(())
+}
+
+/// Whether the table of that name is asked for: all are, where the command line names none.
+fn is_asked_for(table: &str) -> bool {
+    let mut names = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    names.peek().is_none() || names.any(|name| name == table)
 }
