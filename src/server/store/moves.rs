@@ -230,8 +230,8 @@ impl WriteTx {
         let at = self.time_of_next_row(tag).await?;
         sqlx::query(
             "insert into tag_events (sequence, tag_id, number, outcome, digest, reference, from_digest, generation, kind, actor_kind, \
-             actor, reason, cause, cascade_id, build_id, to_sequence, at, sorted_at, request_id, media_type, manifest_size) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, \
+             actor, reason, cause, cascade_id, build_id, to_sequence, at, sorted_at, request_id, stream_id, media_type, manifest_size) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, \
              (select i.media_type from images i where i.digest = $5), (select octet_length(i.manifest) from images i where i.digest = $5))",
         )
         .bind(sequence)
@@ -252,6 +252,7 @@ impl WriteTx {
         .bind(movement.to_sequence)
         .bind(at)
         .bind(movement.actor.request.as_deref())
+        .bind(&tag.stream_id)
         .execute(&mut **self)
         .await?;
         Ok(sequence)
@@ -311,7 +312,7 @@ impl WriteTx {
         let at = self.time_of_next_row(tag).await?;
         sqlx::query(
             "insert into tag_events (sequence, tag_id, number, outcome, from_digest, generation, kind, actor_kind, actor, cascade_id, at, \
-             sorted_at, request_id) values ($1, $2, $3, 'deleted', $4, $5, 'api', $6, $7, $8, $9, $9, $10)",
+             sorted_at, request_id, stream_id) values ($1, $2, $3, 'deleted', $4, $5, 'api', $6, $7, $8, $9, $9, $10, $11)",
         )
         .bind(sequence)
         .bind(&tag.id)
@@ -323,6 +324,7 @@ impl WriteTx {
         .bind(&cascade)
         .bind(at)
         .bind(actor.request.as_deref())
+        .bind(&tag.stream_id)
         .execute(&mut **self)
         .await?;
         sqlx::query(

@@ -93,7 +93,7 @@ impl Store {
     /// Rows of all histories of a stream, newest first, with a sequence below `before`.
     pub async fn list_stream_history(&self, stream_id: &str, before: Option<i64>, limit: i64) -> Result<Vec<TagEvent>> {
         let events = sqlx::query_as(select_event!(
-            "where t.stream_id = $1 and e.sequence < $2 order by e.sequence desc limit $3"
+            "where e.stream_id = $1 and e.sequence < $2 order by e.sequence desc limit $3"
         ))
         .bind(stream_id)
         .bind(before.unwrap_or(i64::MAX))
