@@ -95,8 +95,7 @@ pub async fn delete(
 }
 
 async fn show(door: &Door, stream: &Stream, tag: &Tag) -> Result<Value, Status> {
-    let parts = door.store.stream_parts(&stream.project, &stream.name, &stream.name).await?;
-    let conditions = image_streams::conditions(tag, &parts);
+    let conditions = image_streams::conditions(tag, &door.store.tag_parts([tag]).await?);
     let reference = reference(door, tag);
     let mut image = match &tag.digest {
         // Not imported yet, or the reference is all there is.

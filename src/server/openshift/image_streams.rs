@@ -17,7 +17,7 @@ use super::preconditions::Preconditions;
 use super::status::Status;
 use super::{Door, deleted, past, tag_specs};
 use crate::model::{Stream, StreamName, Tag, TagName, rfc3339};
-use crate::server::store::{StreamFields, StreamParts, WantedTag};
+use crate::server::store::{StreamFields, StreamParts, TagParts, WantedTag};
 
 /// Streams of a project.
 pub async fn list(
@@ -105,7 +105,7 @@ pub async fn update(
     let about = |status: Status| status.about(&IMAGE_STREAMS, &name);
     let version = given.meta.required_version().map_err(about)?;
     let parts = door.store.stream_parts(&project, &name, &name).await?;
-    check_sources(&door, &caller, &given.tags, &parts.tags).await?;
+    check_sources(&door, &caller, &given.tags, parts.tags(&before.id)).await?;
     let fields = given.fields(before.description)?;
     let stream = door
         .store
@@ -190,9 +190,9 @@ pub fn meta(stream: &Stream) -> ObjectMeta {
 }
 
 fn shape(door: &Door, stream: &Stream, parts: &StreamParts) -> Value {
-    let tags = || parts.tags.iter().filter(|tag| tag.stream_id == stream.id);
-    let spec_tags: Vec<Value> = tags().filter(|tag| tag.has_spec != 0).map(tag_specs::show).collect();
-    let status_tags: Vec<Value> = tags().filter_map(|tag| status_tag(door, tag, parts)).collect();
+    let tags = parts.tags(&stream.id);
+    let spec_tags: Vec<Value> = tags.iter().filter(|tag| tag.has_spec != 0).map(tag_specs::show).collect();
+    let status_tags: Vec<Value> = tags.iter().filter_map(|tag| status_tag(door, tag, &parts.tag_parts)).collect();
     json!({
         "metadata": meta(stream),
         "spec": {"lookupPolicy": {"local": stream.local_lookup != 0}, "tags": spec_tags},
@@ -205,11 +205,10 @@ fn shape(door: &Door, stream: &Stream, parts: &StreamParts) -> Value {
 }
 
 /// What became of a tag; nothing when nothing did.
-pub(super) fn status_tag(door: &Door, tag: &Tag, parts: &StreamParts) -> Option<Value> {
+pub(super) fn status_tag(door: &Door, tag: &Tag, parts: &TagParts) -> Option<Value> {
     let mut items: Vec<Value> = parts
-        .moves
+        .moves(&tag.id)
         .iter()
-        .filter(|item| item.tag_id == tag.id)
         .map(|item| {
             json!({
                 "created": rfc3339(item.at),
@@ -238,23 +237,17 @@ pub(super) fn status_tag(door: &Door, tag: &Tag, parts: &StreamParts) -> Option<
 }
 
 /// `ImportSuccess: False`, when the last import failed.
-pub fn conditions(tag: &Tag, parts: &StreamParts) -> Vec<Value> {
-    parts
-        .failing
-        .iter()
-        .filter(|failing| failing.tag_id == tag.id)
-        .map(|failing| {
-            let (reason, message) = (failing.reason.as_deref(), failing.message.as_deref().unwrap_or_default());
-            let status =
-                import_status(tag.source.as_deref().unwrap_or_default(), reason.unwrap_or_default(), message).to_json();
-            json!({
-                "type": "ImportSuccess",
-                "status": "False",
-                "reason": status["reason"],
-                "message": message,
-                "lastTransitionTime": rfc3339(failing.failing_since.or(failing.last_try_at).unwrap_or_default()),
-                "generation": failing.generation,
-            })
-        })
-        .collect()
+pub fn conditions(tag: &Tag, parts: &TagParts) -> Vec<Value> {
+    let Some(failing) = parts.failing(&tag.id) else { return Vec::new() };
+    let (reason, message) = (failing.reason.as_deref(), failing.message.as_deref().unwrap_or_default());
+    let status =
+        import_status(tag.source.as_deref().unwrap_or_default(), reason.unwrap_or_default(), message).to_json();
+    vec![json!({
+        "type": "ImportSuccess",
+        "status": "False",
+        "reason": status["reason"],
+        "message": message,
+        "lastTransitionTime": rfc3339(failing.failing_since.or(failing.last_try_at).unwrap_or_default()),
+        "generation": failing.generation,
+    })]
 }

@@ -18,7 +18,7 @@ use super::tag_page::TagPage;
 use super::tag_writes::TagWrites;
 use super::{Door, image_stream_tags, image_streams, past, tag_specs};
 use crate::model::{Stream, Tag};
-use crate::server::store::StreamParts;
+use crate::server::store::TagParts;
 
 const WRITES: TagWrites = TagWrites { kind: &IMAGE_TAGS, spec: "spec", takes_back: true };
 
@@ -35,10 +35,7 @@ pub async fn list(
         return Ok(Json(past::tags(&door, &IMAGE_TAGS, &project, &moment, &query).await?));
     }
     let (page, version) = TagPage::read(&door, &project, &query, false).await?;
-    let parts = match (page.tags.items.first(), page.tags.items.last()) {
-        (Some(first), Some(last)) => door.store.stream_parts(&project, &first.stream, &last.stream).await?,
-        _ => StreamParts::default(),
-    };
+    let parts = door.store.tag_parts(&page.tags.items).await?;
     let shape_one = |tag: &Tag| {
         let image = tag.digest.as_ref().map(|digest| images::bare(digest, &image_stream_tags::reference(&door, tag)));
         page.streams.get(&tag.stream).map(|stream| shape(&door, stream, tag, &parts, image))
@@ -114,7 +111,7 @@ pub async fn delete(
 }
 
 async fn show(door: &Door, stream: &Stream, tag: &Tag) -> Result<Value, Status> {
-    let parts = door.store.stream_parts(&stream.project, &stream.name, &stream.name).await?;
+    let parts = door.store.tag_parts([tag]).await?;
     let image = match &tag.digest {
         None => None,
         Some(digest) => Some(images::known(door, digest, &image_stream_tags::reference(door, tag)).await?),
@@ -122,7 +119,7 @@ async fn show(door: &Door, stream: &Stream, tag: &Tag) -> Result<Value, Status> 
     Ok(typed(&IMAGE_TAGS, shape(door, stream, tag, &parts, image)))
 }
 
-fn shape(door: &Door, stream: &Stream, tag: &Tag, parts: &StreamParts, image: Option<Value>) -> Value {
+fn shape(door: &Door, stream: &Stream, tag: &Tag, parts: &TagParts, image: Option<Value>) -> Value {
     json!({
         "metadata": image_stream_tags::meta(stream, tag),
         "spec": if tag.has_spec != 0 { tag_specs::show(tag) } else { Value::Null },

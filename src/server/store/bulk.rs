@@ -1,5 +1,9 @@
 //! What the REST door reads in bulk: whole streams with their tags and histories, a project's tags, images by a prefix of their digest.
 
+use std::collections::HashMap;
+
+use sqlx::any::AnyRow;
+
 use super::builds::select_build;
 use super::tags::select_tag;
 use super::{Result, Store};
@@ -29,15 +33,41 @@ pub struct FailingImport {
     pub generation: i64,
 }
 
-/// Tags of some streams of a project, with what their view needs.
+/// What became of some tags: the newest rows of their histories, and imports that fail.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TagParts {
+    moves: HashMap<String, Vec<ShownMove>>,
+    failing: HashMap<String, FailingImport>,
+}
+
+impl TagParts {
+    /// The tag's newest moves, newest first.
+    pub fn moves(&self, tag_id: &str) -> &[ShownMove] {
+        self.moves.get(tag_id).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The tag's import, if it fails.
+    pub fn failing(&self, tag_id: &str) -> Option<&FailingImport> {
+        self.failing.get(tag_id)
+    }
+}
+
+/// Tags of some streams, and what became of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamParts {
-    /// By stream, then by name.
-    pub tags: Vec<Tag>,
-    /// Newest first within a tag.
-    pub moves: Vec<ShownMove>,
-    pub failing: Vec<FailingImport>,
+    tags: HashMap<String, Vec<Tag>>,
+    pub tag_parts: TagParts,
 }
+
+impl StreamParts {
+    /// Live tags of a stream, by name.
+    pub fn tags(&self, stream_id: &str) -> &[Tag] {
+        self.tags.get(stream_id).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// Ids that one statement is asked about at most.
+const IDS_AT_ONCE: usize = 512;
 
 impl Store {
     /// Sequence of the newest change of anything.
@@ -48,9 +78,9 @@ impl Store {
         Ok(sequence)
     }
 
-    /// Live tags of the streams from `first` to `last`, by name, with the newest rows of their histories and their failing imports.
+    /// Live tags of the streams from `first` to `last`, by name, and what became of them.
     pub async fn stream_parts(&self, project: &str, first: &str, last: &str) -> Result<StreamParts> {
-        let tags = sqlx::query_as(select_tag!(
+        let all: Vec<Tag> = sqlx::query_as(select_tag!(
             "where p.name = $1 and s.name >= $2 and s.name <= $3 and t.deleted_at is null order by s.name, t.name"
         ))
         .bind(project)
@@ -58,34 +88,51 @@ impl Store {
         .bind(last)
         .fetch_all(self.pool())
         .await?;
-        // A tag made again after it was deleted begins anew in this view; its history keeps everything.
-        let moves = sqlx::query_as(
-            "select e.tag_id, e.digest, e.reference, e.generation, e.at \
-             from tag_events e join tags t on t.id = e.tag_id join streams s on s.id = t.stream_id \
-             join projects p on p.id = s.project_id \
-             where p.name = $1 and s.name >= $2 and s.name <= $3 and t.deleted_at is null and e.outcome = 'moved' \
-             and e.number > t.event_number - $4 and not exists (select 1 from tag_events d where d.tag_id = e.tag_id \
-             and d.number > e.number and d.number > t.event_number - $4 and d.outcome = 'deleted') \
-             order by e.tag_id, e.number desc",
-        )
-        .bind(project)
-        .bind(first)
-        .bind(last)
-        .bind(SHOWN_MOVES)
-        .fetch_all(self.pool())
-        .await?;
-        let failing = sqlx::query_as(
-            "select i.tag_id, i.reason, i.message, i.failing_since, i.last_try_at, i.generation \
-             from tag_imports i join tags t on t.id = i.tag_id join streams s on s.id = t.stream_id \
-             join projects p on p.id = s.project_id \
-             where p.name = $1 and s.name >= $2 and s.name <= $3 and t.deleted_at is null and i.outcome = 'failed'",
-        )
-        .bind(project)
-        .bind(first)
-        .bind(last)
-        .fetch_all(self.pool())
-        .await?;
-        Ok(StreamParts { tags, moves, failing })
+        let tag_parts = self.tag_parts(&all).await?;
+        let mut tags: HashMap<String, Vec<Tag>> = HashMap::new();
+        for tag in all {
+            tags.entry(tag.stream_id.clone()).or_default().push(tag);
+        }
+        Ok(StreamParts { tags, tag_parts })
+    }
+
+    /// What became of these tags. A tag made again after it was deleted begins anew in this view; its history keeps everything.
+    pub async fn tag_parts(&self, tags: impl IntoIterator<Item = &Tag>) -> Result<TagParts> {
+        let ids: Vec<&str> = tags.into_iter().map(|tag| tag.id.as_str()).collect();
+        let mut parts = TagParts::default();
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let moves = format!(
+                "select e.tag_id, e.digest, e.reference, e.generation, e.at from tags t join tag_events e on e.tag_id = t.id \
+                 where t.id in ({}) and t.deleted_at is null and e.outcome = 'moved' and e.number > t.event_number - {SHOWN_MOVES} \
+                 and not exists (select 1 from tag_events d where d.tag_id = t.id and d.number > e.number \
+                 and d.number > t.event_number - {SHOWN_MOVES} and d.outcome = 'deleted') order by e.tag_id, e.number desc",
+                marks(ids.len())
+            );
+            for item in self.about::<ShownMove>(moves, ids).await? {
+                parts.moves.entry(item.tag_id.clone()).or_default().push(item);
+            }
+            let failing = format!(
+                "select i.tag_id, i.reason, i.message, i.failing_since, i.last_try_at, i.generation from tag_imports i \
+                 join tags t on t.id = i.tag_id where t.id in ({}) and t.deleted_at is null and i.outcome = 'failed'",
+                marks(ids.len())
+            );
+            for import in self.about::<FailingImport>(failing, ids).await? {
+                parts.failing.insert(import.tag_id.clone(), import);
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Rows of a statement that asks about these ids, see [`marks`].
+    async fn about<Row>(&self, statement: String, ids: &[&str]) -> Result<Vec<Row>>
+    where
+        Row: for<'r> sqlx::FromRow<'r, AnyRow> + Send + Unpin,
+    {
+        let mut query = sqlx::query_as(sqlx::AssertSqlSafe(statement));
+        for place in 0..ids.len().next_power_of_two() {
+            query = query.bind(ids[place.min(ids.len() - 1)]);
+        }
+        Ok(query.fetch_all(self.pool()).await?)
     }
 
     /// A project's tags, or only those that point to an image, by stream and name, after `(stream, tag)`.
@@ -134,4 +181,10 @@ impl Store {
                 .await?;
         Ok(builds)
     }
+}
+
+/// `$1, $2, …` for that many ids and, the last of them again and again, up to a power of two: so there are few statements to prepare.
+fn marks(count: usize) -> String {
+    let marks: Vec<String> = (1..=count.next_power_of_two()).map(|place| format!("${place}")).collect();
+    marks.join(", ")
 }

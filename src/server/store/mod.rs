@@ -112,7 +112,7 @@ pub use budgets::{Allowance, Answers, BudgetKey, USUAL_GAP_MS};
 pub use build_list::ListedConfig;
 pub use build_work::{BuildEnd, Lost};
 pub use builds::BuildRequest;
-pub use bulk::{FailingImport, ShownMove, StreamParts};
+pub use bulk::{FailingImport, ShownMove, StreamParts, TagParts};
 pub use cascades::CascadeSummary;
 pub use catalog::{COUNT_TO, CatalogStream, CatalogTag, NEVER_MOVED, StreamFilter};
 pub use checks::NeededBlob;
