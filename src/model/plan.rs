@@ -10,6 +10,8 @@ pub struct Graph {
     pub tags: Vec<GraphTag>,
     pub configs: Vec<GraphConfig>,
     pub apps: Vec<GraphApp>,
+    /// Tags that nothing hangs on are left out: there are too many of them.
+    pub only_tied: bool,
 }
 
 /// A stream's tag.
@@ -332,6 +334,7 @@ mod tests {
             tags: ["base", "x", "y", "z"].into_iter().map(tag).collect(),
             configs: vec![config("x", &["base"]), config("y", &["base"]), config("z", &["x", "y"])],
             apps: vec![app("web", "z")],
+            only_tied: false,
         }
     }
 

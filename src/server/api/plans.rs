@@ -14,14 +14,15 @@ use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::{BUILD_CONFIGS, IMAGE_STREAM_TAGS};
 use crate::server::openshift::status::Status;
 
-/// Tags, build configs and apps of a project, and how they hang together. Edges are `from` and `to` by id.
+/// Tags, build configs and apps of a project, and how they hang together. Edges are `from` and `to` by id. `onlyTied` says that tags
+/// without any edge are left out, as there are many.
 pub async fn graph(
     State(door): State<Door>,
     caller: Caller,
     Path(project): Path<String>,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &BUILD_CONFIGS, &project, "").await?;
-    let graph = door.store.graph(Some(&project)).await?;
+    let graph = door.store.graph(&project, None).await?;
     Ok(Json(show_graph(&graph)))
 }
 
@@ -64,7 +65,7 @@ fn show_graph(graph: &Graph) -> Value {
         let now = points_to(&app.tag);
         edge(&app.tag, &app.id, "runs", now.is_some() && now != app.digest.as_deref());
     }
-    json!({"nodes": nodes, "edges": edges})
+    json!({"nodes": nodes, "edges": edges, "onlyTied": graph.only_tied})
 }
 
 enum Asked {

@@ -6,6 +6,9 @@ use super::configs::select_input;
 use super::{Result, Store};
 use crate::model::{Action, ConfigInput, Graph, GraphApp, GraphConfig, GraphInput, GraphTag, Plan, plan};
 
+/// Tags of a project whose graph shows all of them, tied to something or not.
+pub const FEW_TAGS: i64 = 200;
+
 #[derive(sqlx::FromRow)]
 struct TagRow {
     id: String,
@@ -45,36 +48,71 @@ struct AppRow {
     digest: Option<String>,
 }
 
+/// Ids of tags that something hangs on, or that hang on something: a build's output or input, an app's image, followers and what they
+/// follow. Those of the project `$1` and what it takes in from others; of all projects where `$1` is empty.
+const TIED: &str = "select c.output_tag_id as id from build_configs c join projects p on p.id = c.project_id where ($1 = '' or p.name = $1) \
+    union select a.tag_id from apps a join projects p on p.id = a.project_id where a.deleted_at is null and ($1 = '' or p.name = $1) \
+    union select t.id from build_inputs i join build_configs c on c.id = i.config_id join projects p on p.id = c.project_id \
+      join projects ip on ip.name = i.input_project join streams s on s.project_id = ip.id and s.name = i.input_stream \
+      join tags t on t.stream_id = s.id and t.name = i.input_tag where ($1 = '' or p.name = $1) \
+    union select f.id from tags f join streams s on s.id = f.stream_id join projects p on p.id = s.project_id \
+      where f.follows_tag_id > '' and ($1 = '' or p.name = $1) \
+    union select t.id from tags f join tags t on t.id = f.follows_tag_id join streams s on s.id = t.stream_id \
+      join projects p on p.id = s.project_id where f.follows_tag_id > '' and f.deleted_at is null and ($1 = '' or p.name = $1)";
+
 impl Store {
-    /// The graph of one project, or of everything: tags, build configs and apps, in a fixed order.
-    pub async fn graph(&self, project: Option<&str>) -> Result<Graph> {
-        let project = project.unwrap_or_default();
+    /// The graph of a project: build configs, apps and tags, in a fixed order. Of a project with more than [`FEW_TAGS`] tags only those
+    /// that are tied to something, and the tag with the id `also`: a catalog's size is not the graph's.
+    pub async fn graph(&self, project: &str, also: Option<&str>) -> Result<Graph> {
+        let only_tied = self.has_many_tags(project).await?;
         Ok(Graph {
-            tags: self.graph_tags(project).await?,
+            tags: self.graph_tags(project, !only_tied, also.unwrap_or_default()).await?,
             configs: self.graph_configs(project).await?,
             apps: self.graph_apps(project).await?,
+            only_tied,
         })
     }
 
     /// What an action would do. Dependents in other projects count: a change does not stop at a project's border.
     pub async fn plan(&self, action: &Action<'_>) -> Result<Plan> {
-        Ok(plan(&self.graph(None).await?, action))
+        let everywhere = "";
+        let graph = Graph {
+            tags: self.graph_tags(everywhere, false, "").await?,
+            configs: self.graph_configs(everywhere).await?,
+            apps: self.graph_apps(everywhere).await?,
+            only_tied: true,
+        };
+        Ok(plan(&graph, action))
     }
 
-    async fn graph_tags(&self, project: &str) -> Result<Vec<GraphTag>> {
-        let rows: Vec<TagRow> = sqlx::query_as(
-            "select t.id, p.name as project, s.name as stream, t.name as tag, t.digest, h.id as held, t.follows_tag_id, t.source_kind, \
-             t.source, i.outcome from tags t join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
-             left join holds h on h.tag_id = t.id and h.ended_at is null left join tag_imports i on i.tag_id = t.id \
-             where t.deleted_at is null and ($1 = '' or p.name = $1 \
-             or exists (select 1 from apps a join projects ap on ap.id = a.project_id where a.tag_id = t.id and ap.name = $1) \
-             or exists (select 1 from build_inputs b join build_configs c on c.id = b.config_id join projects cp on cp.id = c.project_id \
-               where cp.name = $1 and b.input_project = p.name and b.input_stream = s.name and b.input_tag = t.name)) \
-             order by p.name, s.name, t.name",
+    async fn has_many_tags(&self, project: &str) -> Result<bool> {
+        let (counted,): (i64,) = sqlx::query_as(
+            "select count(*) from (select 1 as one from projects p join streams s on s.project_id = p.id join tags t on t.stream_id = s.id \
+             where p.name = $1 and t.deleted_at is null limit $2) t",
         )
         .bind(project)
-        .fetch_all(self.pool())
+        .bind(FEW_TAGS + 1)
+        .fetch_one(self.pool())
         .await?;
+        Ok(counted > FEW_TAGS)
+    }
+
+    async fn graph_tags(&self, project: &str, untied_too: bool, also: &str) -> Result<Vec<GraphTag>> {
+        let text = format!(
+            "with shown as ({TIED} union select t.id from tags t where t.id = $2 \
+               union select t.id from projects p join streams s on s.project_id = p.id join tags t on t.stream_id = s.id \
+                 where $3 = 1 and p.name = $1 and t.deleted_at is null) \
+             select t.id, p.name as project, s.name as stream, t.name as tag, t.digest, h.id as held, t.follows_tag_id, t.source_kind, \
+             t.source, i.outcome from shown join tags t on t.id = shown.id join streams s on s.id = t.stream_id \
+             join projects p on p.id = s.project_id left join holds h on h.tag_id = t.id and h.ended_at is null \
+             left join tag_imports i on i.tag_id = t.id where t.deleted_at is null order by p.name, s.name, t.name"
+        );
+        let rows: Vec<TagRow> = sqlx::query_as(sqlx::AssertSqlSafe(text))
+            .bind(project)
+            .bind(also)
+            .bind(i64::from(untied_too))
+            .fetch_all(self.pool())
+            .await?;
         let tag = |row: TagRow| GraphTag {
             id: row.id,
             project: row.project,

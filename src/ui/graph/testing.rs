@@ -56,6 +56,7 @@ pub fn diamond() -> Graph {
         tags: ["base", "x", "y", "z"].into_iter().map(tag).collect(),
         configs: vec![config("x", &["base"]), config("y", &["base"]), config("z", &["x", "y"])],
         apps: vec![app("web", "z")],
+        only_tied: false,
     }
 }
 
@@ -65,6 +66,7 @@ pub fn two_steps() -> Graph {
         tags: ["base", "x"].into_iter().map(tag).collect(),
         configs: vec![config("x", &["base"])],
         apps: vec![app("web", "x")],
+        only_tied: false,
     }
 }
 
@@ -75,5 +77,6 @@ pub fn fan(count: usize) -> Graph {
         tags: std::iter::once("base").chain(names.iter().map(String::as_str)).map(tag).collect(),
         configs: names.iter().map(|name| config(name, &["base"])).collect(),
         apps: names.iter().map(|name| app(name, name)).collect(),
+        only_tied: false,
     }
 }

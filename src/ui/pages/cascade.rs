@@ -36,7 +36,7 @@ async fn open(cx: &Cx, right: Right) -> Result<Open, UiError> {
     let events = store.list_cascade_events(&cascade.id).await?;
     let builds = store.list_cascade_builds(&cascade.id).await?;
     let rollouts = store.list_cascade_rollouts(&cascade.id).await?;
-    let graph = store.graph(Some(&project.name)).await?;
+    let graph = store.graph(&project.name, first_move(&events).map(|event| event.tag_id.as_str())).await?;
     let stopped = cascade.cancelled_at.is_some() || cascade.undone_at.is_some();
     let plan = match root(&cascade, &events, &builds).filter(|_| !stopped) {
         Some(action) => Some(store.plan(&action).await?),
@@ -46,11 +46,15 @@ async fn open(cx: &Cx, right: Right) -> Result<Open, UiError> {
     Ok(Open { project, cascade, graph, events, builds, rollouts, plan, steps })
 }
 
+/// The first tag that it moved.
+fn first_move(events: &[TagEvent]) -> Option<&TagEvent> {
+    events.iter().filter(|event| event.outcome == Outcome::Moved).min_by_key(|event| event.sequence)
+}
+
 /// What began it, as something to plan with: a build somebody started, or the first tag that moved.
 fn root<'a>(cascade: &CascadeSummary, events: &'a [TagEvent], builds: &'a [Build]) -> Option<Action<'a>> {
     let first_build = builds.iter().min_by_key(|build| build.sequence);
-    let first_move = events.iter().filter(|event| event.outcome == Outcome::Moved).min_by_key(|event| event.sequence);
-    match (first_build, first_move) {
+    match (first_build, first_move(events)) {
         (Some(build), _) if build.sequence == cascade.root_sequence => Some(Action::Build { config: &build.config_id }),
         (_, Some(event)) => Some(Action::Move { tag: &event.tag_id, dependents: true }),
         (Some(build), None) => Some(Action::Build { config: &build.config_id }),
@@ -162,7 +166,7 @@ fn drawing(open: &Open) -> Option<String> {
             node.sub = node.word.clone();
         }
     }
-    let first = open.events.iter().filter(|event| event.outcome == Outcome::Moved).min_by_key(|event| event.sequence);
+    let first = first_move(&open.events);
     let build = open.builds.iter().min_by_key(|build| build.sequence).map(|build| &build.config_id);
     let root = match (build, first) {
         (Some(config), Some(event)) if open.builds.iter().any(|build| build.sequence == open.cascade.root_sequence) => {

@@ -14,8 +14,10 @@ use crate::ui::error::UiError;
 use crate::ui::graph::{Direction, Drawing, Kind, MOST_NODES, Node, Picture, svg};
 use crate::ui::shell::{Page, Section};
 
-/// Rows of the table at once, and members of a group.
-pub const ROWS: usize = 300;
+/// Rows of the table at once.
+pub const ROWS: usize = 50;
+/// Members of a group, or nodes found, that are listed beside the drawing.
+const LISTED: usize = 100;
 
 /// What the address asks for.
 struct Asked<'a> {
@@ -29,10 +31,11 @@ struct Asked<'a> {
 /// `/p/:project/graph`
 pub async fn page(cx: Cx) -> PageResult {
     let project = cx.project(Right::View).await?;
-    let graph = cx.store().graph(Some(&project.name)).await?;
+    let asked_for = asked_tag(&cx, &project).await?;
+    let graph = cx.store().graph(&project.name, asked_for.as_deref()).await?;
     let mut whole = Picture::of(&graph, &project.name);
     if whole.nodes.is_empty() {
-        return Ok(Page::new("Graph", empty(&project)).within(&project, Section::Graph));
+        return Ok(Page::new("Graph", empty(&project, graph.only_tied)).within(&project, Section::Graph));
     }
     let text = cx.query("q").trim();
     let found: Vec<Node> = if text.is_empty() {
@@ -73,6 +76,7 @@ pub async fn page(cx: Cx) -> PageResult {
     let layout = if beside.is_some() { "split" } else { "stack" };
     let body = view! {
         {toolbar(&cx, &asked, shown.nodes.len())}
+        {graph.only_tied.then(|| left_out(&project))}
         <div class=layout>
             <div class="stack gap-2">
                 <div class="graph-wrap" tabindex="0" role="region" aria-label="Drawing" inner_html=drawing></div>
@@ -87,11 +91,35 @@ pub async fn page(cx: Cx) -> PageResult {
     Ok(Page::new("Graph", body).within(&project, Section::Graph))
 }
 
-fn empty(project: &InProject) -> AnyView {
+/// Id of the tag that the address names: it is shown even where tags that nothing hangs on are not.
+async fn asked_tag(cx: &Cx, project: &InProject) -> Result<Option<String>, UiError> {
+    let keys = [cx.query("node"), cx.query("impact")];
+    let Some((stream, tag)) = keys.iter().find_map(|key| key.strip_prefix("tag:")?.split_once(':')) else {
+        return Ok(None);
+    };
+    Ok(cx.store().find_tag(&project.name, stream, tag).await?.map(|tag| tag.id))
+}
+
+fn left_out(project: &InProject) -> AnyView {
+    view! {
+        <p class="small muted">
+            "This project has many tags. Drawn are those that something is built on, follows or runs; the others are in the "
+            <a href=format!("/p/{}/streams", project.name)>"list of streams"</a> "."
+        </p>
+    }
+    .into_any()
+}
+
+fn empty(project: &InProject, only_tied: bool) -> AnyView {
     let path = format!("/p/{}", project.name);
+    let words = if only_tied {
+        "No tag of this project is built on, followed or run yet. What flows between streams, builds and apps appears here."
+    } else {
+        "Streams, builds and apps appear here with what flows between them."
+    };
     view! {
         <Empty heading="Nothing to draw yet">
-            <p>"Streams, builds and apps appear here with what flows between them."</p>
+            <p>{words}</p>
             <p>
                 <a class="btn" href=format!("{path}/streams")>
                     "Streams"
@@ -250,13 +278,13 @@ fn listed(cx: &Cx, heading: &'static str, nodes: &[Node]) -> AnyView {
         }
         .into_any();
     }
-    let more = nodes.len().saturating_sub(ROWS);
+    let more = nodes.len().saturating_sub(LISTED);
     let more = (more > 0).then(
         || view! { <p class="small muted">{format!("and {more} more: search by name, or look into the table")}</p> },
     );
     let items: Vec<_> = nodes
         .iter()
-        .take(ROWS)
+        .take(LISTED)
         .map(|node| {
             let href = cx.with_query(&[("node", &node.key), ("focus", "both"), ("group", ""), ("q", "")]);
             view! { <li><a href=href>{node.name.clone()}</a>" "<span class="muted small">{node.word.clone()}</span></li> }
