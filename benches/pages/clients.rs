@@ -64,9 +64,15 @@ impl Clients {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// The median time of a page that nobody else asks for, and its bytes.
+    pub async fn measure_alone(&self, path: &str) -> anyhow::Result<(Duration, usize)> {
+        let (mut alone, bytes) = self.read_often(path, ALONE, Duration::ZERO).await?;
+        Ok((quantile(&mut alone, 50), bytes))
+    }
+
     /// Reads the page alone; then as people do, each at a moment of their own; and then as fast as it goes.
     pub async fn measure(&self, path: &str) -> anyhow::Result<Row> {
-        let (mut alone, bytes) = self.read_often(path, ALONE, Duration::ZERO).await?;
+        let (alone, bytes) = self.measure_alone(path).await?;
         let people = (0..AT_ONCE as u32).map(async |person| {
             sleep(READING * person / AT_ONCE as u32).await;
             self.read_often(path, EACH, READING).await
@@ -75,7 +81,7 @@ impl Clients {
         let began = Instant::now();
         try_join_all((0..AT_ONCE).map(|_| self.read_often(path, EACH, Duration::ZERO))).await?;
         let per_second = (AT_ONCE * EACH) as f64 / began.elapsed().as_secs_f64();
-        let (alone, p50, p95) = (quantile(&mut alone, 50), quantile(&mut times, 50), quantile(&mut times, 95));
+        let (p50, p95) = (quantile(&mut times, 50), quantile(&mut times, 95));
         Ok(Row { alone, p50, p95, per_second, bytes })
     }
 

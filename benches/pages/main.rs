@@ -55,6 +55,10 @@ const LISTS: [List; 26] = [
     ("history of a tag, half-way", "/p/{project}/streams/moved/tags/latest/history?n=200", |size| size.moves),
 ];
 
+/// What grows because what is asked for does: OpenShift's stream is one object with all of its tags.
+const WHOLE: List =
+    ("REST: one stream", "/apis/image.openshift.io/v1/namespaces/{project}/imagestreams/many", |size| size.tags);
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
@@ -117,6 +121,12 @@ async fn pages(clients: &Clients) -> anyhow::Result<()> {
                 row.bytes as f64 / 1000.0,
             );
         }
+    }
+    let (name, path, rows) = WHOLE;
+    println!("\nWith all of its tags in one answer, asked for by one\n");
+    for size in seed::SIZES {
+        let (took, bytes) = clients.measure_alone(&path.replace("{project}", size.project)).await?;
+        println!("{:<42} {:>9} {:>49.1}", format!("{name} ({})", rows(size)), millis(took), bytes as f64 / 1000.0);
     }
     Ok(())
 }

@@ -31,6 +31,9 @@ pub const SIZES: [Size; 3] = [
     Size { project: "large", streams: 10_000, tags: 10_000, moves: 100_000 },
 ];
 
+/// Builds on one stream of each project, for the graph to draw.
+const BUILDS: usize = 100;
+
 /// Where files are not written to a disk, so that a transaction for each of so many rows takes no time.
 const MEMORY: &str = "/dev/shm";
 
@@ -66,6 +69,11 @@ async fn fill(store: &Store, size: Size) -> anyhow::Result<()> {
     for number in 0..size.streams {
         let stream = store.ensure_stream(size.project, &format!("stream-{number:04}").parse()?, &actor).await?;
         push(store, &stream, "latest", &image(number)?).await?;
+    }
+    for number in 0..BUILDS {
+        let name = format!("app-{number:03}");
+        let config = config(size.project, &name, "stream-0000")?;
+        store.create_config(size.project, &name.parse()?, &config, &actor).await?;
     }
     let many = store.ensure_stream(size.project, &"many".parse()?, &actor).await?;
     for number in 0..size.tags {
@@ -112,7 +120,7 @@ pub async fn dependents(store: &Store) -> anyhow::Result<()> {
         push(store, &base, "latest", &image(0)?).await?;
         for number in 0..count {
             let name = format!("app-{number:03}");
-            store.create_config(&project, &name.parse()?, &config(&project, &name)?, &actor).await?;
+            store.create_config(&project, &name.parse()?, &config(&project, &name, "base")?, &actor).await?;
         }
         // Each is new and builds; those of before are not what is measured.
         store.request_ready_builds().await?;
@@ -139,8 +147,9 @@ pub async fn dependents(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn config(project: &str, name: &str) -> anyhow::Result<ConfigFields> {
-    let source = Source { dockerfile: Some("FROM base:latest\n".to_owned()), ..Source::default() };
+/// A build of a stream's image into the stream of its own name.
+fn config(project: &str, name: &str, base: &str) -> anyhow::Result<ConfigFields> {
+    let source = Source { dockerfile: Some(format!("FROM {base}:latest\n")), ..Source::default() };
     let spec = BuildConfigSpec::new(source, name.parse()?, "latest".parse()?);
     let inputs = dockerfile::known_inputs(&spec, project, &[])?;
     Ok(ConfigFields::new(spec, inputs))
