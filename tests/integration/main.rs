@@ -9,6 +9,7 @@ mod imports;
 mod notices;
 mod oci;
 mod openshift;
+mod pains;
 mod pull_through;
 mod registry;
 mod serving;

@@ -90,6 +90,7 @@ async fn dialog(
     let not_whole = not_whole(cx, &target.digest).await?;
     let is_whole = not_whole.is_none();
     let standing = Standing::of(app);
+    let current = cx.store().find_rollout(&app.id, app.last_number).await?;
     let options = options(candidates, target);
     let same = Some(&target.digest) == app.wanted_digest.as_ref() && app.wanted_phase.as_deref() != Some("Failed");
     let problem = match same {
@@ -99,7 +100,7 @@ async fn dialog(
     let is_refused = problem.is_some();
     let strategy = app.spec().unwrap_or_default();
     let effect = format!(
-        "Rolls {} to the older image, {} at a time. Nothing is built. Only the image changes: ports, environment and command stay as they are now.",
+        "0 builds run and 1 app rolls: {} to the older image, {} at a time. Only the image changes: ports, environment and command stay as they are now.",
         counted(standing.replicas, "replica"),
         strategy.parallelism
     );
@@ -126,16 +127,7 @@ async fn dialog(
             <input type="hidden" name="to" value=target.number />
             <input type="hidden" name="dialog" value="1" />
             <div class="field-row">
-                {from_side(app)}
-                <div class="stack gap-1">
-                    <h2>"To"</h2>
-                    <DigestText digest=target.digest.clone() />
-                    <p class="small">{format!("Rollout #{}, {}", target.number, target.phase.as_str().to_lowercase())}</p>
-                    <p class="small muted">
-                        "Rolled out "<Ago at=target.created_at />" by "
-                        {target.actor_kind.parse().ok().map(|kind| view! { <Who kind name=target.actor.clone() /> })}
-                    </p>
-                </div>
+                {side("From", current.as_ref())} {side("To", Some(target))}
             </div>
             <section class="stack gap-2">
                 <h2>"What will happen"</h2>
@@ -172,17 +164,20 @@ async fn dialog(
     .into_any())
 }
 
-fn from_side(app: &App) -> AnyView {
-    let Some(digest) = app.wanted_digest.clone() else {
-        return view! { <div><h2>"From"</h2><p class="muted">"no image"</p></div> }.into_any();
+fn side(heading: &'static str, rollout: Option<&RolloutRow>) -> AnyView {
+    let Some(rollout) = rollout else {
+        return view! { <div><h2>{heading}</h2><p class="muted">"no image"</p></div> }.into_any();
     };
-    let phase = app.wanted_phase.clone().unwrap_or_default().to_lowercase();
     view! {
         <div class="stack gap-1">
-            <h2>"From"</h2>
-            <DigestText digest />
-            <p class="small">{format!("Rollout #{}, {phase}", app.last_number)}</p>
-            <p class="small muted">{app.wanted_message.clone()}</p>
+            <h2>{heading}</h2>
+            <DigestText digest=rollout.digest.clone() />
+            <p class="small">{format!("Rollout #{}, {}", rollout.number, rollout.phase.as_str().to_lowercase())}</p>
+            <p class="small muted">
+                "Rolled out "<Ago at=rollout.created_at />" by "
+                {rollout.actor_kind.parse().ok().map(|kind| view! { <Who kind name=rollout.actor.clone() /> })}
+            </p>
+            {rollout.message.clone().map(|message| view! { <p class="small muted">{message}</p> })}
         </div>
     }
     .into_any()

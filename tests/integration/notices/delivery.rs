@@ -12,7 +12,7 @@ use crate::ui::sample::{digest, push};
 const MOVED: &[&str] = &["tag.pushed", "tag.rolled-back"];
 
 #[tokio::test]
-async fn a_move_is_told_signed_and_the_log_shows_request_and_response() {
+async fn b10_a_move_is_told_from_digest_to_digest_signed_and_logged() {
     let told = Told::start().await;
     let actor = Actor::person("ada");
     push(&told.weir, "base", "latest", 1, &actor).await;

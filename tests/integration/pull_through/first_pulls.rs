@@ -38,7 +38,7 @@ async fn fifty_pulls_at_once_fetch_everything_once() {
 }
 
 #[tokio::test]
-async fn c2_a_hundred_pulls_of_a_tag_that_was_imported_ask_nothing() {
+async fn c2_a_hundred_pulls_ask_nothing_and_each_interval_asks_once() {
     let (upstream, image) = (DockerRegistry::start(), TestImage::new("hundred"));
     image.push(upstream.address(), "org/base", "1").await;
     let proxy = Proxy::before(upstream.address()).await;
@@ -47,6 +47,12 @@ async fn c2_a_hundred_pulls_of_a_tag_that_was_imported_ask_nothing() {
     proxy.take();
     join_all((0..100).map(|_| story.pulls_image("latest", &image))).await;
     assert_eq!(proxy.take().len(), 0);
+    // The interval is over: one question for all of them.
+    story.weir.run_sql("update tag_imports set next_at = 1").await;
+    story.weir.settle().await;
+    join_all((0..100).map(|_| story.pulls_image("latest", &image))).await;
+    let passed = proxy.take();
+    assert_eq!(passed.iter().map(|passed| &passed.method).collect::<Vec<_>>(), [Method::HEAD], "{passed:?}");
     story.weir.stop().await;
 }
 

@@ -30,7 +30,7 @@ async fn a_deleted_tag_leaves_its_image_and_its_history() {
 
 /// An image has as many names as it is given: taking one away takes nothing from the others.
 #[tokio::test]
-async fn deleting_one_tag_of_an_image_leaves_its_other_tags() {
+async fn b8_deleting_one_tag_of_an_image_leaves_its_other_tags() {
     let (door, image) = (Door::open().await, TestImage::new("twice"));
     for tag in ["one", "two"] {
         door.push("demo/app", tag, &image).await;

@@ -30,7 +30,7 @@ async fn page(door: &Door, path: &str) -> (Vec<(String, String)>, Option<String>
 }
 
 #[tokio::test]
-async fn a_history_is_told_newest_first_and_outlives_its_tag_and_its_manifests() {
+async fn b11_a_history_is_told_newest_first_and_outlives_its_tag_and_its_manifests() {
     let door = Door::open().await;
     let (one, two) = (TestImage::new("one"), TestImage::new("two"));
     for image in [&one, &two, &one] {

@@ -114,7 +114,7 @@ async fn what_is_stored_for_another_repository_alone_is_not_there() {
 
 /// What stands in a tag's history is pulled by digest when the tag has moved on, and when it is deleted; with children and referrers.
 #[tokio::test]
-async fn a_history_is_served_by_digest() {
+async fn b3_a_history_is_served_by_digest() {
     let (door, image) = (Door::open().await, TestImage::new("old"));
     let empty = Bytes::from_static(b"{}");
     door.put_blob("demo/base", &empty).await;

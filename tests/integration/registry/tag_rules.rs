@@ -164,7 +164,7 @@ fn chart(content: &str) -> TestImage {
 }
 
 #[tokio::test]
-async fn charts_and_images_do_not_take_each_others_tags() {
+async fn b9_charts_and_images_do_not_take_each_others_tags() {
     let door = door(&[]).await;
     let image = TestImage::new("image");
     door.push("demo/app", "1.0", &image).await;

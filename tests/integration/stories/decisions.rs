@@ -12,7 +12,7 @@ use crate::support::tester;
 use crate::upstreams::images::TestImage;
 
 #[tokio::test]
-async fn no_mover_puts_a_rejected_image_back() {
+async fn a5_no_mover_puts_a_rejected_image_back() {
     let (good, bad) = (TestImage::new("good"), TestImage::new("bad"));
     let site = Site::with_history(&[&good, &bad]).await;
     for mover in MOVERS {

@@ -12,4 +12,4 @@ mod tag_rejected;
 mod tag_rules;
 mod tag_sources;
 mod usage;
-mod work;
+pub mod work;

@@ -66,7 +66,7 @@ async fn an_immutable_tag_says_so_and_moves_for_admins_alone() {
 }
 
 #[tokio::test]
-async fn one_click_restores_a_deleted_tag() {
+async fn b1_one_click_restores_a_deleted_tag() {
     let (weir, ada) = demo().await;
     let vic = weir.user("vic", "demo", Role::Viewer).await;
     push(&weir, "base", "other", 3, &Actor::person("ada")).await;

@@ -22,7 +22,7 @@ async fn make_app(client: &Client, name: &str, image: &str) -> String {
 }
 
 /// Settles until no rollout is under way: the engine takes several looks for each.
-async fn settle(weir: &TestWeir) {
+pub async fn settle(weir: &TestWeir) {
     for _ in 0..20 {
         weir.settle().await;
         let apps = weir.store().list_apps("demo", "", 100).await.unwrap();
@@ -34,7 +34,7 @@ async fn settle(weir: &TestWeir) {
 }
 
 /// base → httpd-base → app-a, which runs as an app.
-async fn story(weir: &TestWeir) -> Client {
+pub async fn story(weir: &TestWeir) -> Client {
     let client = weir.user("developer", "demo", Role::Editor).await;
     make_build(&client, "base", "FROM scratch\nRUN echo one\n").await;
     settle(weir).await;
@@ -112,7 +112,10 @@ async fn many_replicas_lead_to_the_dialog_first() {
     let to = client.done("/p/demo/apps/app-a/rollback", &[("to", "1")]).await;
     assert_eq!(to, "/p/demo/apps/app-a/rollback?to=1");
     let dialog = text(&client.page(&to).await);
-    assert!(dialog.contains("Rolls 51 replicas") && dialog.contains("Only the image changes"), "{dialog}");
+    assert!(
+        dialog.contains("1 app rolls: 51 replicas to the older image") && dialog.contains("Only the image changes"),
+        "{dialog}"
+    );
     client.done("/p/demo/apps/app-a/rollback", &[("to", "1"), ("dialog", "1")]).await;
     weir.stop().await;
 }

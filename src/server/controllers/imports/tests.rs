@@ -161,6 +161,31 @@ async fn c5_hundreds_of_tags_of_one_project_do_not_delay_the_tag_of_another() {
     TIME.set(None);
 }
 
+/// Nearly an hour and a half of questions wait when the other team comes, and its tag waits for no more than its own interval.
+#[tokio::test]
+async fn c5_a_thousand_tags_of_one_project_delay_the_tag_of_another_by_an_interval_at_the_most() {
+    let mut site = Site::start(quick_store().await).await;
+    site.grain = MINUTE;
+    let allows = Allows { pulls: Some((720, HOUR)), counts_heads: true, a_second: None };
+    let registry = Registry::start(allows).await;
+    for name in ["many", "one"] {
+        site.project(name).await;
+    }
+    for number in 0..1000 {
+        site.follow("many", &format!("a:{number}"), &registry.reference(&format!("org/a:{number}"))).await;
+    }
+    site.pass(MINUTE).await;
+    site.follow("one", "b:1", &registry.reference("org/b:1")).await;
+    let came = now();
+    while site.import("one", "b:1").await.last_ok_at.is_none() && now() < came + HOUR {
+        site.pass(MINUTE).await;
+    }
+    let waited = site.import("one", "b:1").await.last_ok_at.expect("it was imported") - came;
+    assert!(waited <= 15 * MINUTE, "it waited {waited} ms");
+    assert_eq!(registry.refused(), 0, "what the registry allows was kept to");
+    TIME.set(None);
+}
+
 #[tokio::test]
 async fn c7_an_abuse_limit_and_a_used_up_allowance_are_two_states_with_different_advice() {
     let site = Site::start(quick_store().await).await;

@@ -50,7 +50,7 @@ async fn push_index(door: &Door) {
 }
 
 #[tokio::test]
-async fn pulls_and_pushes() {
+async fn c14_containerd_pulls_and_pushes() {
     let (door, home) = door_and_home().await;
     let (home, address) = (home.path(), door.address.clone());
     let mut answering = None;
