@@ -169,8 +169,7 @@ fn drawing(open: &Open) -> Option<String> {
     let first = first_move(&open.events);
     let build = open.builds.iter().min_by_key(|build| build.sequence).map(|build| &build.config_id);
     let root = match (build, first) {
-        (Some(config), Some(event)) if open.builds.iter().any(|build| build.sequence == open.cascade.root_sequence) => {
-            let _ = event;
+        (Some(config), Some(_)) if open.builds.iter().any(|build| build.sequence == open.cascade.root_sequence) => {
             config.clone()
         }
         (_, Some(event)) => event.tag_id.clone(),
