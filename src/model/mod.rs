@@ -32,6 +32,7 @@ mod stream_tag;
 mod tag_order;
 mod tag_pattern;
 mod text_enum;
+mod then;
 pub(crate) mod time;
 mod usage;
 mod user;

@@ -12,6 +12,7 @@ use crate::server::openshift::Door;
 use crate::server::openshift::body::{Body, Warnings};
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::{DEPLOYMENTS, ROLLOUTS};
+use crate::server::openshift::past::AsOf;
 use crate::server::openshift::status::Status;
 
 /// Project and app of a URL.
@@ -37,16 +38,23 @@ pub async fn get(
     })))
 }
 
-/// An app's rollouts, newest first; `before` takes a rollout's number.
+/// An app's rollouts, newest first; `before` takes a rollout's number. With `as_of` those it had at that moment, as they were then.
 pub async fn rollouts(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Names,
     query: PageQuery,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &DEPLOYMENTS, &project, &name).await?;
     let app = door.store.app(&project, &name).await?;
-    let rows = door.store.list_rollouts(&app.id, query.before, query.rows()).await?;
+    let rows = match as_of {
+        None => door.store.list_rollouts(&app.id, query.before, query.rows()).await?,
+        Some(moment) if app.created_at >= moment.end => {
+            return Err(Status::not_found(&DEPLOYMENTS, &format!("{name} at {}", moment.words)));
+        }
+        Some(moment) => door.store.list_rollouts_then(&app.id, &moment, query.before, query.rows()).await?,
+    };
     Ok(Json(query.envelope(rows, |rollout| rollout.number, show_rollout)))
 }
 

@@ -16,9 +16,12 @@ use super::images::typed;
 use super::kind::{BUILD_CONFIGS, BUILDS};
 use super::list::{ListQuery, envelope};
 use super::metadata::{ObjectMeta, OwnerReference, read_head};
+use super::past::AsOf;
 use super::status::Status;
 use super::{Door, build_log, build_specs, deleted};
 use crate::model::{Build, BuildConfig, BuildPhase, InputKind, ResolvedInput, label_value, rfc3339};
+
+mod past;
 
 /// Builds of a project, oldest first.
 pub async fn list(
@@ -26,8 +29,12 @@ pub async fn list(
     caller: Caller,
     Path(project): Path<String>,
     query: ListQuery,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &BUILDS, &project, "").await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::list(&door, &project, &moment, &query).await?));
+    }
     query.check_fields(&["status"])?;
     let version = door.store.last_sequence().await?;
     let configs = configs_by_id(&door, &project).await?;
@@ -68,8 +75,12 @@ pub async fn get(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Path<(String, String)>,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &BUILDS, &project, &name).await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::one(&door, &project, &name, &moment).await?));
+    }
     Ok(Json(show(&door, &find(&door, &project, &name).await?).await?))
 }
 
@@ -182,9 +193,14 @@ fn is_true(text: &str) -> bool {
 
 async fn find(door: &Door, project: &str, name: &str) -> Result<Build, Status> {
     let not_found = || Status::not_found(&BUILDS, name);
-    let (config, number) = name.rsplit_once('-').ok_or_else(not_found)?;
-    let number = number.parse().map_err(|_| not_found())?;
+    let (config, number) = halves(name).ok_or_else(not_found)?;
     door.store.find_build(project, config, number).await?.ok_or_else(not_found)
+}
+
+/// `<config>-<number>`
+fn halves(name: &str) -> Option<(&str, i64)> {
+    let (config, number) = name.rsplit_once('-')?;
+    Some((config, number.parse().ok()?))
 }
 
 /// A build as it goes over the wire.

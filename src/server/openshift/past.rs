@@ -1,5 +1,5 @@
 //! Streams, tags and apps as they were at a moment (`?as_of=`): what there was and where it pointed. What they should have been, labels and
-//! conditions are not kept, so these objects have no `spec`; their annotation says which moment it is.
+//! conditions are not kept, so these objects have no `spec`; their annotation says which moment it is. Builds are in `builds/past.rs`.
 
 use std::collections::BTreeMap;
 
@@ -21,12 +21,12 @@ use crate::model::{Moment, TagTitle, pulled_from, rfc3339};
 use crate::server::store::{self, AppThen, StreamThen, TagThen};
 
 /// The annotation that tells the moment.
-const AS_OF: &str = "weir.dev/as-of";
+pub const AS_OF: &str = "weir.dev/as-of";
 /// Tags of a stream that are read together.
 const BATCH: i64 = 500;
 
 /// The ends of the routes that know the past.
-const KEPT: [&str; 9] = [
+const KEPT: [&str; 13] = [
     "/imagestreams",
     "/imagestreams/{name}",
     "/imagestreamtags",
@@ -36,6 +36,10 @@ const KEPT: [&str; 9] = [
     "/deployments",
     "/deployments/{name}",
     "/tags/{tag}/history",
+    "/builds",
+    "/builds/{name}",
+    "/apps/{app}/rollouts",
+    "/activity",
 ];
 
 /// The moment that a request asks for.
@@ -73,7 +77,7 @@ pub async fn refuse_elsewhere(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let knows = reads && KEPT.iter().any(|end| route.ends_with(end));
     if asks && !knows {
-        let message = "the past of this is not kept: only streams, tags with their histories, and apps can be read as of a moment";
+        let message = "the past of this is not kept: only streams, tags with their histories, builds, apps with their rollouts, and the activity can be read as of a moment";
         return Status::bad_request(message).into_response();
     }
     next.run(request).await
@@ -169,11 +173,17 @@ pub async fn app(door: &Door, project: &str, name: &str, moment: &Moment) -> Res
 
 /// The project's id, and the version that lists carry.
 async fn begin(door: &Door, project: &str, query: &ListQuery) -> Result<(String, i64), Status> {
+    refuse_labels(query)?;
+    query.check_fields(&[])?;
+    Ok((door.store.project(project).await?.id, door.store.last_sequence().await?))
+}
+
+/// Nobody knows by which labels things could have been chosen.
+pub fn refuse_labels(query: &ListQuery) -> Result<(), Status> {
     if query.asks_labels() {
         return Err(Status::bad_request("labels are not kept: labelSelector cannot be used with as_of"));
     }
-    query.check_fields(&[])?;
-    Ok((door.store.project(project).await?.id, door.store.last_sequence().await?))
+    Ok(())
 }
 
 /// Up to `limit` tags beyond `<stream>:<tag>`, stream by stream.

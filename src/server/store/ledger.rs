@@ -61,11 +61,11 @@ pub struct LedgerFault {
 impl WriteTx {
     /// Appends a row and gives its sequence. Open pages of its project are told when this commits.
     pub async fn record(&mut self, actor: &Actor, entry: Entry<'_>) -> Result<i64> {
-        let last: Option<(i64, String)> =
-            sqlx::query_as("select sequence, hash from ledger order by sequence desc limit 1")
+        let last: Option<(i64, String, i64)> =
+            sqlx::query_as("select sequence, hash, sorted_at from ledger order by sequence desc limit 1")
                 .fetch_optional(&mut **self)
                 .await?;
-        let (last_sequence, previous_hash) = last.unwrap_or_default();
+        let (last_sequence, previous_hash, last_sorted_at) = last.unwrap_or_default();
         let mut row = Sealed {
             sequence: last_sequence + 1,
             at: now(),
@@ -85,7 +85,7 @@ impl WriteTx {
         row.hash = seal(&row);
         sqlx::query(
             "insert into ledger (sequence, at, actor_kind, actor, action, project, object, from_value, to_value, reason, cause, \
-             cascade_id, previous_hash, hash) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             cascade_id, previous_hash, hash, sorted_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         )
         .bind(row.sequence)
         .bind(row.at)
@@ -101,6 +101,8 @@ impl WriteTx {
         .bind(row.cascade_id.as_deref())
         .bind(&row.previous_hash)
         .bind(&row.hash)
+        // The clock may have been set back; the order of the rows stands.
+        .bind(row.at.max(last_sorted_at))
         .execute(&mut **self)
         .await?;
         if let Some(project) = entry.project {
@@ -116,14 +118,17 @@ impl WriteTx {
 impl Store {
     /// A page of the ledger, newest first, older than `before`; of one project, or of everything.
     pub async fn list_ledger(&self, project: Option<&str>, before: Option<i64>, limit: i64) -> Result<Vec<LedgerRow>> {
-        let rows = sqlx::query_as(select_ledger!(
-            "where ($1 = '' or project = $1) and sequence < $2 order by sequence desc limit $3"
-        ))
-        .bind(project.unwrap_or_default())
-        .bind(before.unwrap_or(i64::MAX))
-        .bind(limit)
-        .fetch_all(self.pool())
-        .await?;
+        // Two texts: with one for both, neither database would read the index by project.
+        let text = match project {
+            Some(_) => select_ledger!("where project = $1 and sequence < $2 order by sequence desc limit $3"),
+            None => select_ledger!("where $1 = '' and sequence < $2 order by sequence desc limit $3"),
+        };
+        let rows = sqlx::query_as(text)
+            .bind(project.unwrap_or_default())
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
         Ok(rows)
     }
 

@@ -6,7 +6,7 @@ use crate::model::LedgerRow;
 use crate::server::auth::Right;
 use crate::server::store::LedgerFilter;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Ago, Col, DataTable, Empty, PageSize, Pager, Who, short_digest};
+use crate::ui::components::{Ago, AsOf, AsOfForm, Col, DataTable, Empty, PageSize, Pager, Who, short_digest};
 use crate::ui::context::Cx;
 use crate::ui::shell::{Page, Section};
 
@@ -24,10 +24,18 @@ const NOUNS: [(&str, &str); 9] = [
 
 /// `/p/:project/activity`
 pub async fn page(cx: Cx) -> PageResult {
+    let as_of = AsOf::of(&cx)?;
     let project = cx.project(Right::View).await?;
     let size = PageSize::of(&cx);
     let filter = LedgerFilter { action: cx.query("what"), actor: cx.query("by"), object: cx.query("q") };
-    let before = cx.query("after").parse().ok();
+    let before: Option<i64> = cx.query("after").parse().ok();
+    let before = match &as_of {
+        None => before,
+        Some(as_of) => {
+            let end = cx.store().ledger_end_then(&as_of.0).await?;
+            Some(before.map_or(end, |before| before.min(end)))
+        }
+    };
     let mut rows = cx.store().search_ledger(&project.name, &filter, before, size.limit()).await?;
     let more = size.cut(&mut rows);
     let next = rows.last().filter(|_| more).map(|last| last.sequence.to_string());
@@ -38,7 +46,7 @@ pub async fn page(cx: Cx) -> PageResult {
             view! { <option value=value selected=selected>{words}</option> }
         })
         .collect();
-    let everything = cx.path().to_owned();
+    let everything = as_of.as_ref().map_or_else(|| cx.path().to_owned(), |as_of| as_of.link(cx.path()));
     let list = if rows.is_empty() {
         view! {
             <Empty heading="Nothing fits">
@@ -53,8 +61,12 @@ pub async fn page(cx: Cx) -> PageResult {
     } else {
         table(&format!("/p/{}", project.name), rows)
     };
+    // Filters keep the moment.
+    let moment =
+        as_of.as_ref().map(|as_of| view! { <input type="hidden" name=AsOf::NAME value=as_of.0.text.clone() /> });
     let body = view! {
         <form class="toolbar" method="get" role="search">
+            {moment}
             <input type="search" name="q" value=filter.object.to_owned() placeholder="What changed…" aria-label="Name of what changed" />
             <select name="what" aria-label="Kind of thing">
                 {options}
@@ -66,7 +78,11 @@ pub async fn page(cx: Cx) -> PageResult {
         {list}
         <Pager cx=cx.clone() next />
     };
-    Ok(Page::new("Activity", body).within(&project, Section::Activity))
+    let page = Page::new("Activity", body).within(&project, Section::Activity);
+    Ok(match &as_of {
+        Some(as_of) => page.past(&cx, as_of),
+        None => page.actions(view! { <AsOfForm /> }),
+    })
 }
 
 fn table(path: &str, rows: Vec<LedgerRow>) -> AnyView {

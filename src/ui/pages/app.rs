@@ -9,6 +9,7 @@ use leptos::prelude::*;
 use super::app_parts::{facts, replicas};
 use super::apps::{kind_words, phase_badge};
 use super::hold_end::until_form;
+use super::past_app;
 use super::resolution;
 use super::standing::Standing;
 use super::tag::check_reason;
@@ -16,7 +17,7 @@ use crate::model::{App, Cascade, Hold, HoldUntil, Lookup, RolloutRow, counted};
 use crate::server::auth::Right;
 use crate::server::store::Depth;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Who};
+use crate::ui::components::{Act, Ago, AsOf, AsOfForm, Col, DataTable, DigestText, Empty, More, PageSize, Pager, Who};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
@@ -52,6 +53,9 @@ pub fn below(project: &InProject, page: Page) -> Page {
 
 /// `/p/:project/apps/:app`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_app::page(cx, as_of).await;
+    }
     let (project, app) = open(&cx, Right::View).await?;
     let path = path_of(&cx);
     let standing = Standing::of(&app);
@@ -91,6 +95,7 @@ pub async fn page(cx: Cx) -> PageResult {
             <div class="cluster">
                 <h2>"Rollouts"</h2>
                 {depth}
+                <AsOfForm />
             </div>
             <a class="pill-new" data-new-pill hidden href="">"New rollouts"</a>
             {rollouts}

@@ -3,11 +3,14 @@
 use leptos::prelude::*;
 
 use super::build::menu;
+use super::past_builds;
 use crate::model::BuildPhase;
 use crate::server::auth::Right;
 use crate::server::store::ListedConfig;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Badge, Col, DataTable, Empty, More, PageSize, Pager, Tone, Who, duration_words};
+use crate::ui::components::{
+    Act, Ago, AsOf, AsOfForm, Badge, Col, DataTable, Empty, More, PageSize, Pager, Tone, Who, duration_words,
+};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::shell::{Page, Section};
 
@@ -27,6 +30,9 @@ pub fn phase_badge(phase: BuildPhase) -> AnyView {
 
 /// `/p/:project/builds`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_builds::page(cx, as_of).await;
+    }
     let project = cx.project(Right::View).await?;
     let (size, text, after) = (PageSize::of(&cx), cx.query("q"), cx.query("after"));
     let mut configs = cx.store().list_configs_with_last_build(&project.name, text, after, size.limit()).await?;
@@ -41,6 +47,10 @@ pub async fn page(cx: Cx) -> PageResult {
             </a>
         }
     });
+    let actions = view! {
+        {new}
+        <AsOfForm />
+    };
     let table = if configs.is_empty() {
         empty(&cx, &project, text)
     } else {
@@ -72,7 +82,7 @@ pub async fn page(cx: Cx) -> PageResult {
         {table}
         <Pager cx=cx.clone() next words=("Back", "Next") />
     };
-    Ok(Page::new("Builds", body).within(&project, Section::Builds).actions(new))
+    Ok(Page::new("Builds", body).within(&project, Section::Builds).actions(actions))
 }
 
 fn empty(cx: &Cx, project: &InProject, text: &str) -> AnyView {

@@ -21,7 +21,7 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
         view! { <Empty heading="There was no app"><p>"The project had none of its apps at that moment, or no more of them."</p></Empty> }.into_any()
     } else {
         let path = format!("/p/{}/apps", project.name);
-        let rows: Vec<_> = apps.into_iter().map(|app| row(&path, app)).collect();
+        let rows: Vec<_> = apps.into_iter().map(|app| row(&path, &as_of, app)).collect();
         let mut columns = vec![Col::Text("App"), Col::Text("Was to run"), Col::Text("Rollout"), Col::Text("State")];
         columns.push(Col::Text("Now"));
         view! { <DataTable columns>{rows}</DataTable> }.into_any()
@@ -34,7 +34,7 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
     Ok(Page::new("Apps", body).within(&project, Section::Apps).past(&cx, &as_of))
 }
 
-fn row(path: &str, app: AppThen) -> AnyView {
+fn row(path: &str, as_of: &AsOf, app: AppThen) -> AnyView {
     let wanted = match app.digest.clone() {
         Some(digest) => view! {
             <DigestText digest />
@@ -43,14 +43,7 @@ fn row(path: &str, app: AppThen) -> AnyView {
         .into_any(),
         None => view! { <span class="muted">"nothing yet"</span> }.into_any(),
     };
-    let state = match (app.number, app.ended.as_deref()) {
-        (None, _) => ().into_any(),
-        (Some(_), None) => view! { <Badge tone=Tone::Running text="Under way" /> }.into_any(),
-        (Some(_), Some(phase)) => match phase.parse() {
-            Ok(phase) => super::apps::phase_badge(phase),
-            Err(_) => ().into_any(),
-        },
-    };
+    let state = state_then(&app);
     let who = app.actor_kind.as_deref().and_then(|kind| kind.parse().ok()).zip(app.actor.clone());
     let rollout = app.number.map(|number| {
         view! {
@@ -58,12 +51,6 @@ fn row(path: &str, app: AppThen) -> AnyView {
             {app.began_at.map(|at| view! { <Ago at /> })}
             {who.map(|(kind, name)| view! { <span class="cell-sub"><Who kind name /></span> })}
             {app.reason.clone().map(|reason| view! { <span class="cell-sub break">{reason}</span> })}
-        }
-    });
-    let held = app.held_by.clone().map(|by| {
-        view! {
-            <Badge tone=Tone::Held text="Held" />
-            <span class="cell-sub">{format!("by {by}")}</span>
         }
     });
     let now = match (&app.digest_now, &app.digest) {
@@ -74,17 +61,36 @@ fn row(path: &str, app: AppThen) -> AnyView {
     view! {
         <tr>
             <th scope="row">
-                <a class="cell-main" href=format!("{path}/{}", app.name)>
+                <a class="cell-main" href=as_of.link(&format!("{path}/{}", app.name))>
                     {app.name.clone()}
                 </a>
             </th>
             <td data-label="Was to run">{wanted}</td>
             <td data-label="Rollout">{rollout}</td>
             <td data-label="State">
-                <span class="cluster gap-1">{state} {held}</span>
+                <span class="cluster gap-1">{state}</span>
             </td>
             <td data-label="Now">{now}</td>
         </tr>
     }
     .into_any()
+}
+
+/// How the rollout of then stood, and who held the app.
+pub fn state_then(app: &AppThen) -> AnyView {
+    let state = match (app.number, app.ended.as_deref()) {
+        (None, _) => ().into_any(),
+        (Some(_), None) => view! { <Badge tone=Tone::Running text="Under way" /> }.into_any(),
+        (Some(_), Some(phase)) => match phase.parse() {
+            Ok(phase) => super::apps::phase_badge(phase),
+            Err(_) => ().into_any(),
+        },
+    };
+    let held = app.held_by.clone().map(|by| {
+        view! {
+            <Badge tone=Tone::Held text="Held" />
+            <span class="cell-sub">{format!("by {by}")}</span>
+        }
+    });
+    view! { {state} {held} }.into_any()
 }

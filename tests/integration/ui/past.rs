@@ -3,7 +3,9 @@
 use reqwest::StatusCode;
 use weir::model::{Actor, Role};
 
+use super::form::text as form_text;
 use super::sample::{demo, digest, html, push, send, text};
+use super::work::{settle, story};
 use crate::support::TestWeir;
 
 /// The rows of everything so far are from this day on, an hour each: one for each of the tag's moves.
@@ -109,7 +111,9 @@ async fn pages_keep_the_moment_and_bad_moments_are_refused_in_words() {
     let second = text(&html(ada.get(&next).await, StatusCode::OK).await);
     assert!(second.contains("t24") && !second.contains("t23") && second.contains("You see the past"), "{second}");
 
-    for path in ["/p/demo/streams", "/p/demo/streams/base", "/p/demo/streams/base/tags/latest", "/p/demo/apps"] {
+    let pages = ["", "/base", "/base/tags/latest"].map(|rest| format!("/p/demo/streams{rest}"));
+    let others = ["apps", "builds", "activity"].map(|rest| format!("/p/demo/{rest}"));
+    for path in pages.iter().chain(&others) {
         let unreadable =
             html(ada.get(&format!("{path}?as-of=yesterday")).await, StatusCode::UNPROCESSABLE_ENTITY).await;
         assert!(text(&unreadable).contains("is no moment: write it as 2026-11-20T12:00Z"), "{}", text(&unreadable));
@@ -120,7 +124,68 @@ async fn pages_keep_the_moment_and_bad_moments_are_refused_in_words() {
         assert!(form.contains("type=\"datetime-local\" name=\"as-of\""), "{path}");
     }
     let builds = text(&html(ada.get(&format!("/p/demo/builds?as-of={}", HOURS[0])).await, StatusCode::OK).await);
-    assert!(builds.contains("This page knows no past"), "{builds}");
+    assert!(builds.contains("You see the past") && builds.contains("There was no build"), "{builds}");
+    let graph = text(&html(ada.get(&format!("/p/demo/graph?as-of={}", HOURS[0])).await, StatusCode::OK).await);
+    assert!(graph.contains("This page knows no past"), "{graph}");
     let apps = text(&html(ada.get(&format!("/p/demo/apps?as_of={}", HOURS[0])).await, StatusCode::OK).await);
     assert!(apps.contains("You see the past") && apps.contains("There was no app"), "{apps}");
+}
+
+/// Builds, rollouts and what was done, as they were between the making of all and a change that ran through.
+#[tokio::test]
+async fn builds_an_apps_rollouts_and_the_activity_are_seen_as_they_were() {
+    let weir = TestWeir::start().await;
+    let client = story(&weir).await;
+    let pool = weir.database().await;
+    for statement in [
+        "update ledger set at = at - 7200000, sorted_at = sorted_at - 7200000",
+        "update builds set queued_at = queued_at - 7200000, started_at = started_at - 7200000, finished_at = finished_at - 7200000",
+        "update build_configs set created_at = created_at - 7200000",
+        "update apps set created_at = created_at - 7200000",
+        "update rollouts set created_at = created_at - 7200000, finished_at = finished_at - 7200000",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    client.done("/p/demo/builds/base/start", &[]).await;
+    settle(&weir).await;
+    let moment = weir::model::rfc3339(weir::model::now() - 3_600_000);
+    let page = async |path: &str| client.page(&format!("{path}?as-of={moment}")).await;
+
+    let builds = page("/p/demo/builds").await;
+    let words = form_text(&builds);
+    assert!(words.contains("You see the past") && words.contains("#1 2 hours ago") && words.contains("#2"), "{words}");
+    assert!(builds.contains("href=\"/p/demo/builds/base/runs/1\"") && !words.contains("Start build"), "{words}");
+    let apps = page("/p/demo/apps").await;
+    let link = format!("/p/demo/apps/app-a?as-of={}", urlencoding::encode(&moment));
+    assert!(apps.contains(&link), "links keep the moment");
+    let app = client.page(&link).await;
+    let words = form_text(&app);
+    assert!(words.contains("Its rollouts then") && words.contains("Complete") && !words.contains("#2"), "{words}");
+    let digest = async |number| {
+        let app = weir.store().app("demo", "app-a").await.unwrap();
+        weir.store().find_rollout(&app.id, number).await.unwrap().unwrap().digest
+    };
+    assert!(
+        app.contains(&digest(1).await) && app.contains(&digest(2).await),
+        "what it was to run, and what it is to run now"
+    );
+    for acting in ["Roll back", "Resume", ">Hold<", "Deploy newest"] {
+        assert!(!app.contains(acting), "the past offers {acting}");
+    }
+    let activity = page("/p/demo/activity").await;
+    let words = form_text(&activity);
+    assert!(words.contains("base-1") && !words.contains("base-2"), "{words}");
+    assert!(
+        activity.contains(&format!("type=\"hidden\" name=\"as-of\" value=\"{moment}\"")),
+        "filters keep the moment"
+    );
+    let now = form_text(&client.page("/p/demo/activity").await);
+    assert!(now.contains("base-2"), "{now}");
+    let early = weir::model::rfc3339(weir::model::now() - 4 * 3_600_000);
+    for (path, status) in [("builds", 200), ("activity", 200), ("apps/app-a", 404)] {
+        let answer = client.get(&format!("/p/demo/{path}?as-of={early}")).await;
+        assert_eq!(answer.status(), status, "{path}");
+    }
+    weir.stop().await;
 }

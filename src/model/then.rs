@@ -1,0 +1,92 @@
+//! Builds and rollouts as they were at a moment, which their recorded times tell: what came later is not told.
+
+use super::{Build, BuildPhase, Moment, RolloutPhase, RolloutRow};
+
+impl Moment {
+    /// A time that had come by then.
+    pub fn had(&self, at: Option<i64>) -> Option<i64> {
+        at.filter(|at| *at < self.end)
+    }
+}
+
+impl BuildPhase {
+    /// The phase of a build that has this one now. No time is kept of [`BuildPhase::Pending`]: until it runs it is told as New.
+    #[must_use]
+    pub fn then(self, moment: &Moment, started_at: Option<i64>, finished_at: Option<i64>) -> Self {
+        match (moment.had(started_at), moment.had(finished_at)) {
+            (_, Some(_)) => self,
+            (Some(_), None) => Self::Running,
+            (None, None) => Self::New,
+        }
+    }
+}
+
+impl Build {
+    /// As it was at a moment by which it had been requested.
+    #[must_use]
+    pub fn then(self, moment: &Moment) -> Self {
+        let phase = self.phase.then(moment, self.started_at, self.finished_at);
+        let cancel_requested_at = moment.had(self.cancel_requested_at);
+        let known = Self {
+            phase,
+            started_at: moment.had(self.started_at),
+            cancel_requested_by: self.cancel_requested_by.filter(|_| cancel_requested_at.is_some()),
+            cancel_requested_at,
+            ..self
+        };
+        if phase.is_final() {
+            return known;
+        }
+        Self {
+            reason: None,
+            message: None,
+            revision: None,
+            steps: "[]".to_owned(),
+            output_digest: None,
+            output_sequence: None,
+            finished_at: None,
+            log_lines: 0,
+            ..known
+        }
+    }
+}
+
+impl RolloutRow {
+    /// As it was at a moment by which it had been requested.
+    #[must_use]
+    pub fn then(self, moment: &Moment) -> Self {
+        let started_at = moment.had(self.started_at);
+        if moment.had(self.finished_at).is_some() {
+            return self;
+        }
+        let phase = if started_at.is_some() { RolloutPhase::Running } else { RolloutPhase::Pending };
+        Self { phase, started_at, finished_at: None, message: None, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(end: i64) -> Moment {
+        Moment { end, text: String::new(), words: String::new() }
+    }
+
+    #[test]
+    fn a_phase_follows_from_the_times() {
+        use BuildPhase::{Cancelled, Complete, New, Pending, Running};
+        for (now, started, finished, end, then) in [
+            (Complete, Some(20), Some(30), 20, New),
+            (Complete, Some(20), Some(30), 21, Running),
+            (Complete, Some(20), Some(30), 30, Running),
+            (Complete, Some(20), Some(30), 31, Complete),
+            (Cancelled, None, Some(30), 30, New),
+            (Cancelled, None, Some(30), 31, Cancelled),
+            (Running, Some(20), None, 20, New),
+            (Running, Some(20), None, 99, Running),
+            (Pending, None, None, 99, New),
+        ] {
+            assert_eq!(now.then(&moment(end), started, finished), then, "{now} at {end}");
+        }
+    }
+}
