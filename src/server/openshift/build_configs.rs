@@ -64,12 +64,13 @@ pub async fn create(
     caller.may(&door, "create", &BUILD_CONFIGS, &project, "").await?;
     let (given, warnings) = read_config(&body, &project, "")?;
     let about = |status: Status| status.about(&BUILD_CONFIGS, &given.meta.name);
+    let name = given.meta.name.parse();
     let name: AppName =
-        given.meta.name.parse().map_err(|error| about(Status::bad_name("metadata.name", &given.meta.name, &error)))?;
+        name.map_err(|error| about(Status::bad_name(given.meta.name_field(), &given.meta.name, &error)))?;
     let fields = given.fields(&project, &door.own_hosts).map_err(about)?;
     check_sources(&door, &caller, &project, &fields).await?;
     let made = door.store.create_config(&project, &name, &fields, &caller.actor()).await;
-    let config = made.map_err(|error| about(error.into()))?;
+    let config = made.map_err(|error| given.meta.not_made(about(error.into())))?;
     Ok((StatusCode::CREATED, warnings, show(&door, &config).await?))
 }
 

@@ -71,11 +71,12 @@ pub async fn create(
     caller.may(&door, "create", &DEPLOYMENTS, &project, "").await?;
     let (given, warnings) = read_app(&door, &body, &project, "")?;
     let about = |status: Status| status.about(&DEPLOYMENTS, &given.meta.name);
+    let name = given.meta.name.parse();
     let name: AppName =
-        given.meta.name.parse().map_err(|error| about(Status::bad_name("metadata.name", &given.meta.name, &error)))?;
+        name.map_err(|error| about(Status::bad_name(given.meta.name_field(), &given.meta.name, &error)))?;
     check_image(&door, &caller, &project, &given).await?;
     let made = door.store.create_app(&project, &name, &given.fields()?, &caller.actor()).await;
-    let app = made.map_err(|error| about(at_its_field(error)))?;
+    let app = made.map_err(|error| given.meta.not_made(about(at_its_field(error))))?;
     Ok((StatusCode::CREATED, warnings, show(&door, &app)?))
 }
 

@@ -80,13 +80,15 @@ pub async fn create(
     caller.may(&door, "create", &IMAGE_STREAMS, &project, "").await?;
     let (given, warnings) = read_stream(&body, &project, "")?;
     let about = |status: Status| status.about(&IMAGE_STREAMS, &given.meta.name);
-    let name = stream_name(&given.meta.name).map_err(about)?;
+    let name = given.meta.name.parse();
+    let name: StreamName =
+        name.map_err(|error| about(Status::bad_name(given.meta.name_field(), &given.meta.name, &error)))?;
     check_sources(&door, &caller, &given.tags, &[]).await?;
     let stream = door
         .store
         .create_whole_stream(&project, &name, &given.fields(String::new())?, &given.tags, &caller.actor())
         .await
-        .map_err(|error| about(error.into()))?;
+        .map_err(|error| given.meta.not_made(about(error.into())))?;
     Ok((StatusCode::CREATED, warnings, Json(show(&door, &stream).await?)))
 }
 

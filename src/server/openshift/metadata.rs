@@ -82,6 +82,10 @@ pub fn texts(json: &str) -> BTreeMap<String, String> {
 #[derive(Debug, Clone, Default)]
 pub struct GivenMeta {
     pub name: String,
+    /// What a name is made from where none is given.
+    pub generate_name: Option<String>,
+    /// The name was made here.
+    pub is_generated: bool,
     /// The object that is meant, where there may have been others of its name.
     pub uid: Option<String>,
     pub version: Option<i64>,
@@ -98,6 +102,28 @@ impl GivenMeta {
     /// Annotations as the store keeps them.
     pub fn annotations_json(&self) -> Result<String, Status> {
         Ok(serde_json::to_string(&self.annotations)?)
+    }
+
+    /// Makes the name that a new object is to have, where it only says how that begins. A name that is given stands.
+    #[must_use]
+    pub fn with_name(mut self) -> Self {
+        if self.name.is_empty()
+            && let Some(prefix) = &self.generate_name
+        {
+            self.name = generated_name(prefix);
+            self.is_generated = true;
+        }
+        self
+    }
+
+    /// The field that the name comes from.
+    pub fn name_field(&self) -> &'static str {
+        if self.is_generated { "metadata.generateName" } else { "metadata.name" }
+    }
+
+    /// An error about making the object: where a name made here is taken already, trying again helps.
+    pub fn not_made(&self, status: Status) -> Status {
+        if self.is_generated { status.of_generated_name() } else { status }
     }
 
     /// The version an update is meant for, on kinds that take none without.
@@ -120,6 +146,22 @@ impl GivenMeta {
     }
 }
 
+/// As long as Kubernetes makes them.
+const GENERATED_LENGTH: usize = 63;
+/// Random characters at the end.
+const RANDOM_LENGTH: usize = 5;
+/// Kubernetes' alphabet: no vowels, which make words, and nothing that looks like something else.
+const ALPHABET: [char; 27] = [
+    'b', 'c', 'd', 'f', 'g', 'h', 'j', 'k', 'l', 'm', 'n', 'p', 'q', 'r', 's', 't', 'v', 'w', 'x', 'z', '2', '4', '5',
+    '6', '7', '8', '9',
+];
+
+/// The prefix, cut so that all fits, and random characters.
+fn generated_name(prefix: &str) -> String {
+    let random = (0..RANDOM_LENGTH).map(|_| ALPHABET[rand::random_range(0..ALPHABET.len())]);
+    prefix.chars().take(GENERATED_LENGTH - RANDOM_LENGTH).chain(random).collect()
+}
+
 /// Reads an object of a kind: its `kind`, `apiVersion` and `metadata` here, the rest of it by `read`. Errors name the object.
 pub fn read_object<T>(
     body: &Body,
@@ -131,6 +173,7 @@ pub fn read_object<T>(
     let mut name = url_name.to_owned();
     let given = body.read(|root| {
         let meta = read_head(&root, kind, project)?;
+        let meta = if url_name.is_empty() { meta.with_name() } else { meta };
         if name.is_empty() {
             name.clone_from(&meta.name);
         }
@@ -160,7 +203,6 @@ fn read_meta(meta: &Field<'_>, project: &str) -> Result<GivenMeta, Status> {
         "deletionGracePeriodSeconds",
         "deletionTimestamp",
         "finalizers",
-        "generateName",
         "generation",
         "managedFields",
         "ownerReferences",
@@ -179,9 +221,55 @@ fn read_meta(meta: &Field<'_>, project: &str) -> Result<GivenMeta, Status> {
     };
     Ok(GivenMeta {
         name: meta.get("name").text_or_empty()?,
+        generate_name: meta.get("generateName").filled()?,
+        is_generated: false,
         uid: meta.get("uid").filled()?,
         version: number,
         labels: meta.get("labels").map()?,
         annotations: meta.get("annotations").map()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::openshift::kind::IMAGE_STREAMS;
+
+    #[test]
+    fn a_name_is_made_from_its_beginning() {
+        let given = |name: &str, prefix: Option<&str>| {
+            let meta =
+                GivenMeta { name: name.to_owned(), generate_name: prefix.map(str::to_owned), ..GivenMeta::default() };
+            meta.with_name()
+        };
+        let made = given("", Some("app-"));
+        let random = made.name.strip_prefix("app-").expect("it begins so");
+        assert!(random.len() == 5 && random.chars().all(|c| ALPHABET.contains(&c)), "{random}");
+        assert_eq!((made.is_generated, made.name_field()), (true, "metadata.generateName"));
+        let all: std::collections::BTreeSet<String> = (0..1000).map(|_| given("", Some("app-")).name).collect();
+        assert!(all.len() > 990, "{} of 1,000 differ", all.len());
+        let long = given("", Some(&"x".repeat(100))).name;
+        assert_eq!((long.len(), long.matches('x').count() >= 58), (63, true), "{long}");
+        let named = given("app", Some("other-"));
+        assert_eq!((named.name.as_str(), named.is_generated), ("app", false), "the name wins");
+        assert_eq!((given("", None).name.as_str(), given("", None).name_field()), ("", "metadata.name"));
+    }
+
+    #[test]
+    fn a_made_name_that_is_taken_may_be_tried_again() {
+        let taken = || Status::already_exists(&IMAGE_STREAMS, "app-bcdfg");
+        let made = GivenMeta { generate_name: Some("app-".to_owned()), ..GivenMeta::default() }.with_name();
+        let told = made.not_made(taken()).to_json();
+        let words = "imagestreams.image.openshift.io \"app-bcdfg\" already exists, the server was not able to generate a unique name for \
+                     the object";
+        assert_eq!(
+            (&told["message"], &told["reason"], &told["code"]),
+            (&words.into(), &"AlreadyExists".into(), &409.into())
+        );
+        assert_eq!(told["details"]["retryAfterSeconds"], 1);
+        let given = GivenMeta { name: "app-bcdfg".to_owned(), ..GivenMeta::default() }.with_name();
+        assert_eq!(given.not_made(taken()), taken());
+        let other = Status::conflict("the project is full");
+        assert_eq!(made.not_made(other.clone()), other);
+    }
 }

@@ -64,13 +64,12 @@ pub async fn request(
 ) -> Result<(StatusCode, Warnings, Json<Value>), Status> {
     caller.may_request_projects("create")?;
     let ((meta, display_name, description), warnings) = body.read(|root| {
-        let meta = read_head(&root, &PROJECT_REQUESTS, "")?;
+        let meta = read_head(&root, &PROJECT_REQUESTS, "")?.with_name();
         Ok((meta, root.get("displayName").text_or_empty()?, root.get("description").text_or_empty()?))
     })?;
-    let name: ProjectName = meta
-        .name
-        .parse()
-        .map_err(|error| Status::bad_name("metadata.name", &meta.name, &error).about(&PROJECT_REQUESTS, &meta.name))?;
+    let name: ProjectName = meta.name.parse().map_err(|error| {
+        Status::bad_name(meta.name_field(), &meta.name, &error).about(&PROJECT_REQUESTS, &meta.name)
+    })?;
     for (field, text) in [("displayName", &display_name), ("description", &description)] {
         if text.chars().count() > 1000 {
             let cause = Cause::invalid_value(field, text, "may have at most 1000 characters");
@@ -80,7 +79,7 @@ pub async fn request(
     let owner = caller.principal().user.as_ref().map(|user| user.id.as_str());
     let made = door.store.create_project(&name, &display_name, &description, owner, &caller.actor()).await;
     let project = made.map_err(|error| match error {
-        Error::Exists { .. } => Status::already_exists_singular(&PROJECTS, name.as_str()),
+        Error::Exists { .. } => meta.not_made(Status::already_exists_singular(&PROJECTS, name.as_str())),
         other => Status::from(other).about(&PROJECT_REQUESTS, name.as_str()),
     })?;
     Ok((StatusCode::CREATED, warnings, Json(typed(&PROJECTS, shape(&project)))))

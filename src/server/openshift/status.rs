@@ -227,6 +227,16 @@ impl Status {
         self
     }
 
+    /// Where a name was made here and is there already: another one may be free, so the client may try again.
+    #[must_use]
+    pub fn of_generated_name(mut self) -> Self {
+        if self.0.reason == "AlreadyExists" {
+            self.0.message.push_str(", the server was not able to generate a unique name for the object");
+            self.0.retry_after = Some(1);
+        }
+        self
+    }
+
     /// The HTTP status code.
     pub fn code(&self) -> StatusCode {
         self.0.code

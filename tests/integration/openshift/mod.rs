@@ -5,6 +5,7 @@ mod builds;
 mod cascades;
 mod import_rules;
 mod imports;
+mod names;
 mod past;
 mod projects;
 mod proof;
