@@ -212,17 +212,21 @@ async fn differences(cx: &Cx, open: &Open, now: &str, then: &str) -> Result<Opti
 fn effects(plan: &Plan) -> AnyView {
     let (builds, apps) = (plan.builds().count(), plan.rollouts().count());
     let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let does = |n: usize, verb: &str| format!("{verb}{}", if n == 1 { "s" } else { "" });
     let sentence = match (builds, apps) {
         (0, 0) => "The tag moves. Nothing is built on it and no app runs it.".to_owned(),
         (0, apps) => {
-            format!("The tag moves and {} ({}) roll.", plural(apps, "app"), plural(plan.replicas() as usize, "replica"))
+            let replicas = plural(plan.replicas() as usize, "replica");
+            format!("The tag moves and {} ({replicas}) {}.", plural(apps, "app"), does(apps, "roll"))
         }
         (builds, apps) => format!(
-            "The tag moves, {} run in {}, then {} ({}) roll{}.",
+            "The tag moves, {} {} in {}, then {} ({}) {}{}.",
             plural(builds, "build"),
+            does(builds, "run"),
             plural(plan.waves().saturating_sub(u32::from(apps > 0)) as usize, "step"),
             plural(apps, "app"),
             plural(plan.replicas() as usize, "replica"),
+            does(apps, "roll"),
             plan.usual_ms()
                 .filter(|ms| *ms > 0)
                 .map(|ms| format!("; about {}", duration_words(ms)))
