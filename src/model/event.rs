@@ -206,6 +206,7 @@ impl LedgerRow {
             "rollout" => object.split_once(" rollout ").map(|(app, _)| format!("apps/{app}")),
             "cascade" => object.strip_prefix("cascade ").map(|number| format!("cascades/{number}")),
             "notice" => Some(format!("notices/{object}")),
+            "freeze" => Some("freezes".to_owned()),
             "project" => Some("settings".to_owned()),
             _ => None,
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::rfc3339;
+use super::{parse_time, rfc3339};
 
 /// What ends a hold on a tag or an app. A person who resumes it does so always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,16 +49,11 @@ impl FromStr for HoldUntil {
     type Err = HoldUntilError;
 
     fn from_str(text: &str) -> Result<Self, HoldUntilError> {
-        let full = match (text, text.len()) {
-            ("resumed", _) => return Ok(Self::Resumed),
-            ("newer", _) => return Ok(Self::Newer),
-            (day, 10) => format!("{day}T00:00:00Z"),
-            (minute, 16) => format!("{minute}:00Z"),
-            (minute, 17) => format!("{}:00Z", minute.trim_end_matches('Z')),
-            (time, _) => time.to_owned(),
-        };
-        let at: jiff::Timestamp = full.parse().map_err(|_| HoldUntilError(text.chars().take(60).collect()))?;
-        Ok(Self::Date(at.as_millisecond()))
+        match text {
+            "resumed" => Ok(Self::Resumed),
+            "newer" => Ok(Self::Newer),
+            time => parse_time(time).map(Self::Date).ok_or_else(|| HoldUntilError(text.chars().take(60).collect())),
+        }
     }
 }
 

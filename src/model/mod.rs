@@ -9,6 +9,7 @@ mod build;
 mod build_config;
 mod digest;
 mod event;
+mod freeze;
 mod garbage;
 mod hold;
 mod image;
@@ -49,6 +50,7 @@ pub use build_config::{
 };
 pub use digest::{Digest, DigestError, shortened};
 pub use event::{Actor, ActorKind, EventKind, LedgerRow, Outcome, TagEvent};
+pub use freeze::{Freeze, FreezeState, frozen_until, is_decided, own_reason};
 pub use garbage::{Garbage, GarbageKind, RetentionRule};
 pub use hold::{HoldUntil, HoldUntilError};
 pub use image::{Image, ImageChild, ImageLayer, NewImage, StoredManifest, USUAL_PLATFORM, is_artifact};
@@ -79,6 +81,6 @@ pub use stream_tag::{
 pub use tag_order::{TagOrder, TagSort, by_import_priority, lenient_version};
 pub use tag_pattern::{PatternError, PatternKind, TagPattern, tag_glob};
 pub use text_enum::UnknownWord;
-pub use time::{now, rfc3339};
+pub use time::{now, parse_time, rfc3339};
 pub use usage::{ProjectUsage, StreamUsage, TRAFFIC_DAYS, Traffic, day_of};
 pub use user::{Member, SecretEntry, SecretKind, Token, TokenKind, User};

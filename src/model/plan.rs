@@ -12,6 +12,8 @@ pub struct Graph {
     pub apps: Vec<GraphApp>,
     /// Tags that nothing hangs on are left out: there are too many of them.
     pub only_tied: bool,
+    /// Projects in which automation starts nothing now, with the words that say until when.
+    pub frozen: BTreeMap<String, String>,
 }
 
 /// A stream's tag.
@@ -81,8 +83,9 @@ pub struct GraphApp {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action<'a> {
     /// The tag with this id would point to another image. Its dependents follow or, with `dependents` false, keep what they have.
-    Move { tag: &'a str, dependents: bool },
-    /// Somebody starts a build of the config with this id.
+    /// `decided`: somebody goes back or resumes the tag, which a freeze of its project does not hold up.
+    Move { tag: &'a str, dependents: bool, decided: bool },
+    /// Somebody starts a build of the config with this id. What the image leads to is a change like any other.
     Build { config: &'a str },
 }
 
@@ -104,6 +107,9 @@ pub struct PlanStep {
     /// Why it is skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'static str>,
+    /// Why it would not begin once what comes before it is done: `frozen until …`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
     /// How long it usually takes, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usual_ms: Option<i64>,
@@ -131,6 +137,11 @@ impl Plan {
         self.steps.iter().filter(|step| step.kind == "skip")
     }
 
+    /// What would wait for the end of a freeze.
+    pub fn waiting(&self) -> impl Iterator<Item = &PlanStep> {
+        self.steps.iter().filter(|step| step.waits.is_some())
+    }
+
     /// Replicas that would roll.
     pub fn replicas(&self) -> u32 {
         self.rollouts().filter_map(|step| step.replicas).sum()
@@ -154,11 +165,17 @@ impl Plan {
 
 /// What `action` would do to the graph, by the rules the controllers follow. Every build and app appears once, in the wave in which
 /// the last of what it waits for is done.
-pub fn plan(graph: &Graph, action: &Action<'_>) -> Plan {
+pub fn plan<'a>(graph: &'a Graph, action: &Action<'a>) -> Plan {
     let mut planner = Planner::new(graph);
     match action {
-        Action::Move { tag, dependents } => planner.tag_moves(tag, 0, *dependents),
-        Action::Build { config } => planner.build(config, 1),
+        Action::Move { tag, dependents, decided } => {
+            planner.decided_in = planner.tags.get(tag).copied().filter(|_| *decided).map(|tag| tag.project.as_str());
+            planner.tag_moves(tag, 0, *dependents);
+        }
+        Action::Build { config } => {
+            planner.asked = Some(*config);
+            planner.build(config, 1);
+        }
     }
     planner.finish()
 }
@@ -174,6 +191,10 @@ struct Planner<'a> {
     skipped: BTreeMap<&'a str, &'static str>,
     /// Builds on the path being walked: a database edited by hand could hold a cycle.
     path: BTreeSet<&'a str>,
+    /// The project whose freeze does not count, as somebody there decided this.
+    decided_in: Option<&'a str>,
+    /// The build that somebody starts.
+    asked: Option<&'a str>,
 }
 
 impl<'a> Planner<'a> {
@@ -186,7 +207,15 @@ impl<'a> Planner<'a> {
             apps: BTreeMap::new(),
             skipped: BTreeMap::new(),
             path: BTreeSet::new(),
+            decided_in: None,
+            asked: None,
         }
+    }
+
+    /// Why the build or app with that id does not begin by itself now.
+    fn waits(&self, id: &str, project: &str) -> Option<String> {
+        let goes = self.decided_in == Some(project) || self.asked == Some(id);
+        self.graph.frozen.get(project).filter(|_| !goes).cloned()
     }
 
     /// The tag moves once wave `wave` is done.
@@ -238,6 +267,7 @@ impl<'a> Planner<'a> {
         for (id, wave) in &self.builds {
             let config = self.configs[id];
             let (project, name) = (config.project.clone(), config.name.clone());
+            let waits = self.waits(id, &project);
             let id = (*id).to_owned();
             steps.push(PlanStep {
                 wave: *wave,
@@ -247,6 +277,7 @@ impl<'a> Planner<'a> {
                 name,
                 replicas: None,
                 why: None,
+                waits,
                 usual_ms: config.usual_ms,
             });
         }
@@ -262,6 +293,7 @@ impl<'a> Planner<'a> {
                 name,
                 replicas: None,
                 why: Some(why),
+                waits: None,
                 usual_ms: None,
             });
         }
@@ -270,7 +302,9 @@ impl<'a> Planner<'a> {
             let kind = if why.is_some() { "skip" } else { "rollout" };
             let (id, project, name) = (app.id.clone(), app.project.clone(), app.name.clone());
             let wave = if why.is_some() { 0 } else { wave };
-            steps.push(PlanStep { wave, kind, id, project, name, replicas: Some(app.replicas), why, usual_ms: None });
+            let waits = self.waits(&id, &project).filter(|_| why.is_none());
+            let replicas = Some(app.replicas);
+            steps.push(PlanStep { wave, kind, id, project, name, replicas, why, waits, usual_ms: None });
         }
         steps.sort_by(|a, b| (a.wave, a.kind, &a.project, &a.name).cmp(&(b.wave, b.kind, &b.project, &b.name)));
         Plan { steps }
@@ -278,93 +312,4 @@ impl<'a> Planner<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tag(id: &str) -> GraphTag {
-        GraphTag {
-            id: id.into(),
-            project: "p".into(),
-            stream: id.into(),
-            tag: "latest".into(),
-            digest: Some("sha256:1".into()),
-            held: false,
-            follows: None,
-            imports: None,
-            failing: false,
-        }
-    }
-
-    fn config(name: &str, inputs: &[&str]) -> GraphConfig {
-        let input = |tag: &&str| GraphInput {
-            kind: "FROM".into(),
-            reference: (*tag).into(),
-            tag: Some((*tag).into()),
-            used_digest: None,
-            triggering: true,
-        };
-        GraphConfig {
-            id: format!("c-{name}"),
-            project: "p".into(),
-            name: name.into(),
-            output: name.into(),
-            inputs: inputs.iter().map(input).collect(),
-            automatic: true,
-            last: None,
-            usual_ms: Some(1000),
-        }
-    }
-
-    fn app(name: &str, tag: &str) -> GraphApp {
-        GraphApp {
-            id: format!("a-{name}"),
-            project: "p".into(),
-            name: name.into(),
-            tag: tag.into(),
-            automatic: true,
-            held: false,
-            replicas: 2,
-            ready: 2,
-            digest: None,
-        }
-    }
-
-    fn diamond() -> Graph {
-        Graph {
-            tags: ["base", "x", "y", "z"].into_iter().map(tag).collect(),
-            configs: vec![config("x", &["base"]), config("y", &["base"]), config("z", &["x", "y"])],
-            apps: vec![app("web", "z")],
-            only_tied: false,
-        }
-    }
-
-    fn brief(plan: &Plan) -> Vec<String> {
-        plan.steps.iter().map(|step| format!("{} {} {}", step.wave, step.kind, step.name)).collect()
-    }
-
-    #[test]
-    fn a_diamond_builds_its_bottom_once_and_last() {
-        let graph = diamond();
-        let plan = plan(&graph, &Action::Move { tag: "base", dependents: true });
-        assert_eq!(brief(&plan), ["1 build x", "1 build y", "2 build z", "3 rollout web"]);
-        assert_eq!((plan.waves(), plan.replicas(), plan.usual_ms()), (3, 2, Some(2000)));
-    }
-
-    #[test]
-    fn only_this_tag_touches_no_build() {
-        let graph = diamond();
-        let plan = plan(&graph, &Action::Move { tag: "base", dependents: false });
-        assert_eq!(brief(&plan), ["0 skip x", "0 skip y"]);
-    }
-
-    #[test]
-    fn holds_and_switched_off_triggers_end_the_way() {
-        let mut graph = diamond();
-        graph.apps[0].held = true;
-        graph.configs[0].automatic = false;
-        let plan = plan(&graph, &Action::Build { config: "c-y" });
-        assert_eq!(brief(&plan), ["0 skip web", "1 build y", "2 build z"]);
-        graph.tags[2].held = true;
-        assert_eq!(brief(&super::plan(&graph, &Action::Build { config: "c-y" })), ["1 build y"]);
-    }
-}
+mod tests;

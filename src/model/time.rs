@@ -18,6 +18,18 @@ pub fn rfc3339(ms: i64) -> String {
     jiff::Timestamp::from_second(ms.div_euclid(1000)).map_or_else(|_| String::new(), |time| time.to_string())
 }
 
+/// What people and programs write for a time: RFC 3339, or less of it. Without a zone it is UTC, without a time of day midnight.
+pub fn parse_time(text: &str) -> Option<i64> {
+    let full = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        16 => format!("{text}:00Z"),
+        17 => format!("{}:00Z", text.trim_end_matches('Z')),
+        _ => text.to_owned(),
+    };
+    let at: jiff::Timestamp = full.parse().ok()?;
+    Some(at.as_millisecond())
+}
+
 /// A clock that a test sets.
 #[cfg(test)]
 pub(crate) mod testing {

@@ -29,8 +29,8 @@ use super::builder::buildah::{Buildah, BuildahConfig};
 use super::collector::Collector;
 use super::config::{BlobStore, BuilderChoice, Config, RolloutChoice, StorageArgs};
 use super::controllers::{
-    BuildSettings, Builds, Completions, Controller, Gc, GcSettings, Holds, Housekeeping, ImportRules, Imports, Inspect,
-    Notices, Packages, Proof, Rollouts, Runner, SearchFill, Traffic, Triggers,
+    BuildSettings, Builds, Completions, Controller, Freezes, Gc, GcSettings, Holds, Housekeeping, ImportRules, Imports,
+    Inspect, Notices, Packages, Proof, Rollouts, Runner, SearchFill, Traffic, Triggers,
 };
 use super::importer::{Importer, MirrorSets, Surroundings};
 use super::notices;
@@ -260,6 +260,7 @@ fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> anyh
         Arc::new(Imports::new(store(), state.importer.clone(), state.settings.import_interval, runner.clone())),
         Arc::new(Completions::new(store(), state.importer.clone(), runner.clone())),
         Arc::new(Holds { store: store() }),
+        Arc::new(Freezes { store: store() }),
         Arc::new(Triggers::new(store())),
         Arc::new(Housekeeping { store: store(), blobs: state.blobs.clone() }),
         Arc::new(Packages::new(store(), state.blobs.clone(), runner.clone())),

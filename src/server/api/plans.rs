@@ -69,11 +69,12 @@ fn show_graph(graph: &Graph) -> Value {
 }
 
 enum Asked {
-    Move { stream: String, tag: String, mode: RollbackMode },
+    Move { stream: String, tag: String, mode: RollbackMode, decided: bool },
     Build { config: String },
 }
 
-/// What an action would set off: `{"action": "move", "stream", "tag", "mode"}` or `{"action": "build", "config"}`.
+/// What an action would set off: `{"action": "move", "stream", "tag", "mode"}`, the same with `rollback` for somebody's decision, which a
+/// freeze does not hold up, or `{"action": "build", "config"}`.
 pub async fn plan(
     State(door): State<Door>,
     caller: Caller,
@@ -84,7 +85,7 @@ pub async fn plan(
     let (asked, warnings) = body.read(|root| {
         let action = root.get("action");
         match action.required()?.as_str() {
-            "move" | "rollback" => {
+            word @ ("move" | "rollback") => {
                 let mode = root.get("mode");
                 Ok(Asked::Move {
                     stream: root.get("stream").required()?,
@@ -93,6 +94,7 @@ pub async fn plan(
                         None => RollbackMode::Rebuild,
                         Some(word) => word.parse().map_err(|error| mode.invalid(error))?,
                     },
+                    decided: word == "rollback",
                 })
             }
             "build" => Ok(Asked::Build { config: root.get("config").required()? }),
@@ -100,10 +102,10 @@ pub async fn plan(
         }
     })?;
     let steps = match asked {
-        Asked::Move { stream, tag, mode } => {
+        Asked::Move { stream, tag, mode, decided } => {
             caller.may(&door, "get", &IMAGE_STREAM_TAGS, &project, &format!("{stream}:{tag}")).await?;
             let tag = door.store.tag(&project, &stream, &tag).await?;
-            moved_steps(&door, &caller, &tag.id, mode).await?
+            moved_steps(&door, &caller, &tag.id, mode, decided).await?
         }
         Asked::Build { config } => {
             let config = door.store.config(&project, &config).await?;
@@ -113,9 +115,15 @@ pub async fn plan(
     Ok((warnings, Json(json!({"steps": steps}))))
 }
 
-/// What follows when a tag points to another image.
-pub async fn moved_steps(door: &Door, caller: &Caller, tag_id: &str, mode: RollbackMode) -> Result<Vec<Value>, Status> {
-    let action = Action::Move { tag: tag_id, dependents: mode != RollbackMode::Tag };
+/// What follows when a tag points to another image; `decided` as in [`Action::Move`].
+pub async fn moved_steps(
+    door: &Door,
+    caller: &Caller,
+    tag_id: &str,
+    mode: RollbackMode,
+    decided: bool,
+) -> Result<Vec<Value>, Status> {
+    let action = Action::Move { tag: tag_id, dependents: mode != RollbackMode::Tag, decided };
     let mut steps = steps(door, caller, &action).await?;
     if mode == RollbackMode::Restore {
         // Nothing is built: what was built on the tag is put back as it was.
@@ -124,6 +132,7 @@ pub async fn moved_steps(door: &Door, caller: &Caller, tag_id: &str, mode: Rollb
                 step["kind"] = "restore".into();
                 if let Some(step) = step.as_object_mut() {
                     step.remove("usualMs");
+                    step.remove("waits");
                 }
             }
         }
@@ -149,6 +158,9 @@ async fn steps(door: &Door, caller: &Caller, action: &Action<'_>) -> Result<Vec<
                 shown["project"] = Value::Null;
                 shown["name"] = Value::Null;
                 shown["id"] = Value::Null;
+                if let Some(step) = shown.as_object_mut() {
+                    step.remove("waits");
+                }
             }
             Ok(shown)
         })
@@ -165,6 +177,7 @@ pub fn rollout_step(app: &App) -> Result<Value, Status> {
         name: app.name.clone(),
         replicas: Some(app.spec()?.replicas),
         why: None,
+        waits: None,
         usual_ms: None,
     };
     Ok(serde_json::to_value(step)?)

@@ -108,7 +108,7 @@ pub async fn roll_back(
         let digest = to.and_then(|event| event.digest).ok_or_else(|| {
             Status::conflict(format!("{} is no row of the history of {} with an image", asked.to, tag.title()))
         })?;
-        let steps = moved_steps(&door, &caller, &tag.id, asked.mode).await?;
+        let steps = moved_steps(&door, &caller, &tag.id, asked.mode, true).await?;
         return Ok((warnings, Json(dry(tag.digest.as_deref(), Some(&digest), steps))));
     }
     let rollback = TagRollback {
@@ -218,7 +218,7 @@ pub async fn resume(
     if dry_run {
         let waiting = door.store.tag_waiting(&tag.id).await?;
         let steps = match &waiting {
-            Some(_) => moved_steps(&door, &caller, &tag.id, RollbackMode::Rebuild).await?,
+            Some(_) => moved_steps(&door, &caller, &tag.id, RollbackMode::Rebuild, true).await?,
             None => Vec::new(),
         };
         let to = waiting.as_ref().and_then(|event| event.digest.as_deref());

@@ -6,6 +6,7 @@
 
 mod builds;
 mod completions;
+mod freezes;
 mod gc;
 mod holds;
 mod housekeeping;
@@ -34,6 +35,7 @@ use crate::server::wake::{self, Wake};
 
 pub use builds::{BuildSettings, Builds};
 pub use completions::Completions;
+pub use freezes::Freezes;
 pub use gc::{Gc, GcSettings, collect};
 pub use holds::Holds;
 pub use housekeeping::Housekeeping;

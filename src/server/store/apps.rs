@@ -56,8 +56,8 @@ impl Store {
         let entry = Entry { action: "app.create", project: Some(project), object: name.as_str(), ..Entry::default() };
         let version = tx.record(actor, entry).await?;
         sqlx::query(
-            "insert into apps (id, project_id, name, labels, annotations, spec, tag_id, automatic, created_at, created_by, version) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            "insert into apps (id, project_id, name, labels, annotations, spec, tag_id, automatic, created_at, created_by, version, \
+             asked_sequence) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)",
         )
         .bind(new_id())
         .bind(&owner.id)
@@ -232,9 +232,15 @@ impl Store {
     pub async fn resume_app(&self, project: &str, name: &str, actor: &Actor) -> Result<()> {
         let mut tx = self.write_tx().await?;
         let app = tx.app(project, name).await?;
-        if tx.end_hold(&held(&app), actor).await?.is_none() {
+        let reason = tx.reason_in_freeze(&app.project_id, None).await?;
+        let Some((_, sequence)) = tx.end_hold_for(&held(&app), reason.as_deref(), actor).await? else {
             return Err(Error::Conflict(format!("{name} is not held")));
-        }
+        };
+        sqlx::query("update apps set asked_sequence = $2 where id = $1")
+            .bind(&app.id)
+            .bind(sequence)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await
     }
 

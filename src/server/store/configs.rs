@@ -85,7 +85,8 @@ impl Store {
         let id = new_id();
         sqlx::query(
             "insert into build_configs (id, project_id, name, labels, annotations, spec, output_tag_id, image_trigger, config_trigger, \
-             paused_at, created_at, created_by, written_by, version) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13)",
+             paused_at, created_at, created_by, written_by, version, asked_sequence) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13, $13)",
         )
         .bind(&id)
         .bind(&owner.id)

@@ -70,6 +70,7 @@ impl Store {
             configs: self.graph_configs(project).await?,
             apps: self.graph_apps(project).await?,
             only_tied,
+            frozen: self.frozen_projects().await?,
         })
     }
 
@@ -81,6 +82,7 @@ impl Store {
             configs: self.graph_configs(everywhere).await?,
             apps: self.graph_apps(everywhere).await?,
             only_tied: true,
+            frozen: self.frozen_projects().await?,
         };
         Ok(plan(&graph, action))
     }

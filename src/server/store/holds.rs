@@ -57,10 +57,12 @@ impl Store {
     pub async fn resume_tag(&self, project: &str, stream: &str, tag: &str, actor: &Actor) -> Result<Option<Moved>> {
         let mut tx = self.write_tx().await?;
         let tag = tx.live_tag(project, stream, tag).await?;
-        let Some(hold) = tx.end_hold(&Held::Tag(&tag), actor).await? else {
+        let note = tx.reason_in_freeze(&tag.project_id, None).await?;
+        let Some((hold, _)) = tx.end_hold_for(&Held::Tag(&tag), note.as_deref(), actor).await? else {
             return Err(Error::Conflict(format!("{} is not held", tag.title())));
         };
-        let moved = tx.apply_waiting(&tag, &hold, "resumed", actor).await?;
+        let reason = tx.reason_in_freeze(&tag.project_id, Some("resumed")).await?.unwrap_or_default();
+        let moved = tx.apply_waiting(&tag, &hold, &reason, actor).await?;
         tx.commit().await?;
         Ok(moved)
     }
@@ -248,12 +250,22 @@ impl WriteTx {
 
     /// Ends the hold, if there is one, and gives it.
     pub(super) async fn end_hold(&mut self, held: &Held<'_>, actor: &Actor) -> Result<Option<Hold>> {
+        Ok(self.end_hold_for(held, None, actor).await?.map(|(hold, _)| hold))
+    }
+
+    /// As [`WriteTx::end_hold`], with a reason; gives the ledger's sequence, too.
+    pub(super) async fn end_hold_for(
+        &mut self,
+        held: &Held<'_>,
+        reason: Option<&str>,
+        actor: &Actor,
+    ) -> Result<Option<(Hold, i64)>> {
         let Some(hold) = self.active_hold(held).await? else { return Ok(None) };
         let (project, object) = held.names();
         let action = if matches!(held, Held::Tag(_)) { "tag.resume" } else { "app.resume" };
-        let entry =
-            Entry { action, project: Some(project), object: &object, cause: Some(hold.sequence), ..Entry::default() };
-        self.record(actor, entry).await?;
+        let cause = Some(hold.sequence);
+        let entry = Entry { action, project: Some(project), object: &object, reason, cause, ..Entry::default() };
+        let sequence = self.record(actor, entry).await?;
         sqlx::query("update holds set ended_at = $2, ended_by = $3 where id = $1")
             .bind(&hold.id)
             .bind(now())
@@ -261,7 +273,7 @@ impl WriteTx {
             .execute(&mut **self)
             .await?;
         self.wake(Controller::Triggers);
-        Ok(Some(hold))
+        Ok(Some((hold, sequence)))
     }
 
     /// Ends every hold that the cascade made.

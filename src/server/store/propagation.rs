@@ -3,11 +3,15 @@
 //! A config is *stale* when the digest of any of its triggering inputs differs from the one used by its last request. It is *ready* when
 //! it is stale and none of the configs upstream of it is stale, queued or running. Only ready configs are requested, so the bottom of a
 //! diamond builds once. An upstream that failed or was cancelled used its inputs up and counts as settled.
+//!
+//! What a freeze of its project holds up stays stale, and holds nobody up: a rollback below it, or another project, goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::build_work::is_kept_queued;
 use super::builds::{BuildRequest, resolve};
 use super::configs::{select_config, select_input};
+use super::freezes::{is_decided_in, is_frozen, may_go_on};
 use super::{Entry, Result, Store, WriteTx};
 use crate::model::{Actor, Build, BuildConfig, ConfigInput, now};
 
@@ -92,15 +96,18 @@ impl Store {
 
     /// A cheap look without the write lock.
     async fn may_have_work(&self) -> Result<bool> {
-        let found: Option<(i64,)> = sqlx::query_as(
+        let found: Option<(i64,)> = sqlx::query_as(concat!(
             "select 1 from build_configs c where c.paused_at is null and c.inspected_generation = c.generation \
              and c.inspect_error is null and ((c.last_number = 0 and c.config_trigger = 1) or (c.image_trigger = 1 and exists (\
                select 1 from build_inputs i join projects ip on ip.name = i.input_project \
                join streams s on s.project_id = ip.id and s.name = i.input_stream \
                join tags t on t.stream_id = s.id and t.name = i.input_tag and t.deleted_at is null \
                where i.config_id = c.id and i.triggering = 1 and t.digest is not null \
-               and (i.used_digest is null or i.used_digest <> t.digest)))) limit 1",
-        )
+               and (i.used_digest is null or i.used_digest <> t.digest) and ",
+            may_go_on!("c.project_id", "c.asked_sequence", "$1"),
+            "))) limit 1"
+        ))
+        .bind(now())
         .fetch_optional(self.pool())
         .await?;
         Ok(found.is_some())
@@ -118,7 +125,8 @@ impl WriteTx {
         Ok(configs)
     }
 
-    /// Stale configs that can and may build by themselves. One that waits for a base without an image holds nobody up.
+    /// Stale configs that can and may build by themselves. One that waits for a base without an image, or for the end of a freeze, holds
+    /// nobody up.
     async fn stale_configs(&mut self) -> Result<Vec<Stale>> {
         let configs: Vec<BuildConfig> = sqlx::query_as(select_config!(
             "where c.image_trigger = 1 and c.paused_at is null and c.inspected_generation = c.generation and c.inspect_error is null \
@@ -133,8 +141,11 @@ impl WriteTx {
         .await?;
         let mut stale = Vec::new();
         for config in configs {
-            let inputs = self.inputs(&config.id).await?;
+            let mut inputs = self.inputs(&config.id).await?;
             if resolve(&config, &inputs).is_err() {
+                continue;
+            }
+            if !self.may_build(&config, &mut inputs).await? {
                 continue;
             }
             let newest = inputs.iter().filter(|input| input.is_stale()).max_by_key(|input| input.event_sequence);
@@ -152,12 +163,58 @@ impl WriteTx {
         Ok(stale)
     }
 
-    /// Configs with a build that is queued or running.
+    /// Whether no freeze keeps a stale config from being built. In one it is built for what somebody decided, and what may not go on is left
+    /// at what was used of it: it is not brought along, and stays stale.
+    async fn may_build(&mut self, config: &BuildConfig, inputs: &mut [ConfigInput]) -> Result<bool> {
+        let frozen: Option<(i64,)> = sqlx::query_as(concat!("select 1 where ", is_frozen!("$1", "$2")))
+            .bind(&config.project_id)
+            .bind(now())
+            .fetch_optional(&mut **self)
+            .await?;
+        if frozen.is_none() {
+            return Ok(true);
+        }
+        let mut kept = Vec::new();
+        let mut goes = false;
+        for input in inputs.iter_mut().filter(|input| input.is_stale()) {
+            match self.is_asked_for(config, input.event_sequence).await? {
+                true => goes = true,
+                false => kept.push(input),
+            }
+        }
+        // What was never used cannot be left at that.
+        for input in kept.into_iter().filter(|input| goes && input.used_digest.is_some()) {
+            input.digest.clone_from(&input.used_digest);
+        }
+        Ok(goes)
+    }
+
+    /// Whether a tag's move is what somebody decided in the config's project, or was there when the config was made.
+    async fn is_asked_for(&mut self, config: &BuildConfig, event_sequence: Option<i64>) -> Result<bool> {
+        let asked: Option<(i64,)> = sqlx::query_as(concat!(
+            "select 1 from tag_events e join cascades k on k.id = e.cascade_id join build_configs c on c.id = $2 \
+             where e.sequence = $1 and (c.asked_sequence > e.sequence or ",
+            is_decided_in!("c.project_id"),
+            ")"
+        ))
+        .bind(event_sequence)
+        .bind(&config.id)
+        .fetch_optional(&mut **self)
+        .await?;
+        Ok(asked.is_some())
+    }
+
+    /// Configs with a build that is queued or running. One that a freeze keeps in the queue does not count.
     async fn configs_under_way(&mut self) -> Result<BTreeSet<String>> {
-        let ids: Vec<(String,)> =
-            sqlx::query_as("select distinct config_id from builds where phase in ('New', 'Pending', 'Running')")
-                .fetch_all(&mut **self)
-                .await?;
+        let ids: Vec<(String,)> = sqlx::query_as(concat!(
+            "select distinct b.config_id from builds b join cascades k on k.id = b.cascade_id \
+             where b.phase in ('Pending', 'Running') or (b.phase = 'New' and not ",
+            is_kept_queued!("$1"),
+            ")"
+        ))
+        .bind(now())
+        .fetch_all(&mut **self)
+        .await?;
         Ok(ids.into_iter().map(|(id,)| id).collect())
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::apps::held;
+use super::freezes::own_reasons;
 use super::holds::{Held, check_until};
 use super::moves::{Move, Moved};
 use super::rollouts::RolloutRequest;
@@ -90,7 +91,7 @@ impl Store {
         .bind(limit)
         .fetch_all(self.pool())
         .await?;
-        Ok(reasons.into_iter().map(|(reason,)| reason).collect())
+        Ok(own_reasons(reasons.into_iter().map(|(reason,)| reason)))
     }
 
     /// [`Store::roll_back_tag`] for a project admin: who gives a reason moves immutable tags, too.
@@ -119,8 +120,9 @@ impl Store {
         let tag = tx.live_tag(project, stream, tag).await?;
         let (number, digest, reference) = tx.rollback_target(&tag, rollback).await?;
         let cascade = new_id();
+        let reason = tx.reason_in_freeze(&tag.project_id, rollback.reason).await?;
         let movement = Move {
-            reason: rollback.reason,
+            reason: reason.as_deref(),
             cascade: Some(&cascade),
             to_sequence: Some(rollback.to),
             overrule,
@@ -172,6 +174,7 @@ impl Store {
         tx.check_image_is_here(&target.digest, &format!("{name} rollout #{to_number}")).await?;
         tx.serve_rollout(&target.repository, &target.digest).await?;
         let cascade = new_id();
+        let told = tx.reason_in_freeze(&app.project_id, reason).await?;
         let request = RolloutRequest {
             kind: "rollback",
             digest: target.digest.clone(),
@@ -180,7 +183,7 @@ impl Store {
             spec: app.spec.clone(),
             to_number: Some(to_number),
             actor: actor.clone(),
-            reason,
+            reason: told.as_deref(),
             cause: None,
             cascade: Some(cascade.clone()),
         };
@@ -200,8 +203,10 @@ impl Store {
             return Err(Error::Conflict(format!("cascade {number} is undone already")));
         }
         let undoing = new_id();
+        let note = tx.reason_in_freeze(&cascade.project_id, None).await?;
         let reason = format!("undo of cascade {number}");
-        let root = tx.record_cascade("cascade.undo", project, number, &undoing, None, actor).await?;
+        let reason = tx.reason_in_freeze(&cascade.project_id, Some(&reason)).await?.unwrap_or_default();
+        let root = tx.record_cascade("cascade.undo", project, number, &undoing, note.as_deref(), actor).await?;
         tx.open_cascade(&undoing, &cascade.project_id, &format!("Undo: {}", cascade.title), "restore", root, actor)
             .await?;
         sqlx::query("update cascades set undoes = $2 where id = $1")

@@ -1,6 +1,7 @@
 //! Rollouts of apps: requests, which take the place of those under way, and how each ended.
 
 use super::apps::{held, select_app};
+use super::freezes::may_go_on;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
 use crate::model::{Actor, App, Lookup, RolloutPhase, RolloutRow, TagFacts, now, resolve};
 use crate::server::wake::Controller;
@@ -66,14 +67,19 @@ impl Store {
         Ok(rollout)
     }
 
-    /// Requests a rollout of every automatic app whose tag has moved away from what it was last given, unless it is held. A hold that
-    /// waits for an image which the app never ran ends with that.
+    /// Requests a rollout of every automatic app whose tag has moved away from what it was last given, unless it is held, or waits for the
+    /// end of a freeze. A hold that waits for an image which the app never ran ends with that.
     pub async fn request_ready_rollouts(&self) -> Result<Vec<RolloutRow>> {
-        let behind = "where a.automatic = 1 and a.deleted_at is null and t.digest is not null \
-                      and (r.digest is null or r.digest <> t.digest) and (h.id is null or (h.until_newer = 1 \
-                        and t.event_sequence > h.until_set \
-                        and not exists (select 1 from rollouts o where o.app_id = a.id and o.digest = t.digest))) order by a.id";
-        let query = || sqlx::query_as::<_, App>(sqlx::AssertSqlSafe(format!("{}{behind}", select_app!(""))));
+        let behind = concat!(
+            "where a.automatic = 1 and a.deleted_at is null and t.digest is not null \
+             and (r.digest is null or r.digest <> t.digest) and (h.id is null or (h.until_newer = 1 \
+               and t.event_sequence > h.until_set \
+               and not exists (select 1 from rollouts o where o.app_id = a.id and o.digest = t.digest))) and ",
+            may_go_on!("a.project_id", "a.asked_sequence", "$1"),
+            " order by a.id"
+        );
+        let query =
+            || sqlx::query_as::<_, App>(sqlx::AssertSqlSafe(format!("{}{behind}", select_app!("")))).bind(now());
         if query().fetch_optional(self.pool()).await?.is_none() {
             return Ok(Vec::new());
         }
@@ -83,7 +89,7 @@ impl Store {
             if app.held_since.is_some() {
                 tx.end_hold(&held(&app), &Actor::system("hold")).await?;
             }
-            requested.push(tx.roll_out_newest(&app, "image", &Actor::system("image change")).await?);
+            requested.push(tx.roll_out_newest(&app, "image", None, &Actor::system("image change")).await?);
         }
         tx.commit().await?;
         Ok(requested)
@@ -105,7 +111,8 @@ impl Store {
                 app.image_stream, app.image_tag
             )));
         }
-        let rollout = tx.roll_out_newest(&app, "manual", actor).await?;
+        let reason = tx.reason_in_freeze(&app.project_id, None).await?;
+        let rollout = tx.roll_out_newest(&app, "manual", reason.as_deref(), actor).await?;
         tx.commit().await?;
         Ok(rollout)
     }
@@ -171,7 +178,13 @@ impl WriteTx {
         Ok(rollout)
     }
 
-    async fn roll_out_newest(&mut self, app: &App, kind: &str, actor: &Actor) -> Result<RolloutRow> {
+    async fn roll_out_newest(
+        &mut self,
+        app: &App,
+        kind: &str,
+        reason: Option<&str>,
+        actor: &Actor,
+    ) -> Result<RolloutRow> {
         let tag = self.tag_by_id(&app.tag_id).await?;
         let digest = resolve(&TagFacts::of(&tag), Lookup::Image, "")?.digest.ok_or_else(|| {
             Error::Conflict(format!(
@@ -192,7 +205,7 @@ impl WriteTx {
             spec: app.spec.clone(),
             to_number: None,
             actor: actor.clone(),
-            reason: None,
+            reason,
             cause: cause.as_ref().map(|(sequence, _)| *sequence),
             cascade: cause.map(|(_, cascade)| cascade).filter(|_| kind == "image"),
         };

@@ -1,5 +1,7 @@
 //! Small graphs for the tests.
 
+use std::collections::BTreeMap;
+
 use crate::model::{Graph, GraphApp, GraphConfig, GraphInput, GraphTag};
 
 fn tag(name: &str) -> GraphTag {
@@ -57,6 +59,7 @@ pub fn diamond() -> Graph {
         configs: vec![config("x", &["base"]), config("y", &["base"]), config("z", &["x", "y"])],
         apps: vec![app("web", "z")],
         only_tied: false,
+        frozen: BTreeMap::new(),
     }
 }
 
@@ -67,6 +70,7 @@ pub fn two_steps() -> Graph {
         configs: vec![config("x", &["base"])],
         apps: vec![app("web", "x")],
         only_tied: false,
+        frozen: BTreeMap::new(),
     }
 }
 
@@ -78,5 +82,6 @@ pub fn fan(count: usize) -> Graph {
         configs: names.iter().map(|name| config(name, &["base"])).collect(),
         apps: names.iter().map(|name| app(name, name)).collect(),
         only_tied: false,
+        frozen: BTreeMap::new(),
     }
 }

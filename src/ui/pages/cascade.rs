@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use leptos::prelude::*;
 
-use super::cascade_steps::{Step, steps};
+use super::cascade_steps::{Standstill, Step, steps};
 use super::cascades::{can_undo, number_of, path_of, pause_button, state};
 use super::graph::mark_waves;
-use crate::model::{Action, Build, Graph, Outcome, Plan, RolloutRow, TagEvent};
+use crate::model::{Action, Build, Graph, Outcome, Plan, RolloutRow, TagEvent, is_decided};
 use crate::server::auth::Right;
 use crate::server::store::CascadeSummary;
 use crate::ui::app::PageResult;
@@ -42,7 +42,9 @@ async fn open(cx: &Cx, right: Right) -> Result<Open, UiError> {
         Some(action) => Some(store.plan(&action).await?),
         None => None,
     };
-    let steps = steps(&graph, plan.as_ref(), &builds, &rollouts, cascade.paused_at.is_some());
+    let kept = store.list_kept_builds(&cascade.id).await?;
+    let standstill = Standstill { paused: cascade.paused_at.is_some(), kept: &kept };
+    let steps = steps(&graph, plan.as_ref(), &builds, &rollouts, standstill);
     Ok(Open { project, cascade, graph, events, builds, rollouts, plan, steps })
 }
 
@@ -54,9 +56,10 @@ fn first_move(events: &[TagEvent]) -> Option<&TagEvent> {
 /// What began it, as something to plan with: a build somebody started, or the first tag that moved.
 fn root<'a>(cascade: &CascadeSummary, events: &'a [TagEvent], builds: &'a [Build]) -> Option<Action<'a>> {
     let first_build = builds.iter().min_by_key(|build| build.sequence);
+    let decided = is_decided(&cascade.kind, &cascade.actor_kind);
     match (first_build, first_move(events)) {
         (Some(build), _) if build.sequence == cascade.root_sequence => Some(Action::Build { config: &build.config_id }),
-        (_, Some(event)) => Some(Action::Move { tag: &event.tag_id, dependents: true }),
+        (_, Some(event)) => Some(Action::Move { tag: &event.tag_id, dependents: true, decided }),
         (Some(build), None) => Some(Action::Build { config: &build.config_id }),
         (None, None) => None,
     }

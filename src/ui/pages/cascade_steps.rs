@@ -42,16 +42,30 @@ impl Step {
     }
 }
 
+/// What of a cascade tells why its queued builds wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Standstill<'a> {
+    pub paused: bool,
+    /// Ids of the builds that a freeze keeps in the queue.
+    pub kept: &'a BTreeSet<String>,
+}
+
 /// The steps in order. `plan` is what the cascade's root would do now; steps of it that have not begun are told when something of the
-/// cascade they wait for is still under way or has failed.
-pub fn steps(graph: &Graph, plan: Option<&Plan>, builds: &[Build], rollouts: &[RolloutRow], paused: bool) -> Vec<Step> {
+/// cascade they wait for is still under way or has failed, or when they wait for the end of a freeze.
+pub fn steps(
+    graph: &Graph,
+    plan: Option<&Plan>,
+    builds: &[Build],
+    rollouts: &[RolloutRow],
+    standstill: Standstill<'_>,
+) -> Vec<Step> {
     let empty = Plan::default();
     let plan = plan.unwrap_or(&empty);
     let waves: BTreeMap<&str, u32> = plan.steps.iter().map(|step| (step.id.as_str(), step.wave)).collect();
     let mut steps: Vec<Step> = Vec::new();
     for build in builds {
         let wave = waves.get(build.config_id.as_str()).copied().unwrap_or(1);
-        steps.push(build_step(build, wave, paused));
+        steps.push(build_step(build, wave, why_queued(graph, build, standstill)));
     }
     let last = steps.iter().map(|step| step.wave).max().unwrap_or_default();
     for rollout in rollouts {
@@ -64,7 +78,7 @@ pub fn steps(graph: &Graph, plan: Option<&Plan>, builds: &[Build], rollouts: &[R
     for planned in plan.steps.iter().filter(|step| !begun.contains(&step.id)) {
         let before: Vec<&Step> =
             makers.before(&planned.id).into_iter().filter_map(|id| steps.iter().rfind(|step| step.id == id)).collect();
-        if let Some(step) = not_begun(planned, &before) {
+        if let Some(step) = not_begun(planned, &before, is_behind(graph, &planned.id)) {
             steps.push(step);
         }
     }
@@ -81,11 +95,35 @@ pub fn steps(graph: &Graph, plan: Option<&Plan>, builds: &[Build], rollouts: &[R
     steps
 }
 
-fn build_step(build: &Build, wave: u32, paused: bool) -> Step {
+/// Why a queued build is not started, if something else than its turn keeps it.
+fn why_queued(graph: &Graph, build: &Build, standstill: Standstill<'_>) -> Option<String> {
+    if standstill.paused {
+        return Some("the cascade is paused".to_owned());
+    }
+    graph.frozen.get(&build.project).filter(|_| standstill.kept.contains(&build.id)).cloned()
+}
+
+/// Whether a config or an app has something else than its tags point to.
+fn is_behind(graph: &Graph, id: &str) -> bool {
+    let digest = |id: &str| graph.tags.iter().find(|tag| tag.id == id).and_then(|tag| tag.digest.as_ref());
+    let moved = |tag: &str, has: Option<&String>| digest(tag).is_some_and(|digest| Some(digest) != has);
+    match graph.configs.iter().find(|config| config.id == id) {
+        Some(config) => config
+            .inputs
+            .iter()
+            .filter(|input| input.triggering)
+            .any(|input| input.tag.as_deref().is_some_and(|tag| moved(tag, input.used_digest.as_ref()))),
+        None => graph.apps.iter().any(|app| app.id == id && moved(&app.tag, app.digest.as_ref())),
+    }
+}
+
+fn build_step(build: &Build, wave: u32, waits: Option<String>) -> Step {
     let message = || build.message.clone().or_else(|| build.reason.clone()).unwrap_or_default();
     let (state, word, reason) = match build.phase {
-        BuildPhase::New if paused => (State::Held, "queued", "the cascade is paused".to_owned()),
-        BuildPhase::New => (State::Running, "queued", "waits for its turn".to_owned()),
+        BuildPhase::New => match waits {
+            Some(why) => (State::Held, "queued", why),
+            None => (State::Running, "queued", "waits for its turn".to_owned()),
+        },
         BuildPhase::Pending | BuildPhase::Running => (State::Running, "running", String::new()),
         BuildPhase::Complete => (State::Ok, "done", String::new()),
         BuildPhase::Failed | BuildPhase::Error => (State::Fail, "failed", message()),
@@ -131,7 +169,7 @@ fn rollout_step(rollout: &RolloutRow, wave: u32) -> Step {
 }
 
 /// A planned step that has no build or rollout in the cascade; `None` when nothing leads to it any more.
-fn not_begun(planned: &PlanStep, before: &[&Step]) -> Option<Step> {
+fn not_begun(planned: &PlanStep, before: &[&Step], is_behind: bool) -> Option<Step> {
     let names = |steps: &[&&Step]| steps.iter().map(|step| step.name.clone()).collect::<Vec<_>>().join(", ");
     let open: Vec<_> = before.iter().filter(|step| !step.is_over()).collect();
     let broken: Vec<_> =
@@ -139,7 +177,10 @@ fn not_begun(planned: &PlanStep, before: &[&Step]) -> Option<Step> {
     let (state, word, reason) = match (planned.why, &open[..], &broken[..]) {
         (Some("held"), ..) => (State::Held, "skipped", "held".to_owned()),
         (Some(why), ..) => (State::Plain, "skipped", why.to_owned()),
-        (None, [], []) => return None,
+        (None, [], []) => match planned.waits.clone().filter(|_| is_behind) {
+            Some(why) => (State::Held, "waiting", why),
+            None => return None,
+        },
         (None, [], broken) => (State::Plain, "not started", format!("{} did not succeed", names(broken))),
         (None, open, _) => (State::Plain, "waiting", format!("for {}", names(open))),
     };
@@ -246,9 +287,14 @@ mod tests {
     }
 
     fn told(builds: &[Build]) -> Vec<String> {
-        let graph = diamond();
-        let plan = plan(&graph, &Action::Move { tag: "base", dependents: true });
-        let steps = steps(&graph, Some(&plan), builds, &[], false);
+        told_of(&diamond(), builds)
+    }
+
+    fn told_of(graph: &Graph, builds: &[Build]) -> Vec<String> {
+        let plan = plan(graph, &Action::Move { tag: "base", dependents: true, decided: false });
+        // All that is queued is kept: here builds have no ids.
+        let kept = BTreeSet::from([String::new()]);
+        let steps = steps(graph, Some(&plan), builds, &[], Standstill { paused: false, kept: &kept });
         steps
             .iter()
             .map(|step| format!("{} {} {} {}", step.wave, step.name, step.word, step.reason).trim().to_owned())
@@ -280,6 +326,25 @@ mod tests {
         assert_eq!(
             told(&[build("x", BuildPhase::Complete), build("y", BuildPhase::Complete)]),
             ["1 x done", "1 y done"]
+        );
+    }
+    #[test]
+    fn what_waits_for_the_end_of_a_freeze_says_so() {
+        let mut graph = diamond();
+        graph.frozen.insert("p".into(), "frozen until noon".into());
+        let done = [build("x", BuildPhase::Complete), build("y", BuildPhase::Complete)];
+        assert_eq!(told_of(&graph, &done), ["1 x done", "1 y done"], "what has everything waits for nothing");
+        for input in &mut graph.configs[2].inputs {
+            input.used_digest = None;
+        }
+        assert_eq!(
+            told_of(&graph, &done),
+            ["1 x done", "1 y done", "2 z waiting frozen until noon", "3 web waiting for z"]
+        );
+        let queued = [build("x", BuildPhase::New), build("y", BuildPhase::Running)];
+        assert_eq!(
+            told_of(&graph, &queued),
+            ["1 x queued frozen until noon", "1 y running", "2 z waiting for x, y", "3 web waiting for z"]
         );
     }
 }

@@ -138,7 +138,7 @@ fn empty(project: &InProject, only_tied: bool) -> AnyView {
 async fn impact(cx: &Cx, picture: &Picture, asked: &Asked<'_>) -> Result<Option<Plan>, UiError> {
     let Some(node) = picture.find(asked.impact).map(|index| &picture.nodes[index]) else { return Ok(None) };
     let action = match node.kind {
-        Kind::Tag => Action::Move { tag: &node.id, dependents: true },
+        Kind::Tag => Action::Move { tag: &node.id, dependents: true, decided: false },
         Kind::Build => Action::Build { config: &node.id },
         _ => return Ok(None),
     };

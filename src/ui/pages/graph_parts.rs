@@ -150,8 +150,9 @@ pub fn impact_list(project: &InProject, picture: &Picture, key: &str, plan: &Pla
                 .map_or_else(|| " builds".to_owned(), |ms| format!(" builds, about {}", duration_words(ms))),
             _ => format!(" rolls, {}", counted(step.replicas.unwrap_or_default(), "replica")),
         };
+        let waits = step.waits.as_ref().map(|waits| format!(" · waits: {waits}"));
         let wave = (step.kind != "skip").then(|| view! { <span class="count">{step.wave}</span> " " });
-        view! { <li>{wave}<a href=href>{name}</a>{words}</li> }
+        view! { <li>{wave}<a href=href>{name}</a>{words}{waits}</li> }
     };
     let (steps, skipped): (Vec<_>, Vec<_>) = plan.steps.iter().partition(|step| step.kind != "skip");
     let summary = match (plan.builds().count(), plan.rollouts().count()) {

@@ -77,7 +77,7 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
         None => None,
     };
     let (now, then) = (image(cx, current.as_ref()).await?, image(cx, Some(&target)).await?);
-    let plan = store.plan(&Action::Move { tag: &open.tag.id, dependents: true }).await?;
+    let plan = store.plan(&Action::Move { tag: &open.tag.id, dependents: true, decided: true }).await?;
     let same = open.tag.digest == target.digest;
     let not_whole = match &then {
         Some(image) => not_whole(cx, &image.digest).await?,
@@ -247,9 +247,15 @@ fn effects(plan: &Plan) -> AnyView {
                     plural(step.replicas.unwrap_or(0) as usize, "replica")
                 ),
             };
-            view! { <li>{what}</li> }
+            let waits = step.waits.as_ref().map(|waits| format!("; waits: {waits}"));
+            view! { <li>{what}{waits}</li> }
         })
         .collect();
+    let waiting = plan.waiting().count();
+    let waiting = (waiting > 0).then(|| {
+        let verb = if waiting == 1 { "waits" } else { "wait" };
+        view! { <p>{format!("{} in frozen projects {verb} until the freeze ends.", plural(waiting, "step"))}</p> }
+    });
     let list = (!steps.is_empty()).then(|| {
         view! {
             <details>
@@ -260,6 +266,7 @@ fn effects(plan: &Plan) -> AnyView {
     });
     view! {
         <p>{sentence}</p>
+        {waiting}
         {list}
     }
     .into_any()
@@ -334,7 +341,7 @@ async fn roll_back(cx: &Cx, fields: &Fields, dialog: bool) -> Result<bool, UiErr
     let until = read_until(fields)?;
     let found = cx.store().tag(&project.name, stream, tag).await?;
     if !dialog {
-        let plan = cx.store().plan(&Action::Move { tag: &found.id, dependents: true }).await?;
+        let plan = cx.store().plan(&Action::Move { tag: &found.id, dependents: true, decided: true }).await?;
         if plan.replicas() > MANY_REPLICAS {
             return Ok(false);
         }

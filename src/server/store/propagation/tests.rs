@@ -13,6 +13,7 @@ use crate::server::store::testing::{TestStore, each_store};
 use crate::server::store::{AppFields, BuildEnd, BuildRequest, ConfigFields, Error, Lost, Moved, TagMove, TagRollback};
 
 mod app_holds;
+mod freezes;
 mod graph;
 
 fn anna() -> Actor {

@@ -50,7 +50,7 @@ async fn a_plan_reaches_other_projects_whatever_stands_beside() {
         };
         world.0.create_app(&other.name, &"web".parse().unwrap(), &fields, &anna()).await.unwrap();
         let base = world.0.tag("demo", "base", "latest").await.unwrap();
-        let plan = world.0.plan(&Action::Move { tag: &base.id, dependents: true }).await.unwrap();
+        let plan = world.0.plan(&Action::Move { tag: &base.id, dependents: true, decided: false }).await.unwrap();
         let steps: Vec<_> =
             plan.steps.iter().map(|step| (step.kind, step.project.as_str(), step.name.as_str())).collect();
         assert_eq!(steps, [("build", "demo", "built"), ("rollout", "other", "web")]);

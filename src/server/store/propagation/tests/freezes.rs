@@ -1,0 +1,211 @@
+//! What a freeze holds up, what goes all the same, and that nothing is lost or done twice when it ends.
+
+use super::{World, anna, counts, digest, tag_of};
+use crate::model::time::testing::TIME;
+use crate::model::{Action, AppSpec, BuildPhase, Freeze, HoldUntil, RollbackMode, now};
+use crate::server::store::{AppFields, BuildRequest, NewFreeze};
+
+const HOUR: i64 = 3_600_000;
+
+impl World {
+    async fn freeze(&self, project: &str, ends_at: Option<i64>) -> Freeze {
+        let new = NewFreeze { begins_at: None, ends_at, reason: "the sale" };
+        self.0.freeze_project(project, &new, &anna()).await.unwrap()
+    }
+
+    async fn is_behind(&self, app: &str) -> bool {
+        self.0.app("demo", app).await.unwrap().is_behind()
+    }
+}
+
+#[tokio::test]
+async fn what_a_push_leads_to_waits_and_goes_once_when_the_time_is_over() {
+    for world in World::demo().await {
+        let end = now() + HOUR;
+        world.freeze("demo", Some(end)).await;
+        for n in 2..=4 {
+            world.push("base", &format!("base {n}")).await;
+            assert!(world.settle().await.is_empty());
+        }
+        assert_eq!(world.tag("base").await.digest, Some(digest("base 4")), "the tag itself moves");
+        // Nobody wrote down that it is over: the time alone counts, also after a restart.
+        TIME.set(Some(end));
+        assert_eq!(counts(&world.settle().await), "app-a 1, app-b 1, httpd-base 1");
+        assert!(world.settle().await.is_empty() && !world.is_behind("app-a").await);
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn what_waits_goes_when_somebody_ends_the_freeze() {
+    for world in World::demo().await {
+        world.freeze("demo", None).await;
+        world.push("app-a", "another app").await;
+        world.push("base", "base 2").await;
+        assert!(world.settle().await.is_empty() && world.is_behind("app-a").await);
+        world.0.end_freeze("demo", 1, &anna()).await.unwrap();
+        assert_eq!(counts(&world.settle().await), "app-a 1, app-b 1, httpd-base 1");
+        assert!(!world.is_behind("app-a").await);
+    }
+}
+
+#[tokio::test]
+async fn in_a_freeze_a_rollback_runs_and_says_that_it_was_an_emergency() {
+    for world in World::demo().await {
+        let first = world.history("base").await[0].sequence;
+        world.push("base", "base 2").await;
+        world.settle().await;
+        let freeze = world.freeze("demo", None).await;
+        world.push("httpd-base", "pushed past its build").await;
+        assert!(world.settle().await.is_empty(), "that waits");
+        world.roll_back("base", first, RollbackMode::Rebuild).await;
+        assert_eq!(counts(&world.settle().await), "app-a 1, app-b 1, httpd-base 1");
+        assert!(!world.is_behind("app-a").await && !world.is_behind("app-b").await);
+        let told = freeze.emergency(Some("it was bad"));
+        assert_eq!(world.history("base").await[0].reason.as_deref(), Some(told.as_str()));
+        let hold = world.0.tag_hold(&world.tag("base").await.id).await.unwrap().unwrap();
+        assert_eq!(hold.reason.as_deref(), Some("it was bad"));
+        assert_eq!(world.0.list_reasons("demo", 5).await.unwrap(), ["it was bad"], "it is offered as it was given");
+
+        // So do an undo, a resumed tag, and what they lead to.
+        let cascade = world.history("base").await[0].cascade_number.unwrap();
+        assert!(world.0.undo_cascade("demo", cascade, &anna()).await.unwrap().apps > 0);
+        world.settle().await;
+        let reason = world.history("base").await[0].reason.clone().unwrap();
+        assert!(reason.contains("(emergency: in freeze 1, frozen until somebody ends that)"), "{reason}");
+        world.0.hold_tag("demo", "base", "latest", None, &anna()).await.unwrap();
+        world.push("base", "base 3").await;
+        world.0.resume_tag("demo", "base", "latest", &anna()).await.unwrap();
+        assert_eq!(counts(&world.settle().await), "app-a 1, app-b 1, httpd-base 1");
+        let reason = world.history("base").await[0].reason.clone().unwrap();
+        assert!(reason.starts_with("resumed (emergency: in freeze 1"), "{reason}");
+        let ledger = world.0.list_ledger(Some("demo"), None, 500).await.unwrap();
+        let resumed = ledger.iter().find(|row| row.action == "tag.resume").unwrap();
+        assert_eq!(resumed.reason, Some(freeze.emergency(None)));
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_brings_nothing_along_that_waits_on_another_input() {
+    for world in World::each().await {
+        for stream in ["x", "y"] {
+            world.push(stream, &format!("{stream} 1")).await;
+        }
+        world.config("z", &["x", "y"]).await;
+        world.settle().await;
+        let first = world.history("y").await[0].sequence;
+        world.push("y", "y 2").await;
+        assert_eq!(counts(&world.settle().await), "z 1");
+        world.freeze("demo", None).await;
+        world.push("x", "x 2").await;
+        world.roll_back("y", first, RollbackMode::Rebuild).await;
+        assert_eq!(world.trigger().await, ["z-3"]);
+        let build = world.claim().await.unwrap();
+        let used: Vec<_> = build.inputs().unwrap().into_iter().map(|input| input.digest.unwrap()).collect();
+        assert_eq!(used, [digest("x 1"), digest("y 1")]);
+        world.complete(&build).await;
+        assert!(world.settle().await.is_empty());
+        world.0.end_freeze("demo", 1, &anna()).await.unwrap();
+        assert_eq!(world.trigger().await, ["z-4"], "what waited is not lost");
+        let build = world.claim().await.unwrap();
+        let used: Vec<_> = build.inputs().unwrap().into_iter().map(|input| input.digest.unwrap()).collect();
+        assert_eq!(used, [digest("x 2"), digest("y 1")]);
+    }
+}
+
+#[tokio::test]
+async fn a_build_that_is_queued_when_a_freeze_begins_stays_queued_and_gives_way_to_somebody() {
+    for world in World::demo().await {
+        world.push("base", "base 2").await;
+        assert_eq!(world.trigger().await, ["httpd-base-2"]);
+        let freeze = world.freeze("demo", None).await;
+        assert!(world.claim().await.is_none() && world.trigger().await.is_empty());
+        let queued = world.0.find_build("demo", "httpd-base", 2).await.unwrap().unwrap();
+        assert_eq!(world.0.freeze_of_queued(&queued).await.unwrap(), Some(freeze));
+        // Whoever starts a build need not wait. What was asked for before is not built after it, and what it leads to waits.
+        let started = world.0.start_build("demo", "httpd-base", BuildRequest::manual(anna())).await.unwrap();
+        assert_eq!(world.0.freeze_of_queued(&started).await.unwrap(), None);
+        assert_eq!(world.claim().await.unwrap().id, started.id);
+        world.complete(&started).await;
+        assert_eq!(world.0.build_by_id(&queued.id).await.unwrap().phase, BuildPhase::Cancelled);
+        assert!(world.settle().await.is_empty(), "its dependents wait");
+        world.0.end_freeze("demo", 1, &anna()).await.unwrap();
+        assert_eq!(counts(&world.settle().await), "app-a 1, app-b 1");
+    }
+}
+
+#[tokio::test]
+async fn a_queued_build_that_waits_is_built_once_after_the_freeze() {
+    for world in World::demo().await {
+        world.push("base", "base 2").await;
+        world.trigger().await;
+        world.freeze("demo", None).await;
+        assert!(world.settle().await.is_empty());
+        world.0.end_freeze("demo", 1, &anna()).await.unwrap();
+        assert_eq!(counts(&world.settle().await), "app-a 1, app-b 1, httpd-base 1");
+    }
+}
+
+#[tokio::test]
+async fn an_app_goes_back_is_resumed_deployed_and_made_in_a_freeze() {
+    for world in World::demo().await {
+        let store = &world.0;
+        world.push("app-a", "app-a 2").await;
+        world.settle().await;
+        let freeze = world.freeze("demo", None).await;
+        let back = store.roll_back_app("demo", "app-a", 1, Some("slow"), HoldUntil::Resumed, &anna()).await.unwrap();
+        assert_eq!(back.reason, Some(freeze.emergency(Some("slow"))));
+        store.resume_app("demo", "app-a", &anna()).await.unwrap();
+        world.settle().await;
+        assert!(!world.is_behind("app-a").await, "resumed, it rolls");
+        world.push("app-a", "app-a 3").await;
+        world.settle().await;
+        assert!(world.is_behind("app-a").await, "what came after that waits");
+        let deployed = store.deploy_newest("demo", "app-a", &anna()).await.unwrap();
+        assert_eq!(deployed.reason, Some(freeze.emergency(None)));
+        assert!(!world.is_behind("app-a").await);
+        world.app("new", "app-b").await;
+        world.config("made", &["base"]).await;
+        assert_eq!(counts(&world.settle().await), "made 1", "what is made in a freeze begins");
+        assert!(store.app("demo", "new").await.unwrap().last_number == 1);
+        // The time of a hold that comes is no word of anybody.
+        store.hold_app("demo", "app-a", None, HoldUntil::Date(now() + HOUR), &anna()).await.unwrap();
+        world.push("app-a", "app-a 4").await;
+        TIME.set(Some(now() + HOUR));
+        store.end_due_holds().await.unwrap();
+        world.settle().await;
+        assert!(world.is_behind("app-a").await);
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn a_freeze_holds_up_what_comes_from_another_project_whoever_wants_it_there() {
+    for world in World::demo().await {
+        let store = &world.0;
+        store.create_project(&"other".parse().unwrap(), "", "", None, &anna()).await.unwrap();
+        let fields = AppFields {
+            labels: "{}".to_owned(),
+            annotations: "{}".to_owned(),
+            spec: AppSpec::default(),
+            image: tag_of("app-a"),
+            automatic: true,
+        };
+        store.create_app("other", &"guest".parse().unwrap(), &fields, &anna()).await.unwrap();
+        world.settle().await;
+        let first = world.history("base").await[0].sequence;
+        world.push("base", "base 2").await;
+        world.settle().await;
+        world.freeze("other", None).await;
+        let tag = world.tag("base").await.id;
+        let action = Action::Move { tag: &tag, dependents: true, decided: true };
+        let waiting: Vec<_> = store.plan(&action).await.unwrap().waiting().map(|step| step.name.clone()).collect();
+        assert_eq!(waiting, ["guest"]);
+        world.roll_back("base", first, RollbackMode::Rebuild).await;
+        assert_eq!(counts(&world.settle().await), "app-a 1, app-b 1, httpd-base 1", "the project itself is not frozen");
+        assert!(store.app("other", "guest").await.unwrap().is_behind() && !world.is_behind("app-a").await);
+        store.end_freeze("other", 1, &anna()).await.unwrap();
+        world.settle().await;
+        assert!(!store.app("other", "guest").await.unwrap().is_behind());
+    }
+}
