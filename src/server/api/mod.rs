@@ -7,6 +7,7 @@
 mod activity;
 mod apps;
 mod cascades;
+mod freezes;
 mod images;
 mod import_rules;
 mod notices;
@@ -85,6 +86,9 @@ fn router(door: Door) -> Router {
         .route("/cascades/{number}/pause", post(cascades::pause))
         .route("/cascades/{number}/resume", post(cascades::resume))
         .route("/cascades/{number}/cancel", post(cascades::cancel))
+        .route("/freezes", get(freezes::list).post(freezes::create))
+        .route("/freezes/{number}", get(freezes::get))
+        .route("/freezes/{number}/end", post(freezes::end))
         .route("/graph", get(plans::graph))
         .route("/plan", post(plans::plan))
         .route("/resolve", get(resolution::get))

@@ -42,6 +42,7 @@ pub const SECRETS: Kind = kind("", "secrets", "secret", "Secret");
 // What OpenShift has no words for.
 pub const CASCADES: Kind = kind("", "cascades", "cascade", "Cascade");
 pub const ROLLOUTS: Kind = kind("", "rollouts", "rollout", "Rollout");
+pub const FREEZES: Kind = kind("", "freezes", "freeze", "Freeze");
 pub const TAG_RULES: Kind = kind("", "tagrules", "tagrules", "TagRules");
 pub const IMPORT_RULES: Kind = kind("", "importrules", "importrule", "ImportRule");
 pub const RETENTION_RULES: Kind = kind("", "retentionrules", "retentionrule", "RetentionRule");
@@ -66,6 +67,7 @@ const ALL: &[&Kind] = &[
     &PROJECT_REQUESTS,
     &SECRETS,
     &CASCADES,
+    &FREEZES,
     &ROLLOUTS,
     &NOTICES,
     &IMPORT_RULES,

@@ -3,6 +3,7 @@
 mod apps;
 mod builds;
 mod cascades;
+mod freezes;
 mod import_rules;
 mod imports;
 mod names;

@@ -2,6 +2,7 @@
 
 mod crash;
 mod decisions;
+mod freezes;
 mod import;
 pub mod load;
 mod machine;
