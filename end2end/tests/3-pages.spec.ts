@@ -55,6 +55,7 @@ async function routes(): Promise<Record<string, string>> {
     imports: '/p/demo/imports',
     activity: '/p/demo/activity',
     settings: '/p/demo/settings',
+    freezes: '/p/demo/freezes',
     notices: '/p/demo/notices',
     'notices-new': '/p/demo/notices/new',
     notice: '/p/demo/notices/chat',

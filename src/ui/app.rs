@@ -81,6 +81,7 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/p/:project/imports") view=|| page(pages::imports::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/activity") view=|| page(pages::activity::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/settings") view=|| page(pages::settings::page) ssr=SsrMode::Async />
+                        <Route path=path!("/p/:project/freezes") view=|| page(pages::freezes::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/notices") view=|| page(pages::notices::page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/notices/new") view=|| page(pages::notices::new_page) ssr=SsrMode::Async />
                         <Route path=path!("/p/:project/notices/:target") view=|| page(pages::notice::page) ssr=SsrMode::Async />

@@ -148,6 +148,7 @@ fn noun(kind: &str) -> &str {
         "deployments" | "apps" => "App",
         "rollouts" => "Rollout",
         "cascades" => "Cascade",
+        "freezes" => "Freeze",
         "secrets" => "Secret",
         "notices" => "Target",
         "importrules" => "Import rule",

@@ -28,6 +28,7 @@ pub fn router(app: AppState) -> Router {
         .merge(pages::build::router())
         .merge(pages::build_form::router())
         .merge(pages::cascades::router())
+        .merge(pages::freezes::router())
         .merge(pages::import_rule_form::router())
         .merge(pages::import_rules::router())
         .merge(pages::look::router())

@@ -6,6 +6,7 @@ use super::components::{AsOf, Icon, LookMenu};
 use super::context::Cx;
 use super::error::{UiError, ask};
 use super::islands::{CopyButtons, LiveStatus, RelativeTimes};
+use super::pages::freezes;
 use crate::model::Project;
 
 /// The navigation's entries, in order.
@@ -240,6 +241,10 @@ pub async fn frame(cx: &Cx, page: Page) -> AnyView {
             </p>
         }
     });
+    let freeze = match page.project.as_ref().filter(|_| !page.past) {
+        Some(project) => Some(freezes::strip(cx, project).await),
+        None => None,
+    };
     let header = header(page.heading, page.crumbs, page.beside, page.meta, page.actions);
     view! {
         <a class="skip-link" href="#content">"Skip to content"</a>
@@ -247,7 +252,7 @@ pub async fn frame(cx: &Cx, page: Page) -> AnyView {
         {events.map(|url| view! { <LiveStatus url /> })}
         <div class=layout>
             {side} <main class=if page.narrow { "content content-narrow" } else { "content" } id="content" tabindex="-1">
-                {only_now} {header} {refusal} {page.banners} {tabs(page.tabs)} {page.body}
+                {only_now} {freeze} {header} {refusal} {page.banners} {tabs(page.tabs)} {page.body}
             </main>
         </div>
         <RelativeTimes />

@@ -10,7 +10,7 @@ use crate::ui::components::{Ago, AsOf, AsOfForm, Col, DataTable, Empty, PageSize
 use crate::ui::context::Cx;
 use crate::ui::shell::{Page, Section};
 
-const NOUNS: [(&str, &str); 9] = [
+const NOUNS: [(&str, &str); 10] = [
     ("", "Everything"),
     ("tag", "Tags"),
     ("stream", "Streams"),
@@ -18,6 +18,7 @@ const NOUNS: [(&str, &str); 9] = [
     ("build", "Builds"),
     ("app", "Apps"),
     ("cascade", "Cascades"),
+    ("freeze", "Freezes"),
     ("member", "Members"),
     ("secret", "Secrets"),
 ];

@@ -16,6 +16,7 @@ pub mod cascades;
 pub mod compare;
 mod compare_parts;
 pub mod cool_down;
+pub mod freezes;
 pub mod graph;
 mod graph_parts;
 mod history;

@@ -52,6 +52,13 @@ pub async fn page(cx: Cx) -> PageResult {
     let body = view! {
         {project_card(&path, &usage, may_set_quota)}
         {members_card(&path, &project, members)}
+        <section class="card stack">
+            <h2>"Freezes"</h2>
+            <p>
+                "For a while nothing is built or rolled out by itself: "
+                <a href=format!("/p/{}/freezes", project.name)>"freezes, and the form that makes one"</a>
+            </p>
+        </section>
         {ask}
         {admin}
         {hook}

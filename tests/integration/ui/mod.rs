@@ -1,6 +1,7 @@
 //! The console as browsers without script see it.
 
 pub mod form;
+mod freezes;
 mod import_rules;
 mod packages;
 mod pages;

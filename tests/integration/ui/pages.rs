@@ -6,7 +6,7 @@ use weir::server::store::TagSpec;
 
 use super::sample::{demo, digest, html, location, text};
 
-const PAGES: [&str; 31] = [
+const PAGES: [&str; 32] = [
     "/",
     "/projects/new",
     "/tokens",
@@ -38,6 +38,7 @@ const PAGES: [&str; 31] = [
     "/p/demo/imports",
     "/p/demo/activity",
     "/p/demo/settings",
+    "/p/demo/freezes",
 ];
 
 #[tokio::test]
