@@ -52,6 +52,22 @@ impl ImportRuleSpec {
     /// The least time between two listings of a repository.
     pub const LEAST_LISTING_INTERVAL_MS: i64 = 60 * 60 * 1000;
 
+    /// All tags of a repository, with everything else as it is in a rule of which nothing more is said.
+    pub fn all_of(repository: &str) -> Self {
+        Self {
+            repository: repository.to_owned(),
+            pattern_kind: PatternKind::All,
+            pattern: String::new(),
+            tag_order: TagOrder::Semver,
+            newest: None,
+            insecure: 0,
+            import_mode: "PreserveOriginal".to_owned(),
+            reference_policy: "Source".to_owned(),
+            interval_ms: None,
+            listing_interval_ms: Self::LEAST_LISTING_INTERVAL_MS,
+        }
+    }
+
     /// The pattern, ready to be asked.
     pub fn pattern(&self) -> Result<TagPattern, PatternError> {
         TagPattern::parse(self.pattern_kind, &self.pattern)
@@ -170,6 +186,9 @@ pub struct ImportRule {
 }
 
 impl ImportRule {
+    /// The name of the rule that is the stream's `spec.dockerImageRepository`: who changes the one changes the other.
+    pub const OF_STREAM: &str = "docker-image-repository";
+
     /// As the ledger names it.
     pub fn title(&self) -> String {
         format!("{} import rule {}", self.stream, self.name)
@@ -243,20 +262,9 @@ pub struct RuleTrial {
 
 #[cfg(test)]
 impl ImportRuleSpec {
-    /// All tags of a repository, in the order of versions.
+    /// Tags of a repository, in the order of versions.
     pub(crate) fn sample(repository: &str, pattern_kind: PatternKind, pattern: &str) -> Self {
-        Self {
-            repository: repository.to_owned(),
-            pattern_kind,
-            pattern: pattern.to_owned(),
-            tag_order: TagOrder::Semver,
-            newest: None,
-            insecure: 0,
-            import_mode: "PreserveOriginal".to_owned(),
-            reference_policy: "Source".to_owned(),
-            interval_ms: None,
-            listing_interval_ms: Self::LEAST_LISTING_INTERVAL_MS,
-        }
+        Self { pattern_kind, pattern: pattern.to_owned(), ..Self::all_of(repository) }
     }
 }
 

@@ -42,6 +42,9 @@ pub struct Stream {
     pub created_at: i64,
     pub created_by: String,
     pub version: i64,
+    /// The repository in another registry whose tags it takes in (`spec.dockerImageRepository`): that of its import rule
+    /// [`OF_STREAM`](super::ImportRule::OF_STREAM).
+    pub image_repository: Option<String>,
 }
 
 impl Stream {

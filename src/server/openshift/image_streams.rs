@@ -15,9 +15,9 @@ use super::metadata::{GivenMeta, ObjectMeta, read_object, texts};
 use super::past::AsOf;
 use super::preconditions::Preconditions;
 use super::status::Status;
-use super::{Door, deleted, past, tag_specs};
+use super::{Door, deleted, past, stream_repository, tag_specs};
 use crate::model::{Stream, StreamName, Tag, TagName, rfc3339};
-use crate::server::store::{StreamFields, StreamParts, TagParts, WantedTag};
+use crate::server::store::{ImageRepository, StreamFields, StreamParts, TagParts, WantedTag, WholeStream};
 
 /// Streams of a project.
 pub async fn list(
@@ -42,7 +42,10 @@ pub async fn list(
             |stream| stream.name.clone(),
             |stream| {
                 query.wants(&stream.name, &texts(&stream.labels))
-                    && query.wants_field("spec.dockerImageRepository", "")
+                    && query.wants_field(
+                        "spec.dockerImageRepository",
+                        stream.image_repository.as_deref().unwrap_or_default(),
+                    )
                     && query.wants_field("status.dockerImageRepository", &door.repository(stream))
             },
         )
@@ -84,9 +87,10 @@ pub async fn create(
     let name: StreamName =
         name.map_err(|error| about(Status::bad_name(given.meta.name_field(), &given.meta.name, &error)))?;
     check_sources(&door, &caller, &given.tags, &[]).await?;
+    stream_repository::check_rights(&door, &caller, &project, None, given.repository.as_ref()).await?;
     let stream = door
         .store
-        .create_whole_stream(&project, &name, &given.fields(String::new())?, &given.tags, &caller.actor())
+        .create_whole_stream(&project, &name, &given.whole(String::new())?, &caller.actor())
         .await
         .map_err(|error| given.meta.not_made(about(error.into())))?;
     Ok((StatusCode::CREATED, warnings, Json(show(&door, &stream).await?)))
@@ -108,10 +112,11 @@ pub async fn update(
     let version = given.meta.required_version().map_err(about)?;
     let parts = door.store.stream_parts(&project, &name, &name).await?;
     check_sources(&door, &caller, &given.tags, parts.tags(&before.id)).await?;
-    let fields = given.fields(before.description)?;
+    stream_repository::check_rights(&door, &caller, &project, Some(&before), given.repository.as_ref()).await?;
+    let wanted = given.whole(before.description)?;
     let stream = door
         .store
-        .replace_whole_stream(&project, &name, &fields, &given.tags, version, &caller.actor())
+        .replace_whole_stream(&project, &name, &wanted, version, &caller.actor())
         .await
         .map_err(|error| about(error.into()))?;
     Ok((warnings, Json(show(&door, &stream).await?)))
@@ -135,23 +140,25 @@ struct Given {
     meta: GivenMeta,
     local_lookup: bool,
     tags: Vec<WantedTag>,
+    repository: Option<ImageRepository>,
 }
 
 impl Given {
-    fn fields(&self, description: String) -> Result<StreamFields, Status> {
-        Ok(StreamFields {
+    fn whole(&self, description: String) -> Result<WholeStream, Status> {
+        let fields = StreamFields {
             description,
             labels: self.meta.labels_json()?,
             annotations: self.meta.annotations_json()?,
             local_lookup: self.local_lookup,
-        })
+        };
+        Ok(WholeStream { fields, tags: self.tags.clone(), repository: self.repository.clone() })
     }
 }
 
 fn read_stream(body: &Body, project: &str, name: &str) -> Result<(Given, Warnings), Status> {
     read_object(body, &IMAGE_STREAMS, project, name, |root, meta| {
         let spec = root.get("spec");
-        spec.without_effect(&["dockerImageRepository"]);
+        let repository = stream_repository::read(&spec.get("dockerImageRepository"), &meta)?;
         let mut tags: Vec<WantedTag> = Vec::new();
         for field in spec.get("tags").items()? {
             let name_field = field.get("name");
@@ -162,7 +169,7 @@ fn read_stream(body: &Body, project: &str, name: &str) -> Result<(Given, Warning
             tags.push(WantedTag { name: tag, spec: given.spec, again: given.again });
         }
         tags.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Given { meta, local_lookup: spec.get("lookupPolicy").get("local").flag()?, tags })
+        Ok(Given { meta, local_lookup: spec.get("lookupPolicy").get("local").flag()?, tags, repository })
     })
 }
 
@@ -195,9 +202,13 @@ fn shape(door: &Door, stream: &Stream, parts: &StreamParts) -> Value {
     let tags = parts.tags(&stream.id);
     let spec_tags: Vec<Value> = tags.iter().filter(|tag| tag.has_spec != 0).map(tag_specs::show).collect();
     let status_tags: Vec<Value> = tags.iter().filter_map(|tag| status_tag(door, tag, &parts.tag_parts)).collect();
+    let mut spec = json!({"lookupPolicy": {"local": stream.local_lookup != 0}, "tags": spec_tags});
+    if let Some(repository) = &stream.image_repository {
+        spec["dockerImageRepository"] = repository.as_str().into();
+    }
     json!({
         "metadata": meta(stream),
-        "spec": {"lookupPolicy": {"local": stream.local_lookup != 0}, "tags": spec_tags},
+        "spec": spec,
         "status": {
             "dockerImageRepository": door.repository(stream),
             "publicDockerImageRepository": door.repository(stream),

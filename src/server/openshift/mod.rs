@@ -28,6 +28,7 @@ pub mod past;
 mod preconditions;
 mod projects;
 pub mod status;
+mod stream_repository;
 mod tag_page;
 mod tag_specs;
 mod tag_writes;

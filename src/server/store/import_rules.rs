@@ -2,16 +2,15 @@
 //! to tags in `import_rule_tags`.
 
 mod spec;
+mod writes;
 
-use spec::{bind_spec, check, told};
+use spec::check;
 
-use super::{Entry, Error, Result, Store, WriteTx, check_version, new_id};
+use super::{Error, Result, Store, WriteTx, check_version};
 use crate::model::{Actor, AppName, ImportRule, ImportRuleSpec, now};
 use crate::server::wake::Controller;
 
 const KIND: &str = "importrules";
-/// The most rules of a stream: each of them lists a repository.
-const AT_MOST: i64 = 20;
 /// Names that are addresses below the stream's rules.
 const ADDRESSES: [&str; 2] = ["new", "dry-run"];
 /// A repository is not listed twice within this time, whoever asks for it.
@@ -70,7 +69,6 @@ impl Store {
         is_paused: bool,
         actor: &Actor,
     ) -> Result<ImportRule> {
-        self.check_import_rule(spec, None, actor).await?;
         let mut tx = self.write_tx().await?;
         let owner = tx.stream(project, stream).await?;
         let name = match name {
@@ -86,35 +84,8 @@ impl Store {
             Some(name) => name.to_string(),
             None => tx.free_rule_name(project, stream, spec).await?,
         };
-        let (rules,): (i64,) = sqlx::query_as("select count(*) from import_rules where stream_id = $1")
-            .bind(&owner.id)
-            .fetch_one(&mut *tx)
-            .await?;
-        if rules >= AT_MOST {
-            return Err(Error::invalid(
-                "name",
-                format!("a stream has at most {AT_MOST} import rules: delete one first"),
-            ));
-        }
-        let id = new_id();
-        let object = format!("{stream} import rule {name}");
-        let version = tx.record_rule("import-rule.create", project, &object, Some(spec), actor).await?;
-        let insert = sqlx::query(
-            "insert into import_rules (id, repository, pattern_kind, pattern, tag_order, newest, insecure, import_mode, reference_policy, \
-             interval_ms, listing_interval_ms, stream_id, name, paused_at, created_at, created_by, version, next_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $15)",
-        );
-        bind_spec(insert.bind(&id), spec)
-            .bind(&owner.id)
-            .bind(&name)
-            .bind(is_paused.then(now))
-            .bind(now())
-            .bind(&actor.name)
-            .bind(version)
-            .execute(&mut *tx)
-            .await?;
+        tx.insert_rule(&owner, &name, spec, is_paused, actor).await?;
         let rule = tx.import_rule(project, stream, &name).await?;
-        tx.wake(Controller::ImportRules);
         tx.commit().await?;
         Ok(rule)
     }
@@ -134,38 +105,12 @@ impl Store {
         version: Option<i64>,
         actor: &Actor,
     ) -> Result<ImportRule> {
-        let repository = check(spec)?;
         let mut tx = self.write_tx().await?;
         let before = tx.import_rule(project, stream, name).await?;
         check_version(before.version, version)?;
-        // What was allowed once stays so, and is no way to any other tag of that registry.
-        if !before.spec.takes_the_same(spec) {
-            tx.check_reference("repository", &repository, spec.insecure == 1, actor).await?;
-        }
-        let action = match (before.paused_at.is_some(), is_paused) {
-            (false, true) => "import-rule.pause",
-            (true, false) => "import-rule.resume",
-            _ => "import-rule.update",
-        };
-        let sequence = tx.record_rule(action, project, &before.title(), Some(spec), actor).await?;
-        let earliest = before.listed_at.map_or(now(), |at| now().max(at.saturating_add(spec.listing_interval_ms)));
-        let update = sqlx::query(
-            "update import_rules set repository = $2, pattern_kind = $3, pattern = $4, tag_order = $5, newest = $6, insecure = $7, \
-             import_mode = $8, reference_policy = $9, interval_ms = $10, listing_interval_ms = $11, paused_at = $12, version = $13, \
-             next_at = $14, unapplied = case when listing > 0 then 1 else 0 end where id = $1",
-        );
-        bind_spec(update.bind(&before.id), spec)
-            .bind(if is_paused { before.paused_at.or_else(|| Some(now())) } else { None })
-            .bind(sequence)
-            .bind(before.next_at.min(earliest))
-            .execute(&mut *tx)
-            .await?;
-        if !before.spec.takes_from_the_same(spec) {
-            tx.end_rule_failure(&before, "it takes from elsewhere now", actor).await?;
-            tx.forget_listings(&before.id).await?;
-        }
+        let owner = tx.stream(project, stream).await?;
+        tx.change_rule(&owner, &before, spec, is_paused, actor).await?;
         let rule = tx.import_rule(project, stream, name).await?;
-        tx.wake(Controller::ImportRules);
         tx.commit().await?;
         Ok(rule)
     }
@@ -174,9 +119,8 @@ impl Store {
     pub async fn delete_import_rule(&self, project: &str, stream: &str, name: &str, actor: &Actor) -> Result<()> {
         let mut tx = self.write_tx().await?;
         let rule = tx.import_rule(project, stream, name).await?;
-        tx.end_rule_failure(&rule, "it is deleted", actor).await?;
-        tx.record_rule("import-rule.delete", project, &rule.title(), None, actor).await?;
-        sqlx::query("delete from import_rules where id = $1").bind(&rule.id).execute(&mut *tx).await?;
+        let owner = tx.stream(project, stream).await?;
+        tx.delete_rule(&owner, &rule, actor).await?;
         tx.commit().await
     }
 
@@ -230,7 +174,12 @@ impl Store {
 }
 
 impl WriteTx {
-    async fn find_import_rule(&mut self, project: &str, stream: &str, name: &str) -> Result<Option<ImportRule>> {
+    pub(super) async fn find_import_rule(
+        &mut self,
+        project: &str,
+        stream: &str,
+        name: &str,
+    ) -> Result<Option<ImportRule>> {
         let rule = sqlx::query_as(select_rule!("where p.name = $1 and s.name = $2 and r.name = $3"))
             .bind(project)
             .bind(stream)
@@ -249,39 +198,13 @@ impl WriteTx {
         let usual = spec.usual_name();
         let mut name = usual.clone();
         let mut number = 1;
-        while ADDRESSES.contains(&name.as_str()) || self.find_import_rule(project, stream, &name).await?.is_some() {
+        // What a rule takes does not make it what the stream as a whole takes.
+        let is_spoken_for = |name: &str| ADDRESSES.contains(&name) || name == ImportRule::OF_STREAM;
+        while is_spoken_for(&name) || self.find_import_rule(project, stream, &name).await?.is_some() {
             number += 1;
             name = format!("{usual}-{number}");
         }
         Ok(name)
-    }
-
-    async fn record_rule(
-        &mut self,
-        action: &str,
-        project: &str,
-        object: &str,
-        spec: Option<&ImportRuleSpec>,
-        actor: &Actor,
-    ) -> Result<i64> {
-        let to = spec.map(told);
-        let entry = Entry { action, project: Some(project), object, to: to.as_deref(), ..Entry::default() };
-        self.record(actor, entry).await
-    }
-
-    /// What was listed is of another repository: begins anew.
-    async fn forget_listings(&mut self, rule_id: &str) -> Result<()> {
-        sqlx::query("delete from import_rule_pages where rule_id = $1").bind(rule_id).execute(&mut **self).await?;
-        sqlx::query(
-            "update import_rules set next_at = $2, not_before = 0, listing = 0, listed_at = null, next_page = null, pages = 0, \
-             listed_tags = 0, unapplied = 0, tried_at = null, outcome = 'new', reason = null, message = null, failing_since = null, \
-             failures = 0, seen = 0, fitting = 0, chosen = 0, made = 0, left_alone = 0 where id = $1",
-        )
-        .bind(rule_id)
-        .bind(now())
-        .execute(&mut **self)
-        .await?;
-        Ok(())
     }
 }
 

@@ -30,6 +30,7 @@ mod garbage;
 mod graph;
 mod holds;
 mod hooks;
+mod image_repository;
 mod import_rule_claims;
 mod import_rule_tags;
 mod import_rule_work;
@@ -127,6 +128,7 @@ pub use expected::{Expected, TAG_PRECONDITION};
 pub use freezes::NewFreeze;
 pub use garbage::{Moment, Preview, RollbackDepth, bytes_of};
 pub use hooks::RegistryHook;
+pub use image_repository::ImageRepository;
 pub use import_rule_tags::RulePlan;
 pub use import_rule_work::{ListedPage, RuleFailure};
 pub use imports::{CheckEnd, DueImport, ImportTrouble, NextCheck};
@@ -163,7 +165,7 @@ pub use tag_specs::{TagSet, TagSpec};
 pub use tokens::{NewToken, looks_like_token};
 pub use traffic::{DayOfTraffic, PullCount, Pulled};
 pub use usage::UsageFault;
-pub use whole_streams::WantedTag;
+pub use whole_streams::{WantedTag, WholeStream};
 
 /// The database, and the signals that a commit sends. Clones share both.
 #[derive(Clone)]

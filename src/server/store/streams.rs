@@ -10,7 +10,9 @@ macro_rules! select_stream {
         concat!(
             "select s.id, s.project_id, p.name as project, s.name, s.description, s.labels, s.annotations, s.local_lookup, \
              s.immutable_tags, s.kind_changes, \
-             s.generation, s.created_at, s.created_by, s.version from streams s join projects p on p.id = s.project_id ",
+             s.generation, s.created_at, s.created_by, s.version, r.repository as image_repository \
+             from streams s join projects p on p.id = s.project_id \
+             left join import_rules r on r.stream_id = s.id and r.name = 'docker-image-repository' ",
             $rest
         )
     };

@@ -1,5 +1,7 @@
-//! Writing a stream as a whole, as the REST door's clients do: what it is and what all of its tags should be, in one transaction.
+//! Writing a stream as a whole, as the REST door's clients do: what it is, what all of its tags should be and which repository it takes
+//! in, in one transaction.
 
+use super::image_repository::ImageRepository;
 use super::platforms::chosen_platforms;
 use super::tag_specs::same_spec;
 use super::{Entry, Error, Result, Store, StreamFields, TagSpec, WriteTx, check_version};
@@ -21,14 +23,22 @@ impl WantedTag {
     }
 }
 
+/// A stream as it is to be, with all that its users may say of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WholeStream {
+    pub fields: StreamFields,
+    pub tags: Vec<WantedTag>,
+    /// The repository whose tags it takes in.
+    pub repository: Option<ImageRepository>,
+}
+
 impl Store {
     /// Makes a stream with its tags.
     pub async fn create_whole_stream(
         &self,
         project: &str,
         name: &StreamName,
-        fields: &StreamFields,
-        tags: &[WantedTag],
+        wanted: &WholeStream,
         actor: &Actor,
     ) -> Result<Stream> {
         let mut tx = self.write_tx().await?;
@@ -36,10 +46,11 @@ impl Store {
             return Err(Error::Exists { kind: "imagestreams", name: name.to_string() });
         }
         let stream = tx.ensure_stream(project, name, actor).await?;
-        tx.describe_stream(&stream, fields).await?;
+        tx.describe_stream(&stream, &wanted.fields).await?;
         // All of it is the first generation.
         let unmade = Stream { generation: 0, ..stream };
-        for tag in tags {
+        tx.set_image_repository(&unmade, wanted.repository.as_ref(), actor).await?;
+        for tag in &wanted.tags {
             tx.set_tag(&unmade, &tag.name, &tag.spec, true, actor).await?;
         }
         let stream = tx.stream(project, name.as_str()).await?;
@@ -47,30 +58,33 @@ impl Store {
         Ok(stream)
     }
 
-    /// Sets what a stream and its tags should be; tags that are not named lose their spec and keep their image and history. Refuses when
-    /// the stream is not at `version` any more.
+    /// Sets what a stream and its tags should be; tags that are not named lose their spec and keep their image and history, all but those
+    /// that came with the repository: clients write what they know of a stream. Refuses when the stream is not at `version` any more.
     pub async fn replace_whole_stream(
         &self,
         project: &str,
         name: &str,
-        fields: &StreamFields,
-        tags: &[WantedTag],
+        wanted: &WholeStream,
         version: i64,
         actor: &Actor,
     ) -> Result<Stream> {
         let mut tx = self.write_tx().await?;
         let stream = tx.stream(project, name).await?;
         check_version(stream.version, Some(version))?;
+        let WholeStream { fields, tags, repository } = wanted;
         if !same_fields(&stream, fields) {
             tx.change_stream(&stream, fields, actor).await?;
         }
         let before: Vec<Tag> = tx.spec_tags(&stream.id).await?;
+        let of_repository = tx.tags_of_image_repository(&stream).await?;
+        tx.set_image_repository(&stream, repository.as_ref(), actor).await?;
         for wanted in tags {
             if !before.iter().any(|tag| wanted.is_as(tag)) {
                 tx.set_tag(&stream, &wanted.name, &wanted.spec, wanted.again, actor).await?;
             }
         }
-        for gone in before.iter().filter(|tag| !tags.iter().any(|wanted| wanted.name.as_str() == tag.name)) {
+        let is_named = |tag: &Tag| tags.iter().any(|wanted| wanted.name.as_str() == tag.name);
+        for gone in before.iter().filter(|tag| !is_named(tag) && !of_repository.contains(&tag.id)) {
             tx.unset_tag(&stream, gone, actor).await?;
         }
         tx.follow_choice(&stream, &fields.annotations, actor).await?;
@@ -128,7 +142,7 @@ impl WriteTx {
     }
 
     /// Labels and annotations leave a stream's generation alone, what it specifies does not: whatever is written together is the next one.
-    async fn mark_stream(&mut self, stream: &Stream, version: i64, specifies: bool) -> Result<()> {
+    pub(super) async fn mark_stream(&mut self, stream: &Stream, version: i64, specifies: bool) -> Result<()> {
         sqlx::query(
             "update streams set version = $2, generation = case when $3 = 1 then $4 else generation end where id = $1",
         )

@@ -3,6 +3,7 @@
 
 mod imports;
 mod pains;
+mod repositories;
 mod specs;
 mod tags;
 mod tracking;
