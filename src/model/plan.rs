@@ -115,6 +115,22 @@ pub struct PlanStep {
     pub usual_ms: Option<i64>,
 }
 
+impl PlanStep {
+    /// Takes away what names things of a project that the reader may not see, and the freeze they wait for.
+    pub fn veil(&mut self) {
+        (self.id, self.project, self.name, self.waits) = Default::default();
+    }
+
+    /// Its name for readers of a project, or words in its place where it is veiled.
+    pub fn shown_name(&self, project: &str) -> String {
+        match self.project.as_str() {
+            "" => "something in a project that you may not see".to_owned(),
+            own if own == project => self.name.clone(),
+            other => format!("{other}/{}", self.name),
+        }
+    }
+}
+
 /// What an action would do, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Plan {

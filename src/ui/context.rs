@@ -15,7 +15,7 @@ use leptos_router::params::ParamsMap;
 
 use super::error::UiError;
 use super::form::FormState;
-use crate::model::{Actor, Project, Role};
+use crate::model::{Action, Actor, Plan, Project, Role};
 use crate::server::auth::{Auth, Denied, Principal, Right};
 use crate::server::packages::Views;
 use crate::server::state::{AppState, Settings};
@@ -208,6 +208,11 @@ impl Cx {
         let mut parts = self.parts.clone();
         parts.extensions.insert(extension);
         Self::new(self.state.clone(), parts, self.params.clone())
+    }
+
+    /// What an action would do, as far as the viewer may see it.
+    pub async fn plan(&self, action: &Action<'_>) -> Result<Plan, UiError> {
+        Ok(self.viewer()?.veil(self.store(), self.store().plan(action).await?).await)
     }
 
     /// The project of the path, when the viewer has the right in it. A project the viewer may not see is not there.

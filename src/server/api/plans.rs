@@ -7,7 +7,6 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use crate::model::{Action, App, Graph, GraphTag, PlanStep, RollbackMode};
-use crate::server::auth::Right;
 use crate::server::openshift::Door;
 use crate::server::openshift::body::{Body, Warnings};
 use crate::server::openshift::caller::Caller;
@@ -142,24 +141,14 @@ pub async fn moved_steps(
 
 /// The steps, without the names of what the caller may not see: of those only the kind and the wave show.
 async fn steps(door: &Door, caller: &Caller, action: &Action<'_>) -> Result<Vec<Value>, Status> {
-    let plan = door.store.plan(action).await?;
-    let mut visible: BTreeMap<String, bool> = BTreeMap::new();
-    for step in &plan.steps {
-        if !visible.contains_key(&step.project) {
-            let seen = caller.principal().require(&door.store, &step.project, Right::View).await.is_ok();
-            visible.insert(step.project.clone(), seen);
-        }
-    }
+    let plan = caller.principal().veil(&door.store, door.store.plan(action).await?).await;
     plan.steps
         .iter()
         .map(|step| {
             let mut shown = serde_json::to_value(step)?;
-            if !visible.get(&step.project).copied().unwrap_or(false) {
-                shown["project"] = Value::Null;
-                shown["name"] = Value::Null;
-                shown["id"] = Value::Null;
-                if let Some(step) = shown.as_object_mut() {
-                    step.remove("waits");
+            if step.project.is_empty() {
+                for name in ["project", "name", "id"] {
+                    shown[name] = Value::Null;
                 }
             }
             Ok(shown)

@@ -1,8 +1,10 @@
 //! Who makes a request, and what they may do.
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderMap, HeaderValue};
 
-use crate::model::{Actor, Role, Token, TokenKind, User};
+use crate::model::{Actor, Plan, Role, Token, TokenKind, User};
 use crate::server::store::{self, Store};
 use crate::server::telemetry::REQUEST_ID;
 
@@ -193,6 +195,25 @@ impl Principal {
             return Err(self.forbidden(project, right));
         }
         self.rights_in(store, project, right).await
+    }
+
+    /// The plan with the steps veiled that are in projects which this principal may not see.
+    pub async fn veil(&self, store: &Store, mut plan: Plan) -> Plan {
+        let mut seen: BTreeMap<String, bool> = BTreeMap::new();
+        for step in &mut plan.steps {
+            let is_seen = match seen.get(&step.project) {
+                Some(is_seen) => *is_seen,
+                None => {
+                    let is_seen = self.require(store, &step.project, Right::View).await.is_ok();
+                    seen.insert(step.project.clone(), is_seen);
+                    is_seen
+                }
+            };
+            if !is_seen {
+                step.veil();
+            }
+        }
+        plan
     }
 
     /// [`Principal::require`] for a repository at the registry: a ticket's list of repositories counts, too, and a build may pull what it

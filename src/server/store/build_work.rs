@@ -36,33 +36,15 @@ pub struct BuildEnd {
     pub digest: Option<String>,
 }
 
-/// SQL that tells whether a freeze keeps the queued build `b` of the cascade `k` from being started at the time `$at`. What somebody asked
-/// for, by starting it or by making its config, is not kept.
-macro_rules! is_kept_queued {
-    ($at:literal) => {
-        concat!(
-            "(b.actor_kind not in ('person', 'robot') and not exists (select 1 from build_configs q where q.id = b.config_id \
-               and q.asked_sequence > b.cause) and not ",
-            $crate::server::store::freezes::is_decided_in!("b.project_id"),
-            " and ",
-            $crate::server::store::freezes::is_frozen!("b.project_id", $at),
-            ")"
-        )
-    };
-}
-pub(super) use is_kept_queued;
-
 impl Store {
-    /// Takes the oldest queued build whose config has none under way, or `None`. A freeze leaves what automation requested in the queue.
+    /// Takes the oldest queued build whose config has none under way, or `None`.
     pub async fn claim_build(&self, owner: &str, lease_ms: i64) -> Result<Option<Build>> {
         let mut tx = self.write_tx().await?;
-        let next: Option<(String,)> = sqlx::query_as(concat!(
+        let next: Option<(String,)> = sqlx::query_as(
             "select b.id from builds b join cascades k on k.id = b.cascade_id where b.phase = 'New' and k.paused_at is null \
-             and not exists (select 1 from builds o where o.config_id = b.config_id and o.phase in ('Pending', 'Running')) and not ",
-            is_kept_queued!("$1"),
-            " order by b.queued_at, b.sequence limit 1"
-        ))
-        .bind(now())
+             and not exists (select 1 from builds o where o.config_id = b.config_id and o.phase in ('Pending', 'Running')) \
+             order by b.queued_at, b.sequence limit 1",
+        )
         .fetch_optional(&mut *tx)
         .await?;
         let Some((id,)) = next else { return Ok(None) };
@@ -305,8 +287,14 @@ impl WriteTx {
         if waiting.is_some() {
             return Ok(());
         }
-        let inputs = self.inputs(&config.id).await?;
-        let Ok(resolved) = resolve(&config, &inputs) else { return Ok(()) };
+        // In a freeze it is the same build once more: what its inputs point to by now waits.
+        let resolved = if self.is_frozen(&config.project_id).await? {
+            build.inputs()?
+        } else {
+            let inputs = self.inputs(&config.id).await?;
+            let Ok(resolved) = resolve(&config, &inputs) else { return Ok(()) };
+            resolved
+        };
         let request = BuildRequest {
             kind: "retry",
             text: format!("{} was interrupted", build.name()),

@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::build_work::{BuildEnd, is_kept_queued};
+use super::build_work::BuildEnd;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
 use crate::model::resolve as resolve_tag;
 use crate::model::{
@@ -305,33 +305,8 @@ impl WriteTx {
         if request.rebuild_of.is_none() {
             self.use_up(&config.id, &inputs).await?;
         }
-        self.supersede_queued(&config.id, number).await?;
         self.wake(Controller::Builds);
         self.build(&config.id, number).await
-    }
-
-    /// A build that a freeze keeps in the queue is not made after one that was asked for later: it would undo that.
-    async fn supersede_queued(&mut self, config_id: &str, by: i64) -> Result<()> {
-        let kept: Vec<Build> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "{}{}",
-            select_build!("where b.config_id = $1 and b.number < $2 and b.phase = 'New' and "),
-            is_kept_queued!("$3")
-        )))
-        .bind(config_id)
-        .bind(by)
-        .bind(now())
-        .fetch_all(&mut **self)
-        .await?;
-        for build in kept {
-            let end = BuildEnd {
-                phase: BuildPhase::Cancelled,
-                reason: Some("CancelledBuild".to_owned()),
-                message: Some(format!("superseded by #{by} while a freeze kept it waiting")),
-                digest: None,
-            };
-            self.finish(&build, &end, &Actor::system("freeze")).await?;
-        }
-        Ok(())
     }
 
     /// A request consumes the changes it saw: its inputs are not stale any more.

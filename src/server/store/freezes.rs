@@ -1,11 +1,10 @@
 //! Freezes of projects: made, ended, and what goes on in them. Whether one is in force follows from its times at every look, so nothing
 //! has to happen for one to begin or to end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::build_work::is_kept_queued;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
-use crate::model::{Actor, Build, BuildPhase, Freeze, FreezeState, frozen_until, now, own_reason, rfc3339};
+use crate::model::{Actor, Freeze, FreezeState, frozen_until, now, own_reason, rfc3339};
 use crate::server::wake::Controller;
 
 /// The most characters of a freeze's reason.
@@ -188,30 +187,6 @@ impl Store {
         Ok(freeze)
     }
 
-    /// The freeze that keeps a build in the queue, if one does.
-    pub async fn freeze_of_queued(&self, build: &Build) -> Result<Option<Freeze>> {
-        if build.phase != BuildPhase::New {
-            return Ok(None);
-        }
-        match self.list_kept_builds(&build.cascade_id).await?.contains(&build.id) {
-            true => self.freeze_in_force(&build.project_id).await,
-            false => Ok(None),
-        }
-    }
-
-    /// Ids of the builds of a cascade that freezes keep in the queue.
-    pub async fn list_kept_builds(&self, cascade_id: &str) -> Result<BTreeSet<String>> {
-        let ids: Vec<(String,)> = sqlx::query_as(concat!(
-            "select b.id from builds b join cascades k on k.id = b.cascade_id where k.id = $1 and b.phase = 'New' and ",
-            is_kept_queued!("$2")
-        ))
-        .bind(cascade_id)
-        .bind(now())
-        .fetch_all(self.pool())
-        .await?;
-        Ok(ids.into_iter().map(|(id,)| id).collect())
-    }
-
     /// Names of all projects that are frozen now, with the words that say until when.
     pub async fn frozen_projects(&self) -> Result<BTreeMap<String, String>> {
         let frozen: Vec<(String, Option<i64>)> = sqlx::query_as(
@@ -295,8 +270,17 @@ impl WriteTx {
         let entry = Entry { action, project: Some(project), object: &object, cause, ..Entry::default() };
         self.record(actor, entry).await?;
         self.wake(Controller::Triggers);
-        self.wake(Controller::Builds);
         Ok(())
+    }
+
+    /// Whether automation starts nothing in the project now.
+    pub(super) async fn is_frozen(&mut self, project_id: &str) -> Result<bool> {
+        let frozen: Option<(i64,)> = sqlx::query_as(concat!("select 1 where ", is_frozen!("$1", "$2")))
+            .bind(project_id)
+            .bind(now())
+            .fetch_optional(&mut **self)
+            .await?;
+        Ok(frozen.is_some())
     }
 
     /// The reason that a person's deed is written down with: in a freeze it says that it was an emergency.

@@ -35,6 +35,10 @@ impl ConfigThen {
     }
 }
 
+/// Builds of a project that had been requested before a row of the ledger, after another.
+const BUILDS: &str =
+    select_build!("where p.name = $1 and b.sequence > $2 and b.sequence < $3 order by b.sequence limit $4");
+
 /// The last row of the ledger that there was at moment $1.
 const LAST_ROW: &str =
     "select sequence from ledger where sorted_at < $1 order by sorted_at desc, sequence desc limit 1";
@@ -60,15 +64,8 @@ impl Store {
     /// Builds of a project that had been requested by a moment, as they were then, oldest first, with a sequence above `after`.
     pub async fn list_builds_then(&self, project: &str, moment: &Moment, after: i64, limit: i64) -> Result<Vec<Build>> {
         let end = self.ledger_end_then(moment).await?;
-        let builds: Vec<Build> = sqlx::query_as(select_build!(
-            "where p.name = $1 and b.sequence > $2 and b.sequence < $3 order by b.sequence limit $4"
-        ))
-        .bind(project)
-        .bind(after)
-        .bind(end)
-        .bind(limit)
-        .fetch_all(self.pool())
-        .await?;
+        let builds: Vec<Build> =
+            sqlx::query_as(BUILDS).bind(project).bind(after).bind(end).bind(limit).fetch_all(self.pool()).await?;
         Ok(builds.into_iter().map(|build| build.then(moment)).collect())
     }
 

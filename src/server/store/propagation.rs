@@ -8,10 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::build_work::is_kept_queued;
 use super::builds::{BuildRequest, resolve};
 use super::configs::{select_config, select_input};
-use super::freezes::{is_decided_in, is_frozen, may_go_on};
+use super::freezes::{is_decided_in, may_go_on};
 use super::{Entry, Result, Store, WriteTx};
 use crate::model::{Actor, Build, BuildConfig, ConfigInput, now};
 
@@ -128,30 +127,28 @@ impl WriteTx {
     /// Stale configs that can and may build by themselves. One that waits for a base without an image, or for the end of a freeze, holds
     /// nobody up.
     async fn stale_configs(&mut self) -> Result<Vec<Stale>> {
-        let configs: Vec<BuildConfig> = sqlx::query_as(select_config!(
+        let stale = concat!(
             "where c.image_trigger = 1 and c.paused_at is null and c.inspected_generation = c.generation and c.inspect_error is null \
              and exists (select 1 from build_inputs i join projects ip on ip.name = i.input_project \
                join streams x on x.project_id = ip.id and x.name = i.input_stream \
-               join tags y on y.stream_id = x.id and y.name = i.input_tag and y.deleted_at is null \
-               where i.config_id = c.id and i.triggering = 1 and y.digest is not null \
-               and (i.used_digest is null or i.used_digest <> y.digest)) \
-             order by c.id"
-        ))
-        .fetch_all(&mut **self)
-        .await?;
+               join tags t on t.stream_id = x.id and t.name = i.input_tag and t.deleted_at is null \
+               where i.config_id = c.id and i.triggering = 1 and t.digest is not null \
+               and (i.used_digest is null or i.used_digest <> t.digest) and ",
+            may_go_on!("c.project_id", "c.asked_sequence", "$1"),
+            ") order by c.id"
+        );
+        let configs: Vec<BuildConfig> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{}{stale}", select_config!(""))))
+            .bind(now())
+            .fetch_all(&mut **self)
+            .await?;
         let mut stale = Vec::new();
         for config in configs {
             let mut inputs = self.inputs(&config.id).await?;
             if resolve(&config, &inputs).is_err() {
                 continue;
             }
-            if !self.may_build(&config, &mut inputs).await? {
-                continue;
-            }
-            let newest = inputs.iter().filter(|input| input.is_stale()).max_by_key(|input| input.event_sequence);
-            let Some((input, sequence)) = newest.and_then(|input| Some((input, input.event_sequence?))) else {
-                continue;
-            };
+            let Some(sequence) = self.newest_cause(&config, &mut inputs).await? else { continue };
+            let Some(input) = inputs.iter().find(|input| input.event_sequence == Some(sequence)) else { continue };
             let moved =
                 input.stands_for().map_or_else(|| input.reference.clone(), |tag| format!("{}:{}", tag.stream, tag.tag));
             let cascade: (String,) = sqlx::query_as("select cascade_id from tag_events where sequence = $1")
@@ -163,58 +160,48 @@ impl WriteTx {
         Ok(stale)
     }
 
-    /// Whether no freeze keeps a stale config from being built. In one it is built for what somebody decided, and what may not go on is left
-    /// at what was used of it: it is not brought along, and stays stale.
-    async fn may_build(&mut self, config: &BuildConfig, inputs: &mut [ConfigInput]) -> Result<bool> {
-        let frozen: Option<(i64,)> = sqlx::query_as(concat!("select 1 where ", is_frozen!("$1", "$2")))
-            .bind(&config.project_id)
-            .bind(now())
-            .fetch_optional(&mut **self)
-            .await?;
-        if frozen.is_none() {
-            return Ok(true);
+    /// The newest move that a stale config may be built for. In a freeze these are what somebody decided, and other inputs are left at what was
+    /// used of them: they are not brought along, and stay stale.
+    async fn newest_cause(&mut self, config: &BuildConfig, inputs: &mut [ConfigInput]) -> Result<Option<i64>> {
+        let stale = inputs.iter_mut().filter(|input| input.is_stale());
+        if !self.is_frozen(&config.project_id).await? {
+            return Ok(stale.filter_map(|input| input.event_sequence).max());
         }
-        let mut kept = Vec::new();
-        let mut goes = false;
-        for input in inputs.iter_mut().filter(|input| input.is_stale()) {
-            match self.is_asked_for(config, input.event_sequence).await? {
-                true => goes = true,
-                false => kept.push(input),
+        let (mut newest, mut kept) = (None, Vec::new());
+        for input in stale {
+            match input.event_sequence {
+                Some(sequence) if self.is_asked_for(config, sequence).await? => newest = newest.max(Some(sequence)),
+                _ => kept.push(input),
             }
         }
         // What was never used cannot be left at that.
-        for input in kept.into_iter().filter(|input| goes && input.used_digest.is_some()) {
+        for input in kept.into_iter().filter(|input| newest.is_some() && input.used_digest.is_some()) {
             input.digest.clone_from(&input.used_digest);
         }
-        Ok(goes)
+        Ok(newest)
     }
 
     /// Whether a tag's move is what somebody decided in the config's project, or was there when the config was made.
-    async fn is_asked_for(&mut self, config: &BuildConfig, event_sequence: Option<i64>) -> Result<bool> {
+    async fn is_asked_for(&mut self, config: &BuildConfig, sequence: i64) -> Result<bool> {
         let asked: Option<(i64,)> = sqlx::query_as(concat!(
             "select 1 from tag_events e join cascades k on k.id = e.cascade_id join build_configs c on c.id = $2 \
              where e.sequence = $1 and (c.asked_sequence > e.sequence or ",
             is_decided_in!("c.project_id"),
             ")"
         ))
-        .bind(event_sequence)
+        .bind(sequence)
         .bind(&config.id)
         .fetch_optional(&mut **self)
         .await?;
         Ok(asked.is_some())
     }
 
-    /// Configs with a build that is queued or running. One that a freeze keeps in the queue does not count.
+    /// Configs with a build that is queued or running.
     async fn configs_under_way(&mut self) -> Result<BTreeSet<String>> {
-        let ids: Vec<(String,)> = sqlx::query_as(concat!(
-            "select distinct b.config_id from builds b join cascades k on k.id = b.cascade_id \
-             where b.phase in ('Pending', 'Running') or (b.phase = 'New' and not ",
-            is_kept_queued!("$1"),
-            ")"
-        ))
-        .bind(now())
-        .fetch_all(&mut **self)
-        .await?;
+        let ids: Vec<(String,)> =
+            sqlx::query_as("select distinct config_id from builds where phase in ('New', 'Pending', 'Running')")
+                .fetch_all(&mut **self)
+                .await?;
         Ok(ids.into_iter().map(|(id,)| id).collect())
     }
 

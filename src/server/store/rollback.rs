@@ -254,7 +254,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Pauses or resumes a cascade: while paused none of its queued builds starts.
+    /// Pauses or resumes a cascade: while paused none of its queued builds starts, and no app takes what it moved.
     pub async fn pause_cascade(&self, project: &str, number: i64, paused: bool, actor: &Actor) -> Result<()> {
         let mut tx = self.write_tx().await?;
         let cascade = tx.cascade(project, number).await?;

@@ -67,8 +67,8 @@ impl Store {
         Ok(rollout)
     }
 
-    /// Requests a rollout of every automatic app whose tag has moved away from what it was last given, unless it is held, or waits for the
-    /// end of a freeze. A hold that waits for an image which the app never ran ends with that.
+    /// Requests a rollout of every automatic app whose tag has moved away from what it was last given, unless it is held, waits for the
+    /// end of a freeze, or the move is of a cascade that somebody paused or cancelled. A hold that waits for an image which the app never ran ends with that.
     pub async fn request_ready_rollouts(&self) -> Result<Vec<RolloutRow>> {
         let behind = concat!(
             "where a.automatic = 1 and a.deleted_at is null and t.digest is not null \
@@ -76,7 +76,8 @@ impl Store {
                and t.event_sequence > h.until_set \
                and not exists (select 1 from rollouts o where o.app_id = a.id and o.digest = t.digest))) and ",
             may_go_on!("a.project_id", "a.asked_sequence", "$1"),
-            " order by a.id"
+            " and (a.asked_sequence > t.event_sequence or not exists (select 1 from tag_events e join cascades k on k.id = e.cascade_id \
+               where e.sequence = t.event_sequence and (k.cancelled_at is not null or k.paused_at is not null))) order by a.id"
         );
         let query =
             || sqlx::query_as::<_, App>(sqlx::AssertSqlSafe(format!("{}{behind}", select_app!("")))).bind(now());

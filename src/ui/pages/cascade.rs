@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use leptos::prelude::*;
 
-use super::cascade_steps::{Standstill, Step, steps};
+use super::cascade_steps::{Step, steps};
 use super::cascades::{can_undo, number_of, path_of, pause_button, state};
 use super::graph::mark_waves;
 use crate::model::{Action, Build, Graph, Outcome, Plan, RolloutRow, TagEvent, is_decided};
@@ -42,9 +42,7 @@ async fn open(cx: &Cx, right: Right) -> Result<Open, UiError> {
         Some(action) => Some(store.plan(&action).await?),
         None => None,
     };
-    let kept = store.list_kept_builds(&cascade.id).await?;
-    let standstill = Standstill { paused: cascade.paused_at.is_some(), kept: &kept };
-    let steps = steps(&graph, plan.as_ref(), &builds, &rollouts, standstill);
+    let steps = steps(&graph, plan.as_ref(), &builds, &rollouts, cascade.paused_at.is_some());
     Ok(Open { project, cascade, graph, events, builds, rollouts, plan, steps })
 }
 

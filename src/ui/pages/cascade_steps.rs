@@ -42,30 +42,16 @@ impl Step {
     }
 }
 
-/// What of a cascade tells why its queued builds wait.
-#[derive(Debug, Clone, Copy)]
-pub struct Standstill<'a> {
-    pub paused: bool,
-    /// Ids of the builds that a freeze keeps in the queue.
-    pub kept: &'a BTreeSet<String>,
-}
-
 /// The steps in order. `plan` is what the cascade's root would do now; steps of it that have not begun are told when something of the
 /// cascade they wait for is still under way or has failed, or when they wait for the end of a freeze.
-pub fn steps(
-    graph: &Graph,
-    plan: Option<&Plan>,
-    builds: &[Build],
-    rollouts: &[RolloutRow],
-    standstill: Standstill<'_>,
-) -> Vec<Step> {
+pub fn steps(graph: &Graph, plan: Option<&Plan>, builds: &[Build], rollouts: &[RolloutRow], paused: bool) -> Vec<Step> {
     let empty = Plan::default();
     let plan = plan.unwrap_or(&empty);
     let waves: BTreeMap<&str, u32> = plan.steps.iter().map(|step| (step.id.as_str(), step.wave)).collect();
     let mut steps: Vec<Step> = Vec::new();
     for build in builds {
         let wave = waves.get(build.config_id.as_str()).copied().unwrap_or(1);
-        steps.push(build_step(build, wave, why_queued(graph, build, standstill)));
+        steps.push(build_step(build, wave, paused));
     }
     let last = steps.iter().map(|step| step.wave).max().unwrap_or_default();
     for rollout in rollouts {
@@ -95,14 +81,6 @@ pub fn steps(
     steps
 }
 
-/// Why a queued build is not started, if something else than its turn keeps it.
-fn why_queued(graph: &Graph, build: &Build, standstill: Standstill<'_>) -> Option<String> {
-    if standstill.paused {
-        return Some("the cascade is paused".to_owned());
-    }
-    graph.frozen.get(&build.project).filter(|_| standstill.kept.contains(&build.id)).cloned()
-}
-
 /// Whether a config or an app has something else than its tags point to.
 fn is_behind(graph: &Graph, id: &str) -> bool {
     let digest = |id: &str| graph.tags.iter().find(|tag| tag.id == id).and_then(|tag| tag.digest.as_ref());
@@ -117,13 +95,11 @@ fn is_behind(graph: &Graph, id: &str) -> bool {
     }
 }
 
-fn build_step(build: &Build, wave: u32, waits: Option<String>) -> Step {
+fn build_step(build: &Build, wave: u32, paused: bool) -> Step {
     let message = || build.message.clone().or_else(|| build.reason.clone()).unwrap_or_default();
     let (state, word, reason) = match build.phase {
-        BuildPhase::New => match waits {
-            Some(why) => (State::Held, "queued", why),
-            None => (State::Running, "queued", "waits for its turn".to_owned()),
-        },
+        BuildPhase::New if paused => (State::Held, "queued", "the cascade is paused".to_owned()),
+        BuildPhase::New => (State::Running, "queued", "waits for its turn".to_owned()),
         BuildPhase::Pending | BuildPhase::Running => (State::Running, "running", String::new()),
         BuildPhase::Complete => (State::Ok, "done", String::new()),
         BuildPhase::Failed | BuildPhase::Error => (State::Fail, "failed", message()),
@@ -292,9 +268,7 @@ mod tests {
 
     fn told_of(graph: &Graph, builds: &[Build]) -> Vec<String> {
         let plan = plan(graph, &Action::Move { tag: "base", dependents: true, decided: false });
-        // All that is queued is kept: here builds have no ids.
-        let kept = BTreeSet::from([String::new()]);
-        let steps = steps(graph, Some(&plan), builds, &[], Standstill { paused: false, kept: &kept });
+        let steps = steps(graph, Some(&plan), builds, &[], false);
         steps
             .iter()
             .map(|step| format!("{} {} {} {}", step.wave, step.name, step.word, step.reason).trim().to_owned())
@@ -328,6 +302,7 @@ mod tests {
             ["1 x done", "1 y done"]
         );
     }
+
     #[test]
     fn what_waits_for_the_end_of_a_freeze_says_so() {
         let mut graph = diamond();
@@ -340,11 +315,6 @@ mod tests {
         assert_eq!(
             told_of(&graph, &done),
             ["1 x done", "1 y done", "2 z waiting frozen until noon", "3 web waiting for z"]
-        );
-        let queued = [build("x", BuildPhase::New), build("y", BuildPhase::Running)];
-        assert_eq!(
-            told_of(&graph, &queued),
-            ["1 x queued frozen until noon", "1 y running", "2 z waiting for x, y", "3 web waiting for z"]
         );
     }
 }

@@ -40,7 +40,8 @@ pub async fn page(cx: Cx) -> PageResult {
     let body = view! {
         <p>
             "While a project is frozen, nothing is built or rolled out there by itself: pushes and imports go on to move tags, and what is built on "
-            "these waits until the freeze ends. What somebody does goes at once: starting a build, rolling back, undoing, resuming, deploying."
+            "these waits until the freeze ends. Builds that were queued before it began are made. What somebody does goes at once: starting a build, rolling "
+            "back, undoing, resuming a tag or an app, deploying."
         </p>
         {form}
         {ask}

@@ -142,7 +142,7 @@ async fn impact(cx: &Cx, picture: &Picture, asked: &Asked<'_>) -> Result<Option<
         Kind::Build => Action::Build { config: &node.id },
         _ => return Ok(None),
     };
-    Ok(Some(cx.store().plan(&action).await?))
+    Ok(Some(cx.plan(&action).await?))
 }
 
 /// Numbers what a plan reaches; a tag moves in the wave of the build that makes it.

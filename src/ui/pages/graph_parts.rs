@@ -140,9 +140,11 @@ pub fn impact_list(project: &InProject, picture: &Picture, key: &str, plan: &Pla
     let item = |step: &PlanStep| {
         let place =
             if step.kind == "build" || (step.kind == "skip" && step.replicas.is_none()) { "builds" } else { "apps" };
-        let href = format!("/p/{}/{place}/{}", step.project, step.name);
-        let name =
-            if step.project == project.name { step.name.clone() } else { format!("{}/{}", step.project, step.name) };
+        let name = step.shown_name(&project.name);
+        let name = match step.project.as_str() {
+            "" => name.into_any(),
+            of => view! { <a href=format!("/p/{of}/{place}/{}", step.name)>{name}</a> }.into_any(),
+        };
         let words = match (step.kind, step.why) {
             (_, Some(why)) => format!(" is not touched: {why}"),
             ("build", _) => step
@@ -152,7 +154,7 @@ pub fn impact_list(project: &InProject, picture: &Picture, key: &str, plan: &Pla
         };
         let waits = step.waits.as_ref().map(|waits| format!(" · waits: {waits}"));
         let wave = (step.kind != "skip").then(|| view! { <span class="count">{step.wave}</span> " " });
-        view! { <li>{wave}<a href=href>{name}</a>{words}{waits}</li> }
+        view! { <li>{wave} {name} {words} {waits}</li> }
     };
     let (steps, skipped): (Vec<_>, Vec<_>) = plan.steps.iter().partition(|step| step.kind != "skip");
     let summary = match (plan.builds().count(), plan.rollouts().count()) {

@@ -46,10 +46,9 @@ pub async fn page(cx: Cx) -> PageResult {
     let chain = chain(&cx, &project, &run).await?;
     let failed = matches!(run.phase, BuildPhase::Failed | BuildPhase::Error);
     let failure = if failed { Some(failure(&cx, &project, &run, &path).await?) } else { None };
-    let kept = cx.store().freeze_of_queued(&run).await?.map(|freeze| freeze.waits());
     let config_path = path.clone();
     let body = view! {
-        <div data-live="steps">{steps(&run, kept)}</div>
+        <div data-live="steps">{steps(&run)}</div>
         <div class="split">
             <section class="stack gap-2" id="log-section">
                 <h2>"Log"</h2>
@@ -199,17 +198,13 @@ fn builds_and_apps(builds: usize, apps: usize) -> String {
     [some(builds, "build"), some(apps, "app")].into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
-/// The steps so far; while there are none, why: `kept` says that a freeze keeps it in the queue.
-fn steps(run: &Build, kept: Option<String>) -> AnyView {
+fn steps(run: &Build) -> AnyView {
     let steps: Vec<BuildStep> = run.steps().unwrap_or_default();
     if steps.is_empty() {
         let words = match run.phase {
-            BuildPhase::New => match kept {
-                Some(why) => format!("It waits: {why}."),
-                None => "It waits for its turn.".to_owned(),
-            },
-            BuildPhase::Pending => "It is about to begin.".to_owned(),
-            _ => String::new(),
+            BuildPhase::New => "It waits for its turn.",
+            BuildPhase::Pending => "It is about to begin.",
+            _ => "",
         };
         return if words.is_empty() { ().into_any() } else { view! { <p class="muted">{words}</p> }.into_any() };
     }

@@ -77,7 +77,7 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
         None => None,
     };
     let (now, then) = (image(cx, current.as_ref()).await?, image(cx, Some(&target)).await?);
-    let plan = store.plan(&Action::Move { tag: &open.tag.id, dependents: true, decided: true }).await?;
+    let plan = cx.plan(&Action::Move { tag: &open.tag.id, dependents: true, decided: true }).await?;
     let same = open.tag.digest == target.digest;
     let not_whole = match &then {
         Some(image) => not_whole(cx, &image.digest).await?,
@@ -112,7 +112,7 @@ async fn dialog(cx: &Cx, open: &Open, candidates: &[TagEvent], to: i64) -> Resul
             {differences}
             <section class="stack gap-2">
                 <h2>"What will happen"</h2>
-                {effects(&plan)}
+                {effects(&open.project.name, &plan)}
                 {modes(cx, store.plan_restore(&open.tag, to).await?)}
             </section>
             <section class="stack gap-2">
@@ -209,7 +209,7 @@ async fn differences(cx: &Cx, open: &Open, now: &str, then: &str) -> Result<Opti
 }
 
 /// The plan in a sentence, and as a list.
-fn effects(plan: &Plan) -> AnyView {
+fn effects(project: &str, plan: &Plan) -> AnyView {
     let (builds, apps) = (plan.builds().count(), plan.rollouts().count());
     let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let does = |n: usize, verb: &str| format!("{verb}{}", if n == 1 { "s" } else { "" });
@@ -237,13 +237,13 @@ fn effects(plan: &Plan) -> AnyView {
         .steps
         .iter()
         .map(|step| {
+            let name = step.shown_name(project);
             let what = match (step.kind, step.why) {
-                (_, Some(why)) => format!("{} is not touched: {why}", step.name),
-                ("build", _) => format!("step {}: build {}", step.wave, step.name),
+                (_, Some(why)) => format!("{name} is not touched: {why}"),
+                ("build", _) => format!("step {}: build {name}", step.wave),
                 (_, _) => format!(
-                    "step {}: app {} rolls ({})",
+                    "step {}: app {name} rolls ({})",
                     step.wave,
-                    step.name,
                     plural(step.replicas.unwrap_or(0) as usize, "replica")
                 ),
             };

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use weir::model::Role;
 
 use super::form::{error_at, text};
-use crate::support::{Client, TestWeir};
+use crate::support::{Client, TestWeir, tester};
 
 const BUILD: &[(&str, &str)] = &[("image_trigger", "on"), ("config_trigger", "on")];
 
@@ -199,6 +199,28 @@ async fn the_graph_is_drawn_and_listed_and_shows_what_would_happen() {
         impact.contains("If base:latest moves") && impact.contains("2 builds in 2 steps, then 1 app with 2 replicas"),
         "{impact}"
     );
+    weir.stop().await;
+}
+
+/// A change does not stop at a project's border; what is behind it is not everybody's to know.
+#[tokio::test]
+async fn plans_do_not_name_what_the_reader_may_not_see() {
+    let weir = TestWeir::start().await;
+    let client = story(&weir).await;
+    let keeper = weir.user("keeper", "vault", Role::Editor).await;
+    weir.store().grant_role("demo", "keeper", Role::Viewer, &tester()).await.unwrap();
+    let fields = [("name", "payroll"), ("image", "demo/base:latest"), ("replicas", "1"), ("automatic", "on")];
+    keeper.done("/p/vault/apps/new", &fields).await;
+    settle(&weir).await;
+    let sequence = weir.store().find_tag("demo", "base", "latest").await.unwrap().unwrap().event_sequence.unwrap();
+    let rollback = format!("/p/demo/streams/base/tags/latest/rollback?to={sequence}");
+    for path in ["/p/demo/graph?impact=tag:base:latest", rollback.as_str()] {
+        let seen = text(&client.page(path).await);
+        assert!(seen.contains("something in a project that you may not see"), "{path}: {seen}");
+        assert!(!seen.contains("payroll") && !seen.contains("vault"), "{path}: {seen}");
+    }
+    let seen = text(&keeper.page("/p/demo/graph?impact=tag:base:latest").await);
+    assert!(seen.contains("vault/payroll"), "{seen}");
     weir.stop().await;
 }
 

@@ -187,13 +187,11 @@ async fn lists_of_the_past_are_read_by_indexes() {
                     .unwrap();
             plan.into_iter().map(|(.., detail)| detail).collect::<Vec<_>>().join("\n")
         };
-        let builds =
-            select_build!("where p.name = $1 and b.sequence > $2 and b.sequence < $3 order by b.sequence limit $5");
         for (text, index) in [
             (LAST_ROW, "COVERING INDEX ledger_moments (sorted_at<?)"),
             (LAST_ROLLOUT, "COVERING INDEX rollouts_app_moments (app_id=? AND sequence<?)"),
             (CONFIGS, "COVERING INDEX builds_config_moments (config_id=? AND sequence<?)"),
-            (builds, "INDEX builds_project (project_id=? AND sequence>? AND sequence<?)"),
+            (BUILDS, "INDEX builds_project (project_id=? AND sequence>? AND sequence<?)"),
         ] {
             let plan = explain(text).await;
             assert!(plan.contains(index), "{plan}");

@@ -1,9 +1,9 @@
 //! What a freeze holds up, what goes all the same, and that nothing is lost or done twice when it ends.
 
-use super::{World, anna, counts, digest, tag_of};
+use super::{World, anna, config, counts, digest, tag_of};
 use crate::model::time::testing::TIME;
-use crate::model::{Action, AppSpec, BuildPhase, Freeze, HoldUntil, RollbackMode, now};
-use crate::server::store::{AppFields, BuildRequest, NewFreeze};
+use crate::model::{Action, AppSpec, Build, Freeze, HoldUntil, RollbackMode, now};
+use crate::server::store::{AppFields, Lost, NewFreeze};
 
 const HOUR: i64 = 3_600_000;
 
@@ -114,35 +114,99 @@ async fn a_rollback_brings_nothing_along_that_waits_on_another_input() {
 }
 
 #[tokio::test]
-async fn a_build_that_is_queued_when_a_freeze_begins_stays_queued_and_gives_way_to_somebody() {
+async fn what_was_requested_before_a_freeze_is_built_in_it_and_leads_to_nothing_yet() {
     for world in World::demo().await {
         world.push("base", "base 2").await;
         assert_eq!(world.trigger().await, ["httpd-base-2"]);
-        let freeze = world.freeze("demo", None).await;
-        assert!(world.claim().await.is_none() && world.trigger().await.is_empty());
-        let queued = world.0.find_build("demo", "httpd-base", 2).await.unwrap().unwrap();
-        assert_eq!(world.0.freeze_of_queued(&queued).await.unwrap(), Some(freeze));
-        // Whoever starts a build need not wait. What was asked for before is not built after it, and what it leads to waits.
-        let started = world.0.start_build("demo", "httpd-base", BuildRequest::manual(anna())).await.unwrap();
-        assert_eq!(world.0.freeze_of_queued(&started).await.unwrap(), None);
-        assert_eq!(world.claim().await.unwrap().id, started.id);
-        world.complete(&started).await;
-        assert_eq!(world.0.build_by_id(&queued.id).await.unwrap().phase, BuildPhase::Cancelled);
-        assert!(world.settle().await.is_empty(), "its dependents wait");
+        world.freeze("demo", None).await;
+        world.push("base", "base 3").await;
+        assert_eq!(counts(&world.settle().await), "httpd-base 1");
+        let used = |build: &Build| build.inputs().unwrap()[0].digest.clone().unwrap();
+        let built = world.0.find_build("demo", "httpd-base", 2).await.unwrap().unwrap();
+        assert_eq!(used(&built), digest("base 2"), "what it was requested with");
         world.0.end_freeze("demo", 1, &anna()).await.unwrap();
-        assert_eq!(counts(&world.settle().await), "app-a 1, app-b 1");
+        assert_eq!(counts(&world.settle().await), "app-a 1, app-b 1, httpd-base 1");
+        let built = world.0.find_build("demo", "httpd-base", 3).await.unwrap().unwrap();
+        assert_eq!(used(&built), digest("base 3"));
     }
 }
 
 #[tokio::test]
-async fn a_queued_build_that_waits_is_built_once_after_the_freeze() {
+async fn a_build_that_is_lost_in_a_freeze_is_the_same_build_again() {
     for world in World::demo().await {
         world.push("base", "base 2").await;
         world.trigger().await;
+        let lost = world.claim().await.unwrap();
         world.freeze("demo", None).await;
+        world.push("base", "base 3").await;
+        world.0.give_up_build(&lost, Lost::Worker).await.unwrap();
+        let again = world.claim().await.unwrap();
+        assert_eq!((again.number, again.inputs().unwrap()), (lost.number + 1, lost.inputs().unwrap()));
+        world.complete(&again).await;
         assert!(world.settle().await.is_empty());
         world.0.end_freeze("demo", 1, &anna()).await.unwrap();
-        assert_eq!(counts(&world.settle().await), "app-a 1, app-b 1, httpd-base 1");
+        assert_eq!(counts(&world.settle().await), "app-a 1, app-b 1, httpd-base 1", "what came since is not lost");
+    }
+}
+
+/// What is cancelled or paused while it waits does not come when the freeze ends.
+#[tokio::test]
+async fn cascades_that_wait_are_cancelled_and_paused() {
+    for world in World::demo().await {
+        world.freeze("demo", None).await;
+        world.push("app-a", "app-a 2").await;
+        world.push("app-b", "app-b 2").await;
+        let cascade = async |stream: &str| world.history(stream).await[0].cascade_number.unwrap();
+        world.0.cancel_cascade("demo", cascade("app-a").await, &anna()).await.unwrap();
+        world.0.pause_cascade("demo", cascade("app-b").await, true, &anna()).await.unwrap();
+        world.0.end_freeze("demo", 1, &anna()).await.unwrap();
+        world.settle().await;
+        assert!(world.is_behind("app-a").await && world.is_behind("app-b").await);
+        world.0.pause_cascade("demo", cascade("app-b").await, false, &anna()).await.unwrap();
+        world.settle().await;
+        assert!(world.is_behind("app-a").await && !world.is_behind("app-b").await);
+        world.push("app-a", "app-a 3").await;
+        world.settle().await;
+        assert!(!world.is_behind("app-a").await, "another move is another matter");
+    }
+}
+
+/// A rollback of the base in the modes that build nothing leaves nothing behind that is built when the freeze ends.
+#[tokio::test]
+async fn what_went_back_in_a_freeze_stays_back_when_it_ends() {
+    for mode in [RollbackMode::Tag, RollbackMode::Restore] {
+        for world in World::demo().await {
+            let first = world.history("base").await[0].sequence;
+            world.freeze("demo", None).await;
+            world.push("base", "base 2").await;
+            assert!(world.settle().await.is_empty());
+            world.roll_back("base", first, mode).await;
+            world.0.end_freeze("demo", 1, &anna()).await.unwrap();
+            assert!(world.settle().await.is_empty(), "{mode:?}");
+            assert!(!world.is_behind("app-a").await && !world.is_behind("app-b").await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_goes_on_beside_an_input_that_was_never_used() {
+    for world in World::each().await {
+        for stream in ["x", "y"] {
+            world.push(stream, &format!("{stream} 1")).await;
+        }
+        world.config("z", &["x"]).await;
+        world.settle().await;
+        let first = world.history("x").await[0].sequence;
+        world.push("x", "x 2").await;
+        world.settle().await;
+        world.freeze("demo", None).await;
+        let fields = config("z", &["x", "y"]);
+        world.0.update_config("demo", "z", &fields, None, &anna()).await.unwrap();
+        world.roll_back("x", first, RollbackMode::Rebuild).await;
+        world.push("y", "y 2").await;
+        assert_eq!(counts(&world.settle().await), "z 1", "the rollback's, in the rollback's cascade");
+        let build = world.0.find_build("demo", "z", 3).await.unwrap().unwrap();
+        assert_eq!(Some(build.cascade_id), Some(world.history("x").await[0].cascade_id.clone()));
     }
 }
 
