@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Query};
 use axum::http::header::HOST;
 use axum::http::request::Parts;
+use serde::Deserialize;
 
 use super::Registry;
 use super::error::{Error, Result};
@@ -49,6 +50,7 @@ pub(super) struct Entered {
     pub(super) project: ProjectName,
     pub(super) name: StreamName,
     pub(super) principal: Principal,
+    base: String,
     /// The only tag a build may move.
     only_tag: Option<TagName>,
     stream: FoundStream,
@@ -80,14 +82,21 @@ impl Caller {
         let stream = match entrance.as_ref().and_then(|entrance| registry.memory.entered(entrance)) {
             Some(stream) => {
                 let stream = FoundStream::Remembered(stream);
-                return Ok(Entered { project, name, principal: self.principal, only_tag: None, stream });
+                return Ok(Entered {
+                    project,
+                    name,
+                    principal: self.principal,
+                    base: self.base,
+                    only_tag: None,
+                    stream,
+                });
             }
             None => FoundStream::Unknown(entrance.map(|entrance| (entrance, registry.memory.moment()))),
         };
         // Rights before tickets: whoever has no right is denied, whoever has only too narrow a ticket may fetch another.
         self.principal.rights_at(&registry.store, project.as_str(), name.as_str(), right).await?;
         if !self.principal.is_ticket_for(project.as_str(), name.as_str(), right) {
-            let scope = format!("repository:{project}/{name}:{}", actions(right));
+            let scope = scope(project.as_str(), name.as_str(), right);
             let challenge = challenge(&self.base, Some(&scope), Some("insufficient_scope"));
             return Err(Error::unauthorized("the token is not for this: ask for one that is", challenge));
         }
@@ -101,7 +110,7 @@ impl Caller {
             }
             only_tag = Some(spec.output_tag);
         }
-        Ok(Entered { project, name, principal: self.principal, only_tag, stream })
+        Ok(Entered { project, name, principal: self.principal, base: self.base, only_tag, stream })
     }
 }
 
@@ -143,6 +152,21 @@ impl Entered {
         }
     }
 
+    /// Passes when the ticket, if the caller came by one, is for pulling from that other repository, too. Whether they may pull there at
+    /// all is to be asked before: only then does a wider ticket help.
+    pub(super) fn check_ticket(&self, project: &str, stream: &str) -> Result<()> {
+        if self.principal.is_ticket_for(project, stream, Right::Pull) {
+            return Ok(());
+        }
+        let own = scope(self.project.as_str(), self.name.as_str(), Right::Push);
+        let both = format!("{own} {}", scope(project, stream, Right::Pull));
+        let challenge = challenge(&self.base, Some(&both), Some("insufficient_scope"));
+        Err(Error::unauthorized(
+            "the token is not for the repository that has this blob: ask for one for both",
+            challenge,
+        ))
+    }
+
     pub(super) fn actor(&self) -> Actor {
         self.principal.actor()
     }
@@ -165,13 +189,14 @@ pub(super) fn repository(project: &str, stream: &str) -> Result<(ProjectName, St
     Ok((project, stream))
 }
 
-/// What a token must allow for a right, in the words of token scopes.
-fn actions(right: Right) -> &'static str {
-    match right {
+/// What a token must be for to do this in a repository, in the words of token scopes.
+fn scope(project: &str, stream: &str, right: Right) -> String {
+    let actions = match right {
         Right::View | Right::Pull => "pull",
         Right::Push => "pull,push",
         Right::Edit | Right::Admin => "delete",
-    }
+    };
+    format!("repository:{project}/{stream}:{actions}")
 }
 
 /// The scope a request will need, told to those who come without credentials so that their first token fits.
@@ -189,7 +214,20 @@ fn scope_of(parts: &Parts) -> Option<String> {
         "DELETE" if !uri.path().contains("/blobs/uploads/") => Right::Edit,
         _ => Right::Push,
     };
-    Some(format!("repository:{project}/{stream}:{}", actions(right)))
+    let own = scope(project.as_str(), stream.as_str(), right);
+    // A mount pulls from elsewhere, too.
+    let from =
+        Query::<Mount>::try_from_uri(uri).ok().and_then(|Query(mount)| mount.from?.parse::<RepositoryName>().ok());
+    Some(match from.filter(|_| right == Right::Push) {
+        Some(from) => format!("{own} {}", scope(from.project.as_str(), from.stream.as_str(), Right::Pull)),
+        None => own,
+    })
+}
+
+/// Where the blob of an upload may be had without one.
+#[derive(Deserialize)]
+struct Mount {
+    from: Option<String>,
 }
 
 /// The `WWW-Authenticate` header of Docker's token authentication.

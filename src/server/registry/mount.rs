@@ -9,8 +9,9 @@ use crate::server::auth::Right;
 /// How many repositories are tried when the client does not say which one has the blob.
 const SOURCES: i64 = 50;
 
-/// Takes a blob from another repository, if the caller may pull there; from any such one when the client names none. Anything against
-/// that is no error: the client then uploads. A project that is full refuses both.
+/// Takes a blob from another repository, if the caller may pull there; from any such one when the client names none. Where their ticket is
+/// too narrow for that they are told which one to fetch. Anything else against it is no error: the client then uploads. A project that is
+/// full refuses both.
 pub(super) async fn mount(
     registry: &Registry,
     entered: &Entered,
@@ -27,6 +28,12 @@ pub(super) async fn mount(
         return Ok(false);
     }
     let Some(source) = registry.store.find_stream(project.as_str(), name.as_str()).await? else { return Ok(false) };
+    if registry.store.find_blob(&source.id, digest.as_str()).await?.is_none() {
+        return Ok(false);
+    }
+    if registry.store.find_blob(&stream.id, digest.as_str()).await?.is_none() {
+        entered.check_ticket(project.as_str(), name.as_str())?;
+    }
     Ok(registry.store.mount_blob(&source.id, &stream.id, digest.as_str()).await?)
 }
 
@@ -40,16 +47,22 @@ async fn mount_from_any(registry: &Registry, entered: &Entered, stream: &Stream,
     if registry.store.find_blob(&stream.id, digest.as_str()).await?.is_some() {
         return Ok(true);
     }
+    let mut narrow = Ok(());
     for source in registry.store.list_blob_sources(digest.as_str(), SOURCES).await? {
-        if may_pull(registry, entered, &source.project, &source.stream).await
-            && registry.store.mount_blob(&source.stream_id, &stream.id, digest.as_str()).await?
-        {
-            return Ok(true);
+        if !may_pull(registry, entered, &source.project, &source.stream).await {
+            continue;
+        }
+        match entered.check_ticket(&source.project, &source.stream) {
+            Ok(()) if registry.store.mount_blob(&source.stream_id, &stream.id, digest.as_str()).await? => {
+                return Ok(true);
+            }
+            checked => narrow = narrow.and(checked),
         }
     }
-    Ok(false)
+    narrow.map(|()| false)
 }
 
+/// Whatever the ticket says.
 async fn may_pull(registry: &Registry, entered: &Entered, project: &str, stream: &str) -> bool {
-    entered.principal.require_repository(&registry.store, project, stream, Right::Pull).await.is_ok()
+    entered.principal.rights_at(&registry.store, project, stream, Right::Pull).await.is_ok()
 }

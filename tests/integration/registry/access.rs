@@ -3,6 +3,7 @@
 use axum::http::Method;
 use reqwest::Response;
 use serde_json::Value;
+use weir::server::hash::sha256;
 use weir::server::store::NewToken;
 
 use super::door::{Door, PASSWORD, header, refused};
@@ -29,6 +30,11 @@ async fn nobody_is_told_where_to_get_a_token() {
         (Method::GET, "demo/app/manifests/latest", ",scope=\"repository:demo/app:pull\""),
         (Method::POST, "demo/app/blobs/uploads/", ",scope=\"repository:demo/app:pull,push\""),
         (Method::GET, "other/app/tags/list", ",scope=\"repository:other/app:pull\""),
+        (
+            Method::POST,
+            "demo/app/blobs/uploads/?mount=sha256:x&from=demo/base",
+            ",scope=\"repository:demo/app:pull,push repository:demo/base:pull\"",
+        ),
         (Method::GET, "a/b/c/d", ""),
     ] {
         let answer = door.anonymous(method, path).send().await.expect("an answer");
@@ -87,6 +93,37 @@ async fn a_ticket_is_for_what_one_may() {
     assert_eq!(header(&wrong, "www-authenticate"), "Basic realm=\"weir\"");
     refused(wrong, 401, "UNAUTHORIZED").await;
     refused(door.anonymous(Method::GET, "token").send().await.expect("an answer"), 401, "UNAUTHORIZED").await;
+}
+
+/// A mount takes from one repository what it puts into another: the ticket has to be for both, and the answer says so where a wider one can
+/// be had. Where it cannot, the client uploads.
+#[tokio::test]
+async fn a_mount_takes_a_ticket_for_both_repositories() {
+    let (door, image) = (Door::open().await, TestImage::new("mounted"));
+    door.push("demo/from", "1", &image).await;
+    let layer = sha256(&image.layer);
+    let mount = async |query: &str, ticket: &str| {
+        let path = format!("demo/to/blobs/uploads/?mount={query}");
+        door.anonymous(Method::POST, &path).bearer_auth(ticket).send().await.expect("an answer")
+    };
+    let (narrow, _) = token(ticket(&door, "ada", PASSWORD, "repository:demo/to:pull,push").await).await;
+    for query in ["sha256:0&from=demo/from", "sha256:0&from=other/secret", "sha256:0"] {
+        let query = query.replace("sha256:0", sha256(b"nobody has this").as_str());
+        assert_eq!(mount(&query, &narrow).await.status(), 202, "{query}");
+    }
+    assert_eq!(mount(&format!("{layer}&from=other/secret"), &narrow).await.status(), 202);
+    for query in [format!("{layer}&from=demo/from"), layer.to_string()] {
+        let answer = mount(&query, &narrow).await;
+        let challenge = header(&answer, "www-authenticate");
+        let both = "repository:demo/to:pull,push repository:demo/from:pull";
+        assert!(challenge.ends_with(&format!("scope=\"{both}\",error=\"insufficient_scope\"")), "{challenge}");
+        refused(answer, 401, "UNAUTHORIZED").await;
+        let (wide, _) = token(ticket(&door, "ada", PASSWORD, both).await).await;
+        assert_eq!(mount(&query, &wide).await.status(), 201, "{query}");
+        assert_eq!(mount(&query, &narrow).await.status(), 201, "it is there already: {query}");
+        let blob = format!("demo/to/blobs/{layer}");
+        assert_eq!(door.delete(&blob).await.status(), 202);
+    }
 }
 
 #[tokio::test]
