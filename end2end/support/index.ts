@@ -10,7 +10,9 @@ export const test = base.extend<{ silent: void }>({
     async ({ page, javaScriptEnabled }, use) => {
       const said: string[] = [];
       // Without script nobody uses what was preloaded for the script; the browser remarks on that.
-      const isRemark = (text: string) => javaScriptEnabled === false && text.includes('was preloaded using link preload');
+      const isPreload = (text: string) => javaScriptEnabled === false && text.includes('was preloaded using link preload');
+      // Containers that come and go change this machine's network interfaces: the browser breaks off what it was loading and asks again.
+      const isRemark = (text: string) => isPreload(text) || text.includes('net::ERR_NETWORK_CHANGED');
       page.on('console', (message) => {
         if (!isRemark(message.text())) said.push(`${message.type()}: ${message.text()}`);
       });
