@@ -188,3 +188,42 @@ fn marks(count: usize) -> String {
     let marks: Vec<String> = (1..=count.next_power_of_two()).map(|place| format!("${place}")).collect();
     marks.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::Actor;
+    use crate::server::store::testing::{each_store, project, run};
+
+    /// More tags than one statement is asked about, and no power of two of them.
+    #[tokio::test]
+    async fn every_tag_of_a_large_stream_comes_with_what_became_of_it_once() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            let actor = Actor::person("ada");
+            let stream = store.ensure_stream("demo", &"many".parse().unwrap(), &actor).await.unwrap();
+            for statement in [
+                "insert into tags (id, stream_id, name, event_number, created_at) \
+                 with recursive n (i) as (select 1 union all select i + 1 from n where i < 1300) \
+                 select 'tag-' || i, s.id, 'v' || i, 1, 0 from n, streams s",
+                "insert into tag_events (sequence, tag_id, number, outcome, digest, generation, kind, actor_kind, actor, cascade_id, at) \
+                 with recursive n (i) as (select 1 union all select i + 1 from n where i < 1300) \
+                 select 1000 + i, 'tag-' || i, 1, 'moved', 'sha256:' || i, 1, 'push', 'person', 'ada', 'c', 0 from n",
+            ] {
+                run(&store, statement).await;
+            }
+            let parts = store.stream_parts("demo", "many", "many").await.unwrap();
+            let tags = parts.tags(&stream.id);
+            assert_eq!(tags.len(), 1300);
+            for tag in tags {
+                let moves = parts.tag_parts.moves(&tag.id);
+                let digest = tag.id.replace("tag-", "sha256:");
+                assert!(
+                    moves.len() == 1 && moves[0].digest.as_deref() == Some(digest.as_str()),
+                    "{}: {moves:?}",
+                    tag.id
+                );
+            }
+            assert!(parts.tags("another").is_empty() && parts.tag_parts.moves("another").is_empty());
+        }
+    }
+}

@@ -68,7 +68,8 @@ impl Store {
     }
 
     /// Requests a rollout of every automatic app whose tag has moved away from what it was last given, unless it is held, waits for the
-    /// end of a freeze, or the move is of a cascade that somebody paused or cancelled. A hold that waits for an image which the app never ran ends with that.
+    /// end of a freeze, or the move is of a cascade that somebody paused or cancelled. A hold that waits for an image which the app never
+    /// ran ends with that.
     pub async fn request_ready_rollouts(&self) -> Result<Vec<RolloutRow>> {
         let behind = concat!(
             "where a.automatic = 1 and a.deleted_at is null and t.digest is not null \

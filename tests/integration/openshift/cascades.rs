@@ -28,6 +28,7 @@ async fn the_graph_and_what_an_action_would_do() {
     let rest = Rest::start().await;
     chain(&rest).await;
     let graph = rest.ada.get_json(&own("graph")).await;
+    assert_eq!(graph["onlyTied"], false, "all tags are in it while they are few");
     let nodes = graph["nodes"].as_array().unwrap();
     let name = |id: &serde_json::Value| {
         let node = nodes.iter().find(|node| node["id"] == *id).expect("an edge's end is a node");
