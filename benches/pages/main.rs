@@ -3,6 +3,7 @@
 //! have one of these words in their names.
 
 mod clients;
+mod lists;
 mod seed;
 mod visit;
 
@@ -13,51 +14,15 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use weir::model::{now, rfc3339};
 use weir::server::assembly::{Backends, Weir, make_first_user};
 use weir::server::config::{Cli, Command, Config};
 
 use clients::Clients;
-use seed::Size;
+use lists::{LISTS, WHOLE};
 
 const PASSWORD: &str = "correct horse battery staple";
 /// What a list may take with everybody at it, 95 times in 100.
 const PAGE_TARGET: Duration = Duration::from_millis(80);
-
-/// The lists that grow: what they are called, where they are, and how many rows are behind them.
-type List = (&'static str, &'static str, fn(Size) -> usize);
-const LISTS: [List; 26] = [
-    ("overview", "/p/{project}", |size| size.streams),
-    ("streams", "/p/{project}/streams", |size| size.streams),
-    ("streams by health", "/p/{project}/streams?health=failing", |size| size.streams),
-    ("streams, some text", "/p/{project}/streams?q=tream-00", |size| size.streams),
-    ("streams as of now", "/p/{project}/streams?as_of={now}", |size| size.streams),
-    ("graph", "/p/{project}/graph", |size| size.streams),
-    ("activity", "/p/{project}/activity", |size| size.moves),
-    ("cascades", "/p/{project}/cascades", |size| size.moves),
-    ("search", "/search?q=stream-00", |size| size.streams),
-    ("stream, newest tags", "/p/{project}/streams/many", |size| size.tags),
-    ("stream, by version", "/p/{project}/streams/many/tags?sort=semver", |size| size.tags),
-    ("stream, by size", "/p/{project}/streams/many/tags?sort=size", |size| size.tags),
-    ("stream, some text", "/p/{project}/streams/many/tags?q=v00", |size| size.tags),
-    ("stream as of now", "/p/{project}/streams/many/tags?as_of={now}", |size| size.tags),
-    ("stream, history of all its tags", "/p/{project}/streams/many/history", |size| size.tags),
-    ("stream, settings", "/p/{project}/streams/many/settings", |size| size.tags),
-    ("tag", "/p/{project}/streams/moved/tags/latest", |size| size.moves),
-    ("tag as of now", "/p/{project}/streams/moved/tags/latest?as_of={now}", |size| size.moves),
-    ("REST: streams", "/apis/image.openshift.io/v1/namespaces/{project}/imagestreams?limit=50", |size| size.streams),
-    ("REST: tags", "/apis/image.openshift.io/v1/namespaces/{project}/imagestreamtags?limit=50", |size| size.tags),
-    ("REST: history", "/weir/v1/projects/{project}/streams/moved/tags/latest/history", |size| size.moves),
-    ("REST: search", "/weir/v1/projects/{project}/search?q=stream-00", |size| size.streams),
-    ("tags, first page", "/p/{project}/streams/many/tags", |size| size.tags),
-    ("tags, half-way", "/p/{project}/streams/many/tags?n=200", |size| size.tags),
-    ("history of a tag, first page", "/p/{project}/streams/moved/tags/latest/history", |size| size.moves),
-    ("history of a tag, half-way", "/p/{project}/streams/moved/tags/latest/history?n=200", |size| size.moves),
-];
-
-/// What grows because what is asked for does: OpenShift's stream is one object with all of its tags.
-const WHOLE: List =
-    ("REST: one stream", "/apis/image.openshift.io/v1/namespaces/{project}/imagestreams/many", |size| size.tags);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -104,8 +69,7 @@ async fn pages(clients: &Clients) -> anyhow::Result<()> {
     let is_asked_for = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     for (name, path, rows) in LISTS.into_iter().filter(|(name, ..)| is_asked_for(name)) {
         for size in seed::SIZES {
-            let (count, mut path) =
-                (rows(size), path.replace("{project}", size.project).replace("{now}", &rfc3339(now() - 2_000)));
+            let (count, mut path) = (rows(size), lists::address(path, size)?);
             if path.ends_with("?n=200") {
                 path = half_way(clients, path, count).await?;
             }
@@ -125,7 +89,7 @@ async fn pages(clients: &Clients) -> anyhow::Result<()> {
     let (name, path, rows) = WHOLE;
     println!("\nWith all of its tags in one answer, asked for by one\n");
     for size in seed::SIZES {
-        let (took, bytes) = clients.measure_alone(&path.replace("{project}", size.project)).await?;
+        let (took, bytes) = clients.measure_alone(&lists::address(path, size)?).await?;
         println!("{:<42} {:>9} {:>49.1}", format!("{name} ({})", rows(size)), millis(took), bytes as f64 / 1000.0);
     }
     Ok(())

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use weir::model::{Actor, BuildConfigSpec, EventKind, NewImage, Source, Stream};
+use weir::model::{Actor, BuildConfigSpec, EventKind, NewImage, Source, SourceKind, Stream};
 use weir::server::builder::dockerfile;
 use weir::server::hash::sha256;
 use weir::server::oci::Manifest;
-use weir::server::store::{ConfigFields, Store, TagMove};
+use weir::server::store::{ConfigFields, Store, TagMove, TagSpec};
 use weir::server::wake::Wake;
 
 /// How much there is of everything.
@@ -33,6 +33,11 @@ pub const SIZES: [Size; 3] = [
 
 /// Builds on one stream of each project, for the graph to draw.
 const BUILDS: usize = 100;
+
+/// Every so many streams have a tag that follows one which has no image yet.
+const FOLLOWING: usize = 10;
+/// Every so many streams have a tag that is held.
+const HELD: usize = 25;
 
 /// Where files are not written to a disk, so that a transaction for each of so many rows takes no time.
 const MEMORY: &str = "/dev/shm";
@@ -69,6 +74,15 @@ async fn fill(store: &Store, size: Size) -> anyhow::Result<()> {
     for number in 0..size.streams {
         let stream = store.ensure_stream(size.project, &format!("stream-{number:04}").parse()?, &actor).await?;
         push(store, &stream, "latest", &image(number)?).await?;
+        if number % FOLLOWING == 0 {
+            let source = Some((SourceKind::ImageStreamTag, "later".to_owned()));
+            let spec = TagSpec { source, ..TagSpec::default() };
+            store.set_tag(size.project, &stream.name.parse()?, &"followed".parse()?, &spec, None, &actor).await?;
+        }
+        if number % HELD == 0 {
+            let name = format!("stream-{number:04}");
+            store.hold_tag(size.project, &name, "latest", Some("kept back"), &actor).await?;
+        }
     }
     for number in 0..BUILDS {
         let name = format!("app-{number:03}");
@@ -97,7 +111,7 @@ async fn push(store: &Store, stream: &Stream, tag: &str, image: &NewImage) -> an
 }
 
 /// The image of that number, as a push records it.
-fn image(number: usize) -> anyhow::Result<NewImage> {
+pub fn image(number: usize) -> anyhow::Result<NewImage> {
     let config = format!(
         r#"{{"architecture":"amd64","os":"linux","created":"2026-01-01T00:00:00Z","config":{{"Env":["N={number}"]}},"rootfs":{{"type":"layers","diff_ids":[]}}}}"#
     );

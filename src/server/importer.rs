@@ -134,6 +134,7 @@ impl ImportError {
         match self {
             Self::Upstream(error) => error.reason(),
             Self::Store(store::Error::Quota { .. }) => "quota",
+            Self::Store(store::Error::Limit(_)) => "limit",
             Self::Store(_) | Self::Blobs(_) => "storage",
             Self::Manifest(_) => "integrity",
             Self::Reference { .. } => "invalid-reference",

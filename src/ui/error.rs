@@ -125,7 +125,7 @@ impl From<store::Error> for UiError {
                 Self::Field { field: "name".to_owned(), message: format!("{} {name} exists already", noun(kind)) }
             }
             store::Error::Conflict(what) => Self::Conflict(what),
-            error @ store::Error::Quota { .. } => Self::Conflict(error.to_string()),
+            error @ (store::Error::Quota { .. } | store::Error::Limit(_)) => Self::Conflict(error.to_string()),
             store::Error::Invalid { field, message } => Self::Field { field, message },
             store::Error::Forbidden { field, cause } => Self::Field { field, message: cause.to_string() },
             error => match error.outage() {

@@ -10,6 +10,7 @@ mod cascades;
 mod freezes;
 mod images;
 mod import_rules;
+mod limits;
 mod notices;
 mod packages;
 mod plans;
@@ -104,6 +105,7 @@ fn router(door: Door) -> Router {
         .route("/notices/{name}/deliveries/{id}/resend", post(notices::resend))
         .route("/activity", get(activity::list))
         .route("/usage", get(usage::get))
+        .route("/limits", get(limits::get).put(limits::put).delete(limits::delete))
         .route("/quota", put(usage::set_quota).delete(usage::remove_quota))
         .route(
             "/registry-hook",

@@ -12,7 +12,7 @@ use crate::model::{StreamUsage, rfc3339};
 use crate::server::openshift::Door;
 use crate::server::openshift::body::{Body, Warnings};
 use crate::server::openshift::caller::Caller;
-use crate::server::openshift::kind::{IMAGE_STREAM_TAGS, QUOTAS, USAGE};
+use crate::server::openshift::kind::{IMAGE_STREAM_TAGS, Kind, QUOTAS, USAGE};
 use crate::server::openshift::status::Status;
 
 /// A day in milliseconds.
@@ -112,7 +112,7 @@ pub async fn set_quota(
     Path(project): Path<String>,
     body: Body,
 ) -> Result<(Warnings, Json<Value>), Status> {
-    may_set_quota(&door, &caller, "update", &project).await?;
+    may_share_out(&door, &caller, "update", &QUOTAS, &project).await?;
     let (quota, warnings) = body.read(|root| {
         let bytes = root.get("bytes");
         let quota: i64 = bytes.number()?.ok_or_else(|| bytes.missing("the most the project may hold, in bytes"))?;
@@ -128,16 +128,22 @@ pub async fn remove_quota(
     caller: Caller,
     Path(project): Path<String>,
 ) -> Result<StatusCode, Status> {
-    may_set_quota(&door, &caller, "delete", &project).await?;
+    may_share_out(&door, &caller, "delete", &QUOTAS, &project).await?;
     door.store.set_quota(&project, None, &caller.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Site admins only: a project's own admins do not share out the site's disk.
-async fn may_set_quota(door: &Door, caller: &Caller, verb: &str, project: &str) -> Result<(), Status> {
-    caller.may(door, verb, &QUOTAS, project, "").await?;
+pub(super) async fn may_share_out(
+    door: &Door,
+    caller: &Caller,
+    verb: &str,
+    kind: &Kind,
+    project: &str,
+) -> Result<(), Status> {
+    caller.may(door, verb, kind, project, "").await?;
     if caller.principal().is_site_admin() {
         return Ok(());
     }
-    Err(Status::forbidden(caller.principal().name(), verb, &QUOTAS, project, ""))
+    Err(Status::forbidden(caller.principal().name(), verb, kind, project, ""))
 }

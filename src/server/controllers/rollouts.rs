@@ -13,7 +13,7 @@ use self::progress::Progress;
 use super::Controller;
 use crate::model::{Actor, App, Digest, RepositoryName, RolloutPhase, RolloutRow, counted, served_at};
 use crate::server::rollout::{Desired, Observed, Rollout, RolloutError};
-use crate::server::store::{NewToken, Store};
+use crate::server::store::{NewToken, PROHIBITED, Store};
 use crate::server::wake;
 
 mod progress;
@@ -192,6 +192,9 @@ impl Rollouts {
 
     /// Gives the engine the rollout, with a new token to pull its image.
     async fn apply(&self, app: &App, rollout: &RolloutRow) -> anyhow::Result<Result<(), RolloutError>> {
+        if self.store.is_prohibited(&rollout.digest).await? {
+            return Ok(Err(RolloutError::Permanent(PROHIBITED.to_owned())));
+        }
         // An app may run an image of another project: the token is for the project that has it.
         let repository: RepositoryName = rollout.repository.parse()?;
         let Some(project) = self.store.find_project(repository.project.as_str()).await? else {

@@ -51,6 +51,7 @@ pub const NOTICES: Kind = kind("", "notices", "notice", "Notice");
 pub const USAGE: Kind = kind("", "usage", "usage", "Usage");
 pub const REGISTRIES: Kind = kind("", "registries", "registry", "Registry");
 pub const QUOTAS: Kind = kind("", "quotas", "quota", "Quota");
+pub const LIMITS: Kind = kind("", "limits", "limit", "Limits");
 
 const ALL: &[&Kind] = &[
     &IMAGE_STREAMS,

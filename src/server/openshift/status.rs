@@ -309,7 +309,9 @@ impl From<store::Error> for Status {
                 None => Self::new(StatusCode::CONFLICT, "AlreadyExists", format!("{kind} \"{name}\" already exists")),
             },
             store::Error::Conflict(message) => Self::conflict(message),
-            error @ store::Error::Quota { .. } => Self::new(StatusCode::FORBIDDEN, "Forbidden", error.to_string()),
+            error @ (store::Error::Quota { .. } | store::Error::Limit(_)) => {
+                Self::new(StatusCode::FORBIDDEN, "Forbidden", error.to_string())
+            }
             store::Error::Invalid { field, message } => {
                 Self::invalid(vec![Cause { reason: "FieldValueInvalid", field, message }])
             }

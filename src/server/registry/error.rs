@@ -193,7 +193,7 @@ impl From<&store::Error> for Error {
             store::Error::Conflict(_) | store::Error::Exists { .. } => {
                 Self { status: StatusCode::CONFLICT, ..Self::denied(cause.to_string()) }
             }
-            store::Error::Quota { .. } => Self::denied(cause.to_string()),
+            store::Error::Quota { .. } | store::Error::Limit(_) => Self::denied(cause.to_string()),
             store::Error::Invalid { field, .. } if field == store::MANIFEST_PARTS => {
                 Self::manifest_blob_unknown(cause.to_string())
             }
@@ -244,7 +244,7 @@ impl From<&ImportError> for Error {
         }
         let (status, code) = match &*cause.cause() {
             "not-found" => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
-            "quota" => (StatusCode::FORBIDDEN, "DENIED"),
+            "quota" | "limit" => (StatusCode::FORBIDDEN, "DENIED"),
             "rate-limit" | "abuse-limit" => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             "timeout" | "too-slow" => (StatusCode::GATEWAY_TIMEOUT, "UNKNOWN"),
             "stopping" | "paused" => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),

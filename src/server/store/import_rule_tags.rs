@@ -100,18 +100,29 @@ impl Store {
         Ok(plan)
     }
 
-    /// Makes these tags, or sets them as the rule says now. Gives how many were new; `None` when the work is not ours any more.
+    /// Makes these tags, or sets them as the rule says now. Gives how many were new; `None` when the work is not ours any more. Of new ones
+    /// that the stream has no room for none is made, and that is refused when all others are there.
     pub async fn take_rule_tags(&self, rule: &ImportRule, names: &[String], lease_ms: i64) -> Result<Option<usize>> {
         let mut tx = self.write_tx().await?;
         if !tx.keep_rule(rule, self.owner(), lease_ms).await? {
             return Ok(None);
         }
-        let mut made = 0;
+        let stream = tx.stream(&rule.project, &rule.stream).await?;
+        let limited = tx.limited_tags(&stream).await?;
+        let (mut made, mut beyond) = (0, None);
         for name in names {
-            made += usize::from(tx.take_rule_tag(rule, name).await?);
+            let known = tx.rule_tag(rule, name).await?;
+            if standing(&rule.id, known.as_ref()) == Standing::New {
+                beyond = limited.and_then(|limited| limited.beyond(&stream, made));
+                if beyond.is_some() {
+                    continue;
+                }
+                made += 1;
+            }
+            tx.take_rule_tag(rule, name, known).await?;
         }
         tx.commit().await?;
-        Ok(Some(made))
+        beyond.map_or(Ok(Some(made)), |beyond| Err(beyond.into()))
     }
 
     /// Checks these tags no longer on schedule; those that never had an image go altogether. False when the work is not ours any more.
@@ -156,13 +167,11 @@ impl Store {
 }
 
 impl WriteTx {
-    /// Whether it was new.
-    async fn take_rule_tag(&mut self, rule: &ImportRule, name: &str) -> Result<bool> {
-        let known = self.rule_tag(rule, name).await?;
+    async fn take_rule_tag(&mut self, rule: &ImportRule, name: &str, known: Option<Known>) -> Result<()> {
         let standing = standing(&rule.id, known.as_ref());
         let spec = wanted(&rule.spec, name);
         let tag = match (standing, known.map(|known| known.tag)) {
-            (Standing::LeftAlone(_), _) => return Ok(false),
+            (Standing::LeftAlone(_), _) => return Ok(()),
             (Standing::Own, Some(tag)) if is_only_rescheduled(&tag, &spec) => {
                 if !same_spec(&tag, &spec) {
                     let reason = format!("{} chooses it", rule.title());
@@ -176,8 +185,7 @@ impl WriteTx {
                 self.set_tag(&stream, &name, &spec, false, &actor(rule)).await?.tag
             }
         };
-        self.mark_rule_tag(rule, &tag, tag.generation, true).await?;
-        Ok(standing == Standing::New)
+        self.mark_rule_tag(rule, &tag, tag.generation, true).await
     }
 
     async fn let_go_rule_tag(&mut self, rule: &ImportRule, known: &Known) -> Result<()> {

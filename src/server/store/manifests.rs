@@ -265,6 +265,9 @@ impl WriteTx {
             Some(outcome) => self.write_move(&tag, &movement, outcome).await?,
             None => self.move_tag(&tag, &movement).await?,
         };
+        if moved.changed && moved.outcome == Outcome::Moved {
+            self.check_image_limits(stream, digest, moved.sequence).await?;
+        }
         if is_push && moved.outcome == Outcome::Moved {
             self.satisfy_import(&tag).await?;
         }

@@ -38,6 +38,7 @@ mod import_rules;
 mod imports;
 mod leases;
 mod ledger;
+mod limits;
 mod links;
 mod logins;
 mod lookup;
@@ -59,6 +60,7 @@ mod past;
 mod past_lists;
 mod pauses;
 mod platforms;
+mod policy;
 mod projects;
 mod proofs;
 mod propagation;
@@ -102,7 +104,7 @@ use std::time::Instant;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::model::{AllowedRegistries, ForbiddenRegistry, size_words};
+use crate::model::{AllowedRegistries, BeyondLimit, ForbiddenRegistry, size_words};
 use crate::server::wake::{Controller, Wake};
 use durable::Durable;
 use memory::{Ending, Leaves};
@@ -148,6 +150,7 @@ pub use overview::{FailedBuild, HeldThing, RecentMove};
 pub use packages::WantedLayer;
 pub use past::Past;
 pub use past_lists::ConfigThen;
+pub use policy::PROHIBITED;
 pub use proofs::{BrokenImage, Depth, ImagePart};
 pub use registry::{BlobSource, Upload};
 pub use resolution::{Asker, Resolution};
@@ -212,6 +215,9 @@ pub enum Error {
         size_words(*.holds)
     )]
     Quota { project: String, quota: i64, holds: i64 },
+    /// A stream would grow beyond what its project lets it.
+    #[error(transparent)]
+    Limit(#[from] BeyondLimit),
     /// The request can never work as written; `field` is a path into it.
     #[error("{message}")]
     Invalid { field: String, message: String },

@@ -125,7 +125,9 @@ impl Store {
         let mut tx = self.write_tx().await?;
         let stream = tx.ensure_stream(project, stream, actor).await?;
         check_version(stream.version, version)?;
+        let limited = tx.limited_tags(&stream).await?;
         let set = tx.set_tag(&stream, &wanted.name, &wanted.spec, wanted.again, actor).await?;
+        tx.check_more_tags(&stream, limited).await?;
         tx.commit().await?;
         Ok(set)
     }
@@ -161,7 +163,7 @@ impl WriteTx {
         }
         self.write_spec(stream, &before, spec, source.as_ref(), renews, sequence).await?;
         if let Some(source) = source.filter(|source| renews && source.digest.is_some()) {
-            self.take_over(&before, &source, actor, sequence).await?;
+            self.take_over(stream, &before, &source, actor, sequence).await?;
         }
         let tag = self.tag_by_id(&before.id).await?;
         Ok(TagSet { created: before.has_spec == 0 || before.deleted_at.is_some(), tag })
@@ -295,7 +297,14 @@ impl WriteTx {
     }
 
     /// A follow or a pin takes its source's image at once. It is a person's move, so holds do not stop it.
-    async fn take_over(&mut self, tag: &Tag, source: &SourceImage, actor: &Actor, cause: i64) -> Result<()> {
+    async fn take_over(
+        &mut self,
+        stream: &Stream,
+        tag: &Tag,
+        source: &SourceImage,
+        actor: &Actor,
+        cause: i64,
+    ) -> Result<()> {
         let Some(digest) = &source.digest else { return Ok(()) };
         let tag = self.tag_by_id(&tag.id).await?;
         let reference = match &source.reference {
@@ -303,8 +312,10 @@ impl WriteTx {
             None => tag.local_reference(digest),
         };
         let movement = Move { cause: Some(cause), ..Move::new(EventKind::Api, digest, &reference, actor) };
-        match self.move_tag(&tag, &movement).await?.outcome {
+        let moved = self.move_tag(&tag, &movement).await?;
+        match moved.outcome {
             Outcome::Immutable => Err(refusal(&tag.title(), Outcome::Immutable)),
+            Outcome::Moved if moved.changed => self.check_image_limits(stream, digest, moved.sequence).await,
             _ => Ok(()),
         }
     }

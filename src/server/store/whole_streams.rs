@@ -50,9 +50,11 @@ impl Store {
         // All of it is the first generation.
         let unmade = Stream { generation: 0, ..stream };
         tx.set_image_repository(&unmade, wanted.repository.as_ref(), actor).await?;
+        let limited = tx.limited_tags(&unmade).await?;
         for tag in &wanted.tags {
             tx.set_tag(&unmade, &tag.name, &tag.spec, true, actor).await?;
         }
+        tx.check_more_tags(&unmade, limited).await?;
         let stream = tx.stream(project, name.as_str()).await?;
         tx.commit().await?;
         Ok(stream)
@@ -76,6 +78,7 @@ impl Store {
             tx.change_stream(&stream, fields, actor).await?;
         }
         let before: Vec<Tag> = tx.spec_tags(&stream.id).await?;
+        let limited = tx.limited_tags(&stream).await?;
         let of_repository = tx.tags_of_image_repository(&stream).await?;
         tx.set_image_repository(&stream, repository.as_ref(), actor).await?;
         for wanted in tags {
@@ -87,6 +90,7 @@ impl Store {
         for gone in before.iter().filter(|tag| !is_named(tag) && !of_repository.contains(&tag.id)) {
             tx.unset_tag(&stream, gone, actor).await?;
         }
+        tx.check_more_tags(&stream, limited).await?;
         tx.follow_choice(&stream, &fields.annotations, actor).await?;
         let stream = tx.stream(project, name).await?;
         tx.commit().await?;

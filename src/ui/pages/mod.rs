@@ -29,6 +29,7 @@ pub mod import_rule_form;
 mod import_rule_trial;
 pub mod import_rules;
 pub mod imports;
+mod limits;
 pub mod look;
 pub mod notice;
 pub mod notices;

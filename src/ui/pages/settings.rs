@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use secrecy::SecretString;
 
 use super::usage::project_card;
-use super::{registry_hook, registry_logins};
+use super::{limits, registry_hook, registry_logins};
 use crate::model::{AppName, ByteSize, Login, Member, Role, SecretEntry};
 use crate::server::auth::Right;
 use crate::server::store::SecretData;
@@ -25,6 +25,7 @@ pub fn router() -> Router {
         .route("/p/{project}/settings/secrets", post(post_secret))
         .route("/p/{project}/settings/secrets/delete", post(post_delete_secret))
         .route("/p/{project}/settings/quota", post(post_quota))
+        .route("/p/{project}/settings/limits", post(limits::post))
         .route("/p/{project}/settings/delete", post(post_delete))
 }
 
@@ -48,9 +49,13 @@ pub async fn page(cx: Cx) -> PageResult {
     let hook = hook.map(|hook| registry_hook::card(&project.name, &cx.settings().public_url, &hook));
     let ask = admin.is_none().then(|| view! { <p class="muted">"To change members and secrets you need the role admin. Ask one of the admins above."</p> });
     let usage = cx.store().project_usage(&project.name).await?;
-    let may_set_quota = cx.viewer()?.is_site_admin();
+    let project_limits = cx.store().project_limits(&project.name).await?;
+    let may_share_out = cx.viewer()?.is_site_admin();
     let body = view! {
-        {project_card(&path, &usage, may_set_quota)}
+        <div class="grid gap-4 lg:grid-cols-2 items-start">
+            {project_card(&path, &usage, may_share_out)}
+            {limits::card(&path, &project_limits, may_share_out)}
+        </div>
         {members_card(&path, &project, members)}
         <section class="card stack">
             <h2>"Freezes"</h2>

@@ -81,8 +81,8 @@ pub fn project_card(settings_path: &str, usage: &ProjectUsage, may_set_quota: bo
     .into_any()
 }
 
-/// A quota as the form shows it: in words where these say it exactly, else in bytes, so that saving it again changes nothing.
-fn typed(bytes: i64) -> String {
+/// A number of bytes as a form shows it: in words where these say it exactly, else in bytes, so that saving it again changes nothing.
+pub fn typed(bytes: i64) -> String {
     let units = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)];
     match units.into_iter().find(|(_, size)| bytes > 0 && bytes % size == 0) {
         Some((unit, size)) => format!("{} {unit}", bytes / size),

@@ -91,3 +91,36 @@ async fn site_admins_alone_set_quotas() {
     let (bytes, none, admin) = (json!("50000000 bytes"), json!(null), json!("admin"));
     assert_eq!(quotas, [(&admin, &bytes, &none), (&admin, &none, &bytes)]);
 }
+
+#[tokio::test]
+async fn site_admins_alone_set_limits() {
+    let rest = Rest::start().await;
+    let owner = rest.weir.user("olga", "demo", Role::Admin).await;
+    let admin = rest.weir.admin().await;
+    let put = async |client: &crate::support::Client, body: serde_json::Value| {
+        client.request(Method::PUT, &own("limits")).json(&body).send().await.unwrap()
+    };
+    let none = json!({"imageBytes": null, "streamImages": null, "streamTags": null});
+    assert_eq!(rest.ada.get_json(&own("limits")).await, none);
+    assert_eq!(put(&owner, json!({"streamTags": 1})).await.status(), StatusCode::FORBIDDEN);
+    for bad in [json!({"streamTags": -1}), json!({"streamTags": "many"}), json!({"streamTag": 1})] {
+        assert_eq!(put(&admin, bad.clone()).await.status(), StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+    assert_eq!(put(&admin, json!({"streamTags": 1, "imageBytes": 5_000_000_000_i64})).await.status(), StatusCode::OK);
+    let some = json!({"imageBytes": 5_000_000_000_i64, "streamImages": null, "streamTags": 1});
+    assert_eq!(rest.ada.get_json(&own("limits")).await, some);
+
+    let tag = |name: &str| json!({"name": name, "from": {"kind": "DockerImage", "name": "registry.example/x:1"}});
+    let stream = json!({"metadata": {"name": "app"}, "spec": {"tags": [tag("a"), tag("b")]}});
+    let path = "/apis/image.openshift.io/v1/namespaces/demo/imagestreams";
+    let refused = rest.expect(StatusCode::FORBIDDEN, Method::POST, path, &stream).await;
+    assert_eq!(
+        refused["message"],
+        "the stream demo/app may have 1 following tag: delete some or ask for a larger limit"
+    );
+
+    let gone = admin.request(Method::DELETE, &own("limits")).send().await.unwrap();
+    assert_eq!(gone.status(), StatusCode::NO_CONTENT);
+    assert_eq!(rest.ada.get_json(&own("limits")).await, none);
+    rest.expect(StatusCode::CREATED, Method::POST, path, &stream).await;
+}

@@ -130,3 +130,17 @@ async fn a_quota_that_is_lowered_meets_what_is_under_way_and_takes_nothing_away(
     assert_eq!(usage(&door).await, ProjectUsage { bytes: 9000, own_bytes: 9000, quota_bytes: Some(8000) });
     assert_eq!(door.get(&format!("demo/app/blobs/{}", sha256(&of_size(9000, 1)))).await.status(), 200, "it stays");
 }
+
+#[tokio::test]
+async fn section_5_2_beyond_a_limit_a_push_is_denied_with_words() {
+    let door = Door::open().await;
+    let limits = weir::model::ProjectLimits { stream_images: Some(1), ..weir::model::ProjectLimits::default() };
+    door.store.set_project_limits("demo", &limits, &door.actor).await.expect("limits");
+    assert_eq!(door.push("demo/app", "1", &TestImage::new("one")).await.status(), 201);
+    let two = TestImage::new("two");
+    let response = door.push("demo/app", "1", &two).await;
+    assert_eq!(
+        refused(response, 403, "DENIED").await,
+        "the stream demo/app may have 1 different image in the histories of its tags: delete tags or ask for a larger limit"
+    );
+}

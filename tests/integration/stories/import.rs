@@ -288,3 +288,22 @@ async fn an_import_that_does_not_fit_fails_with_words_and_leaves_the_tag_alone()
     // The tag moves first; that the check went well is written after it.
     story.until("the check is told to be well", async || story.import().await.reason.is_none()).await;
 }
+
+#[tokio::test]
+async fn an_import_beyond_a_limit_fails_with_words_and_leaves_the_tag_alone() {
+    let one = TestImage::new("one");
+    let story = Story::scheduled(&one).await;
+    let store = story.weir.store();
+    let limits = weir::model::ProjectLimits { stream_images: Some(1), ..weir::model::ProjectLimits::default() };
+    store.set_project_limits("demo", &limits, &tester()).await.expect("limits");
+    let two = TestImage::new("two");
+    two.push(story.upstream.address(), "org/base", "1").await;
+    story.until("the check failed", async || story.import().await.failures > 0).await;
+    let import = story.import().await;
+    assert_eq!(import.reason.as_deref(), Some("limit"));
+    let message = import.message.expect("a message");
+    assert!(message.contains("may have 1 different image"), "{message}");
+    assert_eq!(story.digest().await.as_deref(), Some(one.digest().as_str()));
+    store.set_project_limits("demo", &weir::model::ProjectLimits::default(), &tester()).await.expect("no limits");
+    story.until("the other one is here", async || story.digest().await == Some(two.digest().to_string())).await;
+}

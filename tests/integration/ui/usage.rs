@@ -51,3 +51,22 @@ async fn a_site_admin_sets_a_quota_and_everybody_sees_it() {
     assert!(text(&ada.page(path).await).contains("13 B, without a quota"));
     weir.stop().await;
 }
+
+#[tokio::test]
+async fn a_site_admin_sets_limits_and_everybody_sees_them() {
+    let (weir, ada) = demo().await;
+    let (path, form) = ("/p/demo/settings", "/p/demo/settings/limits");
+    let page = text(&ada.page(path).await);
+    assert!(page.contains("An image any size Images of a stream any number") && !page.contains("Set limits"), "{page}");
+    let owner = weir.user("olga", "demo", Role::Admin).await;
+    owner.refused(form, &[("stream_tags", "1")], StatusCode::FORBIDDEN).await;
+    let admin = weir.admin().await;
+    let refused = admin.refused(form, &[("stream_tags", "-1")], StatusCode::UNPROCESSABLE_ENTITY).await;
+    assert_eq!(error_at(&refused, "stream_tags"), "Write a whole number, or leave it empty.");
+    admin.done(form, &[("image_bytes", "1.5 GB"), ("stream_images", "20"), ("stream_tags", "")]).await;
+    let page = text(&ada.page(path).await);
+    let facts = "An image at most 1.5 GB Images of a stream at most 20 Following tags of a stream any number";
+    assert!(page.contains(facts), "{page}");
+    assert!(admin.page(path).await.contains("value=\"1500 MB\""));
+    weir.stop().await;
+}

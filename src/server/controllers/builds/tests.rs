@@ -116,6 +116,10 @@ impl Bench {
 
     /// Records what was pushed, as the registry's door does.
     async fn pushed(&self, stream: &str, digest: &str) {
+        self.pushed_annotated(stream, digest, "{}").await;
+    }
+
+    async fn pushed_annotated(&self, stream: &str, digest: &str, annotations: &str) {
         let actor = Actor::person("ada");
         let stream = self.store.ensure_stream("demo", &stream.parse().unwrap(), &actor).await.unwrap();
         let image = NewImage {
@@ -130,7 +134,7 @@ impl Bench {
             os: None,
             variant: None,
             created: None,
-            annotations: "{}".into(),
+            annotations: annotations.into(),
             layers: vec![],
             children: vec![],
             left_out: vec![],
@@ -233,6 +237,21 @@ async fn failures_say_why_and_end_the_log() {
                 assert_eq!(bench.log(&build).await.last().unwrap(), &format!("{reason}: {message}"));
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn section_7_3_no_build_takes_in_an_image_that_is_prohibited() {
+    for bench in Bench::each().await {
+        let denied = r#"{"images.openshift.io/deny-execution":"true"}"#;
+        bench.pushed_annotated("base", &format!("sha256:{}", "a".repeat(64)), denied).await;
+        let inline = Source { dockerfile: Some("FROM base:latest\n".into()), ..Source::default() };
+        bench.config("app", inline).await;
+        bench.start("app").await;
+        bench.settle().await;
+        let build = bench.build("app", 1).await;
+        assert_eq!((build.phase, build.reason.as_deref()), (BuildPhase::Failed, Some("InvalidImageReference")));
+        assert_eq!(build.message.as_deref(), Some("this image is prohibited by policy: base:latest"));
     }
 }
 

@@ -12,7 +12,7 @@ use super::job::{git_credentials, job, token};
 use super::{BuildSettings, HEARTBEAT, LEASE, LEASE_MS};
 use crate::model::{Build, BuildConfigSpec, BuildPhase, BuildStep, NewConfigInput, ResolvedInput, now};
 use crate::server::builder::{BuildEvent, BuildFailure, BuildJob, BuildOutput, Builder, Fetched, dockerfile};
-use crate::server::store::{self, BuildEnd, Lost, Store};
+use crate::server::store::{self, BuildEnd, Lost, PROHIBITED, Store};
 
 /// Lines wait at most this long for others to be written with them.
 const FLUSH_AFTER: Duration = Duration::from_millis(250);
@@ -102,6 +102,10 @@ impl Worker {
         let mut journal = Journal::of(self);
         // The Dockerfile may take in what was not known at the request: then once more, with that.
         for last in [false, true] {
+            if let Some(input) = self.find_prohibited(&inputs).await? {
+                let message = format!("{PROHIBITED}: {}", input.reference);
+                return journal.close(Outcome::end(BuildPhase::Failed, "InvalidImageReference", message)).await;
+            }
             let job = job(&self.build, &spec, &inputs, credentials.clone(), &token, &self.settings);
             let result = self.run_job(job, &mut journal).await?;
             let found = journal.fetched.take().map(|fetched| self.found(&spec, &fetched));
@@ -124,6 +128,18 @@ impl Worker {
             return journal.close(outcome(result)).await;
         }
         Ok(Outcome::Stopped)
+    }
+
+    /// An input that no build may take in.
+    async fn find_prohibited<'a>(&self, inputs: &'a [ResolvedInput]) -> anyhow::Result<Option<&'a ResolvedInput>> {
+        for input in inputs {
+            if let Some(digest) = &input.digest
+                && self.store.is_prohibited(digest).await?
+            {
+                return Ok(Some(input));
+            }
+        }
+        Ok(None)
     }
 
     async fn run_job(

@@ -65,12 +65,16 @@ impl World {
 
 /// Moves `<stream>:latest` to an image, as a push does.
 async fn push(store: &Store, stream: &str, digest: &Digest) {
+    push_annotated(store, stream, digest, "{}").await;
+}
+
+async fn push_annotated(store: &Store, stream: &str, digest: &Digest, annotations: &str) {
     let stream = store.ensure_stream("demo", &stream.parse().unwrap(), &actor()).await.unwrap();
     let image = NewImage {
         digest: digest.to_string(),
         media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
         manifest: "{}".to_owned(),
-        annotations: "{}".to_owned(),
+        annotations: annotations.to_owned(),
         ..NewImage::default()
     };
     let tag = "latest".parse().unwrap();
@@ -191,6 +195,25 @@ async fn the_engines_reason_fails_a_rollout_and_the_old_replicas_stay() {
         world.controller.progress.away();
         world.run().await;
         assert_eq!(world.engine.applied(), applied, "what failed stays failed until someone decides");
+    }
+}
+
+#[tokio::test]
+async fn section_7_3_no_app_runs_an_image_that_is_prohibited() {
+    for world in World::all(Pace::Immediate).await {
+        world.request().await;
+        world.run().await;
+        let applied = world.engine.applied();
+        let denied = r#"{"images.openshift.io/deny-execution":"true"}"#;
+        push_annotated(&world.store, "web", &digest('b'), denied).await;
+        world.request().await;
+        let failed = until_over(&world, &world.controller).await;
+        let wanted = (RolloutPhase::Failed, Some("this image is prohibited by policy"));
+        assert_eq!((failed.phase, failed.message.as_deref()), wanted);
+        assert_eq!(world.engine.applied(), applied, "the engine was not even told");
+        world.push('c').await;
+        world.request().await;
+        assert_eq!(until_over(&world, &world.controller).await.phase, RolloutPhase::Complete);
     }
 }
 
