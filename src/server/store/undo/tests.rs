@@ -1,9 +1,9 @@
 //! What an undo takes back of a person's decisions, on both databases. What it moves is in the tests of propagation.
 
 use super::*;
-use crate::model::{AppSpec, EventKind, NewImage, StreamTag};
+use crate::model::{AppSpec, EventKind, HoldUntil, NewImage, RollbackMode, StreamTag};
 use crate::server::store::testing::{TestStore, each_store};
-use crate::server::store::{AppFields, TagMove};
+use crate::server::store::{AppFields, Moved, TagMove, TagRollback};
 
 fn anna() -> Actor {
     Actor::person("anna")
