@@ -62,7 +62,8 @@ pub use mirrors::{Mirrored, Mirrors, MirrorsError};
 pub use name::{AppName, NameError, ProjectName, StreamName, TagName, label_value};
 pub use notice::{News, Notice, NoticeAttempt, NoticeKind, NoticeState, NoticeTarget};
 pub use package::{
-    Direction, ImagePackage, ImagePackages, LayerContents, LayerReading, Package, PackageDatabase, PackageKind,
+    Direction, Evidence, ImagePackage, ImagePackages, LayerContents, LayerReading, Package, PackageDatabase,
+    PackageKind,
 };
 pub use past::{Moment, MomentError, PastTag, PastTagError};
 pub use plan::{Action, Graph, GraphApp, GraphConfig, GraphInput, GraphTag, Plan, PlanStep, plan};

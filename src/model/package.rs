@@ -1,4 +1,5 @@
-//! Packages that are installed in images, as the databases of package managers in their layers tell them.
+//! Packages that are installed in images, as the databases of package managers in their layers tell them, and where there are none,
+//! lock files of applications.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,33 @@ text_enum! {
         Npm = "npm",
         Gem = "gem",
         Composer = "composer",
+        Cargo = "cargo",
+        Go = "go",
+        /// Archives of Java's, which are known by their names.
+        Java = "java",
+    }
+}
+
+text_enum! {
+    /// How it is known that an image has a package.
+    Evidence {
+        /// Whoever installed it wrote that down.
+        Installed = "installed",
+        /// A lock file of an application names it: it was meant to be installed.
+        LockFile = "lock-file",
+        /// A file is named so.
+        FileName = "file-name",
+    }
+}
+
+impl Evidence {
+    /// Whether whoever installed a package says so, as nearly all lists do.
+    pub fn is_installed(&self) -> bool {
+        *self == Self::Installed
+    }
+
+    fn installed() -> Self {
+        Self::Installed
     }
 }
 
@@ -45,6 +73,8 @@ pub struct PackageDatabase {
     /// From the root, without the first slash.
     pub path: String,
     pub kind: PackageKind,
+    #[serde(default = "Evidence::installed", skip_serializing_if = "Evidence::is_installed")]
+    pub evidence: Evidence,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<Package>,
     /// Why the list is not whole.
@@ -83,6 +113,7 @@ pub struct LayerReading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImagePackage {
     pub kind: PackageKind,
+    pub evidence: Evidence,
     pub package: Package,
     /// The file that lists it.
     pub path: String,
@@ -121,6 +152,11 @@ impl ImagePackages {
                 [Some(name.as_str()), Some(version), source.as_deref(), Some(it.kind.as_str())].into_iter().flatten();
             text.is_empty() || texts.any(|it| it.to_lowercase().contains(&text))
         })
+    }
+
+    /// How many packages are known by lock files only.
+    pub fn locked(&self) -> usize {
+        self.packages.iter().filter(|package| package.evidence == Evidence::LockFile).count()
     }
 
     /// How many packages of a kind there are.

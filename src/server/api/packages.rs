@@ -57,6 +57,7 @@ fn show(it: &ImagePackage) -> Value {
         "architecture": it.package.architecture,
         "source": it.package.source,
         "kind": it.kind,
+        "evidence": it.evidence,
         "path": it.path,
         "layer": {"number": it.layer + 1, "digest": it.layer_digest},
     })
@@ -150,6 +151,7 @@ fn show_change(change: &PackageChange) -> Value {
     json!({
         "name": change.name,
         "kind": change.kind,
+        "evidence": change.evidence,
         "change": change.direction,
         "from": change.from,
         "to": change.to,

@@ -1,14 +1,15 @@
 //! Two images side by side: which packages are newer, older, added or gone, what is set otherwise, which layers both have.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::settings::{SettingChange, setting_changes};
 use super::verdict::verdict;
-use super::versions::compare_versions;
+use super::versions::{compare_versions, same_name};
 use super::views::ImageKey;
-use crate::model::{Direction, Image, ImageConfig, ImageLayer, ImagePackages, PackageKind};
+use crate::model::{Direction, Evidence, Image, ImageConfig, ImageLayer, ImagePackage, ImagePackages, PackageKind};
 
 /// One of the images.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct PackageChange {
     pub direction: Direction,
     pub from: Option<String>,
     pub to: Option<String>,
+    /// How it is known of the second image, or of the first when only that one has it.
+    pub evidence: Evidence,
     /// The layer of the second image that brought it, from 0.
     pub layer: Option<i64>,
 }
@@ -96,31 +99,32 @@ fn unknown(from: &Side, to: &Side) -> Vec<String> {
     unknown
 }
 
-/// Versions of one package, each with its layer.
-type Versions<'a> = Vec<(&'a str, i64)>;
+/// One package in its versions.
+type Versions<'a> = Vec<&'a ImagePackage>;
 
 fn package_changes(from: &ImagePackages, to: &ImagePackages) -> Vec<PackageChange> {
-    let mut by_name: BTreeMap<(&str, PackageKind), [Versions<'_>; 2]> = BTreeMap::new();
+    let mut by_name: BTreeMap<(Cow<'_, str>, PackageKind), [Versions<'_>; 2]> = BTreeMap::new();
     for (side, packages) in [from, to].into_iter().enumerate() {
         for it in &packages.packages {
-            let versions = by_name.entry((&it.package.name, it.kind)).or_default();
-            versions[side].push((&it.package.version, it.layer));
+            let versions = by_name.entry((same_name(it.kind, &it.package.name), it.kind)).or_default();
+            versions[side].push(it);
         }
     }
     let mut changes = Vec::new();
-    for ((name, kind), [mut old, mut new]) in by_name {
+    for ((_, kind), [mut old, mut new]) in by_name {
         take_out_common(&mut old, &mut new);
         // A package may be there in several versions. The newest of one side goes with the newest of the other.
-        let newest_last = |a: &(&str, i64), b: &(&str, i64)| compare_versions(kind, a.0, b.0);
+        let newest_last =
+            |a: &&ImagePackage, b: &&ImagePackage| compare_versions(kind, &a.package.version, &b.package.version);
         old.sort_by(newest_last);
         new.sort_by(newest_last);
         loop {
             let (old, new) = (old.pop(), new.pop());
+            let Some(shown) = new.or(old) else { break };
             let direction = match (old, new) {
-                (None, None) => break,
-                (None, Some(_)) => Direction::Added,
+                (None, _) => Direction::Added,
                 (Some(_), None) => Direction::Removed,
-                (Some(old), Some(new)) => match compare_versions(kind, new.0, old.0) {
+                (Some(old), Some(new)) => match newest_last(&new, &old) {
                     Ordering::Greater => Direction::Up,
                     Ordering::Less => Direction::Down,
                     // Written in another way, and no other version.
@@ -129,11 +133,12 @@ fn package_changes(from: &ImagePackages, to: &ImagePackages) -> Vec<PackageChang
             };
             changes.push(PackageChange {
                 kind,
-                name: name.to_owned(),
+                name: shown.package.name.clone(),
                 direction,
-                from: old.map(|(version, _)| version.to_owned()),
-                to: new.map(|(version, _)| version.to_owned()),
-                layer: new.map(|(_, layer)| layer),
+                from: old.map(|old| old.package.version.clone()),
+                to: new.map(|new| new.package.version.clone()),
+                evidence: shown.evidence,
+                layer: new.map(|new| new.layer),
             });
         }
     }
@@ -141,20 +146,20 @@ fn package_changes(from: &ImagePackages, to: &ImagePackages) -> Vec<PackageChang
 }
 
 fn take_out_common(old: &mut Versions<'_>, new: &mut Versions<'_>) {
-    let mut common: HashMap<String, usize> = HashMap::new();
-    for (version, _) in old.iter() {
-        *common.entry((*version).to_owned()).or_default() += 1;
+    let mut common: HashMap<&str, usize> = HashMap::new();
+    for it in old.iter() {
+        *common.entry(&it.package.version).or_default() += 1;
     }
-    let mut taken: HashMap<String, usize> = HashMap::new();
-    new.retain(|(version, _)| match common.get_mut(*version).filter(|left| **left > 0) {
+    let mut taken: HashMap<&str, usize> = HashMap::new();
+    new.retain(|it| match common.get_mut(it.package.version.as_str()).filter(|left| **left > 0) {
         Some(left) => {
             *left -= 1;
-            *taken.entry((*version).to_owned()).or_default() += 1;
+            *taken.entry(&it.package.version).or_default() += 1;
             false
         }
         None => true,
     });
-    old.retain(|(version, _)| match taken.get_mut(*version).filter(|left| **left > 0) {
+    old.retain(|it| match taken.get_mut(it.package.version.as_str()).filter(|left| **left > 0) {
         Some(left) => {
             *left -= 1;
             false
@@ -178,7 +183,7 @@ fn layers(from: &[ImageLayer], to: &[ImageLayer]) -> Vec<ComparedLayer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ImagePackage, Package};
+    use crate::model::Package;
 
     fn packages(list: &[&str]) -> ImagePackages {
         let packages = list.iter().map(|text| {
@@ -186,6 +191,7 @@ mod tests {
             let (name, version) = (name.to_owned(), version.to_owned());
             ImagePackage {
                 kind: PackageKind::Npm,
+                evidence: Evidence::Installed,
                 package: Package { name, version, architecture: None, source: None },
                 path: String::new(),
                 layer: 0,

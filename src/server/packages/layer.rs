@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use super::members::{MemberKind, Members};
+use super::hints::Hints;
+use super::members::{Member, MemberKind, Members};
 use super::paths::{Format, Meaning, hides_when_no_directory, meaning};
 use super::{Limits, Refusal, Trouble, find_cause, in_words, languages, lists, refusal, rpm, unpack};
 use crate::model::{LayerContents, Package, PackageDatabase};
 
 /// What a list costs of the budget, beside its texts.
-const LIST: usize = 64;
+pub(super) const LIST: usize = 64;
 
 /// Why a layer was not read.
 #[derive(Debug)]
@@ -40,13 +41,14 @@ fn read(packed: impl Read, limits: &Limits) -> io::Result<LayerContents> {
                 layer.budget.take_text(path.len())?;
                 layer.emptied.push(path);
             }
-            Meaning::Put(path) => layer.put(path, member.kind, &mut members)?,
+            Meaning::Put(path) => layer.put(path, &member, &mut members)?,
         }
     }
     Ok(layer.finish())
 }
 
 /// What may still be kept of a layer.
+#[derive(Clone)]
 pub struct Budget {
     packages: usize,
     text: usize,
@@ -67,7 +69,7 @@ impl Budget {
     }
 
     /// Keeps so many bytes of a path or of names. Each costs some more in the layer's record.
-    fn take_text(&mut self, length: usize) -> io::Result<()> {
+    pub(super) fn take_text(&mut self, length: usize) -> io::Result<()> {
         self.text = self.text.checked_sub(length + 8).ok_or_else(|| self.spend())?;
         Ok(())
     }
@@ -81,6 +83,7 @@ impl Budget {
 /// What was found so far.
 struct Layer {
     budget: Budget,
+    hints: Hints,
     databases: BTreeMap<String, PackageDatabase>,
     hidden: Vec<String>,
     emptied: Vec<String>,
@@ -92,6 +95,7 @@ impl Layer {
     fn new(limits: &Limits) -> Self {
         Self {
             budget: Budget::of(limits),
+            hints: Hints::of(limits),
             databases: BTreeMap::new(),
             hidden: Vec::new(),
             emptied: Vec::new(),
@@ -105,8 +109,14 @@ impl Layer {
         Ok(())
     }
 
-    fn put<R: Read>(&mut self, path: String, kind: MemberKind, members: &mut Members<R>) -> io::Result<()> {
+    fn put<R: Read>(&mut self, path: String, member: &Member, members: &mut Members<R>) -> io::Result<()> {
+        let kind = member.kind;
         match Format::of(&path) {
+            Some(format) if kind != MemberKind::Directory && !format.evidence().is_installed() => {
+                let hint = self.hints.read(&path, format, member, members)?;
+                self.databases.extend(hint.map(|database| (path, database)));
+                Ok(())
+            }
             Some(format) if kind != MemberKind::Directory => self.put_list(path, format, kind, members),
             _ if kind != MemberKind::Directory && hides_when_no_directory(&path) => self.hide(path),
             _ => Ok(()),
@@ -143,7 +153,8 @@ impl Layer {
         }
         self.budget.take_text(LIST + path.len() + problem.as_ref().map_or(0, String::len))?;
         // Of two files with one path the later one stays.
-        let database = PackageDatabase { path: path.clone(), kind: format.kind(), packages, problem };
+        let (kind, evidence) = (format.kind(), format.evidence());
+        let database = PackageDatabase { path: path.clone(), kind, evidence, packages, problem };
         self.databases.insert(path, database);
         Ok(())
     }
@@ -178,7 +189,8 @@ impl Layer {
     }
 }
 
-fn is_refusal(error: &io::Error) -> bool {
+/// Whether the error says what is wrong with a list, or the layer.
+pub(super) fn is_refusal(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|cause| cause.is::<Refusal>())
 }
 

@@ -6,9 +6,12 @@
 
 mod compare;
 mod feed;
+mod hints;
+mod jars;
 mod languages;
 mod layer;
 mod lists;
+mod locks;
 mod members;
 mod pair;
 mod paths;

@@ -1,6 +1,8 @@
 //! What the paths of a layer's members mean: where they lie, whether they take something away, and which hold lists of packages.
 
-use crate::model::PackageKind;
+use super::jars;
+use super::locks::Lock;
+use crate::model::{Evidence, PackageKind};
 
 /// The longest path that is looked at; Linux has none that is longer.
 const MAX_PATH: usize = 4096;
@@ -29,6 +31,10 @@ pub enum Format {
     Gem,
     /// What Composer installed for an application in PHP.
     Composer,
+    /// What was meant to be installed for an application.
+    Lock(Lock),
+    /// An archive of Java's, whose file name says all.
+    Jar,
 }
 
 impl Format {
@@ -42,12 +48,23 @@ impl Format {
             Self::Npm => PackageKind::Npm,
             Self::Gem => PackageKind::Gem,
             Self::Composer => PackageKind::Composer,
+            Self::Lock(lock) => lock.kind(),
+            Self::Jar => PackageKind::Java,
+        }
+    }
+
+    /// How its packages are known.
+    pub fn evidence(self) -> Evidence {
+        match self {
+            Self::Lock(_) => Evidence::LockFile,
+            Self::Jar => Evidence::FileName,
+            _ => Evidence::Installed,
         }
     }
 
     /// The format of the file at this path, if it is a list of packages.
     pub fn of(path: &str) -> Option<Self> {
-        let (directory, name) = path.rsplit_once('/')?;
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         if path == DPKG_STATUS || (path.starts_with(DPKG_PARTS) && !name.ends_with(".md5sums")) {
             return Some(Self::Dpkg);
         }
@@ -70,7 +87,8 @@ impl Format {
             "installed.json" => is_named(directory, "composer").then_some(Self::Composer),
             _ if name.ends_with(".gemspec") => is_for_gems(directory).then_some(Self::Gem),
             _ if name.ends_with(".egg-info") && in_python_packages(directory) => Some(Self::Python),
-            _ => None,
+            _ if name.ends_with(".jar") => jars::jar(path).map(|_| Self::Jar),
+            _ => Lock::of(directory, name).map(Self::Lock),
         }
     }
 }
@@ -189,6 +207,35 @@ mod tests {
             ("usr/local/bundle/gems/rack-3.0.8/rack.gemspec", None),
             ("app/vendor/composer/installed.json", Some(Format::Composer)),
             ("app/vendor/installed.json", None),
+            ("package-lock.json", Some(Format::Lock(Lock::Npm))),
+            ("app/npm-shrinkwrap.json", Some(Format::Lock(Lock::Npm))),
+            ("app/yarn.lock", Some(Format::Lock(Lock::Yarn))),
+            ("app/Cargo.lock", Some(Format::Lock(Lock::Cargo))),
+            ("app/go.mod", Some(Format::Lock(Lock::GoMod))),
+            ("go/src/app/go.sum", Some(Format::Lock(Lock::GoSum))),
+            ("app/Gemfile.lock", Some(Format::Lock(Lock::Bundler))),
+            ("app/composer.lock", Some(Format::Lock(Lock::Composer))),
+            ("app/Pipfile.lock", Some(Format::Lock(Lock::Pipenv))),
+            ("app/poetry.lock", Some(Format::Lock(Lock::Poetry))),
+            ("app/uv.lock", Some(Format::Lock(Lock::Uv))),
+            ("app/requirements.txt", Some(Format::Lock(Lock::Requirements))),
+            ("app/requirements-dev.txt", None),
+            ("app/cargo.lock", None),
+            ("app/node_modules/left-pad/package-lock.json", None),
+            ("app/node_modules/.package-lock.json", None),
+            ("usr/lib/python3/site-packages/x/requirements.txt", None),
+            ("app/vendor/x/go.mod", None),
+            ("vendor/go.mod", None),
+            ("usr/local/bundle/gems/rack-3.0.8/Gemfile.lock", None),
+            ("root/.cargo/registry/src/x/Cargo.lock", None),
+            ("usr/local/cargo/registry/src/x/Cargo.lock", None),
+            ("registry/Cargo.lock", Some(Format::Lock(Lock::Cargo))),
+            ("go/pkg/mod/x/go.mod", None),
+            ("usr/local/go/src/go.mod", None),
+            ("usr/lib/go-1.22/src/go.mod", None),
+            ("usr/local/gopher/go.mod", Some(Format::Lock(Lock::GoMod))),
+            ("app/lib/guava-32.1.3-jre.jar", Some(Format::Jar)),
+            ("app/app.jar", None),
         ] {
             assert_eq!(Format::of(path), format, "{path}");
         }

@@ -1,12 +1,17 @@
 //! The packages of an image out of those of its layers: each layer put on top of those below, as whoever unpacks the image does.
 
+mod precedence;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::model::{ImagePackage, ImagePackages, LayerContents, LayerReading, Package, PackageDatabase, PackageKind};
+use crate::model::{
+    Evidence, ImagePackage, ImagePackages, LayerContents, LayerReading, Package, PackageDatabase, PackageKind,
+};
 
 /// A list as it is after some layers.
 struct Listed {
     kind: PackageKind,
+    evidence: Evidence,
     /// With the layer that brought each in this version.
     packages: Vec<(Package, usize)>,
     problem: Option<(String, i64)>,
@@ -31,13 +36,17 @@ pub fn image_packages(layers: &[LayerReading]) -> ImagePackages {
             (None, None) => {}
         }
     }
-    image.databases = lists.len();
+    precedence::settle(&mut lists);
+    let says_something =
+        |list: &&Listed| list.evidence.is_installed() || !list.packages.is_empty() || list.problem.is_some();
+    image.databases = lists.values().filter(says_something).count();
     for (path, list) in lists {
         if let Some((problem, number)) = list.problem {
             image.problems.push(format!("{path} of layer {number} was not read: {problem}"));
         }
         image.packages.extend(list.packages.into_iter().map(|(package, at)| ImagePackage {
             kind: list.kind,
+            evidence: list.evidence,
             package,
             path: path.clone(),
             layer: layers[at].position,
@@ -63,14 +72,15 @@ fn put_on(lists: &mut BTreeMap<String, Listed>, contents: LayerContents, at: usi
             !is_hidden && !emptied.contains("") && !above().any(|directory| emptied.contains(directory))
         });
     }
-    for PackageDatabase { path, kind, packages, problem } in contents.databases {
+    for PackageDatabase { path, kind, evidence, packages, problem } in contents.databases {
         let before = lists.remove(&path).map(|list| list.packages).unwrap_or_default();
         let before: HashMap<&Package, usize> = before.iter().map(|(package, at)| (package, *at)).collect();
         let packages = packages.into_iter().map(|package| {
             let brought = before.get(&package).copied().unwrap_or(at);
             (package, brought)
         });
-        let list = Listed { kind, packages: packages.collect(), problem: problem.map(|problem| (problem, number)) };
+        let (packages, problem) = (packages.collect(), problem.map(|problem| (problem, number)));
+        let list = Listed { kind, evidence, packages, problem };
         lists.insert(path, list);
     }
 }
@@ -86,7 +96,8 @@ mod tests {
 
     fn list(path: &str, packages: &[&str]) -> PackageDatabase {
         let packages = packages.iter().map(|text| package(text)).collect();
-        PackageDatabase { path: path.to_owned(), kind: PackageKind::Dpkg, packages, problem: None }
+        let (path, kind, evidence) = (path.to_owned(), PackageKind::Dpkg, Evidence::Installed);
+        PackageDatabase { path, kind, evidence, packages, problem: None }
     }
 
     fn layers(contents: Vec<LayerContents>) -> Vec<LayerReading> {

@@ -95,7 +95,7 @@ fn packages(from: &Side, to: &Side, compared: &Compared) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::{Image, ImageConfig, ImageLayer, ImagePackage, ImagePackages, Package, PackageKind};
+    use crate::model::{Evidence, Image, ImageConfig, ImageLayer, ImagePackage, ImagePackages, Package, PackageKind};
     use crate::server::packages::compare::{Side, compare};
 
     fn side(digest: &str, size: i64, layers: &[&str], packages: &[&str], config: &str) -> Side {
@@ -123,6 +123,7 @@ mod tests {
                 Package { name: name.to_owned(), version: version.to_owned(), architecture: None, source: None };
             ImagePackage {
                 kind: PackageKind::Dpkg,
+                evidence: Evidence::Installed,
                 package,
                 path: String::new(),
                 layer: 0,

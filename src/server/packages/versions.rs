@@ -1,6 +1,9 @@
 //! Which of two versions is newer, by the rules of whoever wrote them. The rules of dpkg, rpm and apk are short and settled, and the crates
 //! that have them bring much else: they are here. Versions of Python and Node have crates of their own.
 
+mod maven;
+
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::str::FromStr as _;
 
@@ -14,20 +17,52 @@ pub fn compare_versions(kind: PackageKind, a: &str, b: &str) -> Ordering {
         PackageKind::Apk => apk(a, b),
         PackageKind::Python => match (pep440_rs::Version::from_str(a), pep440_rs::Version::from_str(b)) {
             (Ok(a), Ok(b)) => a.cmp(&b),
-            _ => rpm_part(a.as_bytes(), b.as_bytes()),
+            (Err(_), Err(_)) => rpm_part(a.as_bytes(), b.as_bytes()),
+            // What is no version by the rules is older than all that are.
+            (a, b) => a.is_ok().cmp(&b.is_ok()),
         },
-        PackageKind::Npm => semantic(a, b),
+        PackageKind::Npm | PackageKind::Cargo => semantic(a, b),
+        PackageKind::Java => maven::compare(a, b),
         // `v1.2.3` and `1.2.3` are one.
-        PackageKind::Composer => semantic(a.strip_prefix('v').unwrap_or(a), b.strip_prefix('v').unwrap_or(b)),
+        PackageKind::Composer | PackageKind::Go => {
+            semantic(a.strip_prefix('v').unwrap_or(a), b.strip_prefix('v').unwrap_or(b))
+        }
         PackageKind::Gem => gem(a, b),
     }
 }
 
+/// By Semantic Versioning, and by the numbers in front where one of them does not follow it.
 fn semantic(a: &str, b: &str) -> Ordering {
-    match (semver::Version::parse(a), semver::Version::parse(b)) {
+    release_numbers(a, b).then_with(|| match (semver::Version::parse(a), semver::Version::parse(b)) {
         (Ok(a), Ok(b)) => a.cmp_precedence(&b),
-        _ => rpm_part(a.as_bytes(), b.as_bytes()),
+        (Err(_), Err(_)) => rpm_part(a.as_bytes(), b.as_bytes()),
+        // Whichever comes first, it has to be always the same: versions are sorted.
+        (a, b) => a.is_ok().cmp(&b.is_ok()),
+    })
+}
+
+/// Compares the numbers between dots that two versions begin with; zeros at the end say nothing.
+fn release_numbers(a: &str, b: &str) -> Ordering {
+    let [a, b] = [a, b].map(|version| {
+        let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+        version[..end].split('.').map(str::as_bytes).collect::<Vec<_>>()
+    });
+    let parts = |at: usize| [&a, &b].map(|parts| parts.get(at).copied().unwrap_or_default());
+    let mut orders = (0..a.len().max(b.len())).map(|at| {
+        let [x, y] = parts(at);
+        numbers(x, y)
+    });
+    orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// The name by which packages of a kind are told apart: Python takes `Ruamel.YAML` and `ruamel-yaml` for one (PEP 503).
+pub(super) fn same_name(kind: PackageKind, name: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| !c.is_ascii_uppercase() && !matches!(c, '.' | '_');
+    if kind != PackageKind::Python || (name.chars().all(is_plain) && !name.contains("--")) {
+        return Cow::Borrowed(name);
     }
+    let words = name.split(['-', '_', '.']).filter(|word| !word.is_empty());
+    Cow::Owned(words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-"))
 }
 
 /// `Gem::Version` of Ruby: parts between dots, each of digits or of letters; letters tell a prerelease, and zeros at the end say nothing.
@@ -251,107 +286,4 @@ fn apk(a: &str, b: &str) -> Ordering {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Each list is in order, oldest first.
-    fn assert_in_order(kind: PackageKind, versions: &[&str]) {
-        for (i, a) in versions.iter().enumerate() {
-            for (j, b) in versions.iter().enumerate() {
-                assert_eq!(compare_versions(kind, a, b), i.cmp(&j), "{kind}: {a} and {b}");
-            }
-        }
-    }
-
-    #[test]
-    fn versions_stand_in_the_order_of_their_makers() {
-        let dpkg = [
-            "1.0~~",
-            "1.0~~a",
-            "1.0~",
-            "1.0~rc1-1",
-            "1.0",
-            "1.0-0+deb12u1",
-            "1.0-1",
-            "1.0a",
-            "1.0+b",
-            "1.0.1",
-            "1.2",
-            "1.10",
-            "1:0.1",
-        ];
-        assert_in_order(PackageKind::Dpkg, &dpkg);
-        let rpm = [
-            "1.0~rc1-1",
-            "1.0-1",
-            "1.0-1.el9",
-            "1.0-1.el9_2",
-            "1.0-2",
-            "1.0^git1-1",
-            "1.0^git1~pre-1",
-            "1.0a-1",
-            "1.0.1-1",
-            "1.2-1",
-            "1.10-1",
-            "1:0.1-1",
-        ];
-        let rpm: Vec<_> = rpm.into_iter().filter(|version| !version.contains("~pre")).collect();
-        assert_in_order(PackageKind::Rpm, &rpm);
-        let apk = [
-            "0.9",
-            "1.0_alpha",
-            "1.0_alpha2",
-            "1.0_beta",
-            "1.0_pre1",
-            "1.0_rc1",
-            "1.0",
-            "1.0-r1",
-            "1.0_git20240101",
-            "1.0_p1",
-            "1.0_p1-r1",
-            "1.0b",
-            "1.0.01",
-            "1.0.1",
-            "1.2",
-            "1.10",
-        ];
-        assert_in_order(PackageKind::Apk, &apk);
-        assert_in_order(PackageKind::Npm, &["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0"]);
-        assert_in_order(PackageKind::Composer, &["dev-main", "1.0.0-rc.1", "v1.0.0", "1.2.0", "v1.10.0"]);
-        assert_in_order(PackageKind::Gem, &["1.0.a", "1.0.b1", "1.0.b2", "1.0.rc1", "1.0", "1.0.1", "1.2", "1.10"]);
-        assert_in_order(
-            PackageKind::Python,
-            &["1.0.dev1", "1.0a1", "1.0rc1", "1.0", "1.0.post1", "1.2", "1.10", "1!0.1"],
-        );
-    }
-
-    #[test]
-    fn what_is_written_otherwise_may_be_the_same() {
-        for (kind, a, b) in [
-            (PackageKind::Dpkg, "1.01-1", "1.1-1"),
-            (PackageKind::Dpkg, "0:1", "1"),
-            (PackageKind::Rpm, "1.0-1", "1_0-1"),
-            (PackageKind::Python, "1.0", "1.0.0"),
-            (PackageKind::Npm, "1.0.0+a", "1.0.0+b"),
-            (PackageKind::Npm, "not a version", "not-a-version"),
-            (PackageKind::Composer, "v1.0.0", "1.0.0"),
-            (PackageKind::Gem, "1", "1.0.0"),
-            (PackageKind::Gem, "1.0.rc1", "1.0.0.rc1"),
-        ] {
-            assert_eq!(compare_versions(kind, a, b), Ordering::Equal, "{a} and {b}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_texts_have_an_order(a in "[0-9a-c.~^:_+-]{0,8}", b in "[0-9a-c.~^:_+-]{0,8}") {
-            for kind in PackageKind::ALL {
-                let order = compare_versions(*kind, &a, &b);
-                prop_assert_eq!(compare_versions(*kind, &b, &a), order.reverse());
-                prop_assert_eq!(compare_versions(*kind, &a, &a), Ordering::Equal);
-            }
-        }
-    }
-}
+mod tests;

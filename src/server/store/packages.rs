@@ -8,7 +8,7 @@ use crate::server::hash::sha256;
 use crate::server::wake::Controller;
 
 /// The version of what reads layers. One more makes all layers be read again.
-const READER: i64 = 2;
+const READER: i64 = 3;
 /// What the readings of one image's layers may have together, in bytes. Nobody's images come near; whoever's do, made them for that.
 const MAX_CONTENTS: i64 = 64 * 1024 * 1024;
 /// The most layers whose readings are shown together. Container engines mount no more than 128.
@@ -205,7 +205,7 @@ impl WriteTx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Actor, ImageLayer, NewImage, Package, PackageDatabase, PackageKind};
+    use crate::model::{Actor, Evidence, ImageLayer, NewImage, Package, PackageDatabase, PackageKind};
     use crate::server::store::Backend;
     use crate::server::store::testing::{each_store, project};
 
@@ -237,7 +237,8 @@ mod tests {
     fn contents(name: &str) -> LayerContents {
         let package = Package { name: name.to_owned(), version: "1".to_owned(), architecture: None, source: None };
         let path = "var/lib/dpkg/status".to_owned();
-        let database = PackageDatabase { path, kind: PackageKind::Dpkg, packages: vec![package], problem: None };
+        let (kind, evidence) = (PackageKind::Dpkg, Evidence::Installed);
+        let database = PackageDatabase { path, kind, evidence, packages: vec![package], problem: None };
         LayerContents { databases: vec![database], ..LayerContents::default() }
     }
 

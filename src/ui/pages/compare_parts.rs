@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::packages::{kind_words, sentence};
+use super::packages::{listed_by, sentence};
 use crate::model::Direction;
 use crate::server::packages::{Compared, ComparedLayer, PackageChange, Pair, SettingChange, SettingPart};
 use crate::ui::components::{Badge, Col, DataTable, DigestText, PageSize, Pager, Tone, size_words};
@@ -150,7 +150,7 @@ fn package_row(change: &PackageChange) -> AnyView {
             </td>
             <td data-label="Left">{version(&change.from)}</td>
             <td data-label="Right">{version(&change.to)} {layer}</td>
-            <td data-label="Listed by">{kind_words(change.kind)}</td>
+            <td data-label="Listed by">{listed_by(change.kind, change.evidence)}</td>
         </tr>
     }
     .into_any()

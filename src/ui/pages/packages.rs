@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::image;
-use crate::model::{ImagePackage, ImagePackages, PackageKind};
+use crate::model::{Evidence, ImagePackage, ImagePackages, PackageKind};
 use crate::ui::app::PageResult;
 use crate::ui::components::{Col, DataTable, DigestText, Empty, PageSize, Pager};
 use crate::ui::context::Cx;
@@ -120,7 +120,12 @@ fn summary(packages: &ImagePackages) -> String {
     let counts: Vec<String> =
         counts.filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} of {name}")).collect();
     let total = packages.packages.len();
-    format!("{total} package{}: {}", if total == 1 { "" } else { "s" }, counts.join(", "))
+    let locked = match packages.locked() {
+        0 => String::new(),
+        locked if locked == total => "; all known from lock files, which say what was meant to be installed".to_owned(),
+        locked => format!("; {locked} of them known from lock files only, which say what was meant to be installed"),
+    };
+    format!("{total} package{}: {}{locked}", if total == 1 { "" } else { "s" }, counts.join(", "))
 }
 
 /// What is not known, and why.
@@ -161,7 +166,7 @@ fn why_none(packages: &ImagePackages, is_stored: bool, is_index: bool) -> &'stat
         (1.., _) => "Its layers are read in the background.",
         (_, false) => "What could be read of its layers lists none.",
         (0, true) => {
-            "None of its layers has a list of packages: of dpkg, apk or rpm, of Python's or of Node's. Programs that are one file with all they need in it have no such list."
+            "None of its layers has a list of packages: of dpkg, apk or rpm, of Python's or of Node's; and none has the lock file of an application. Programs that are one file with all they need in it have no such list."
         }
     }
 }
@@ -183,7 +188,7 @@ fn table<'a>(packages: impl Iterator<Item = &'a ImagePackage>) -> AnyView {
                     </td>
                     <td data-label="Architecture">{it.package.architecture.clone()}</td>
                     <td data-label="Listed by">
-                        {kind_words(it.kind)} <span class="cell-sub break">{it.path.clone()}</span>
+                        {listed_by(it.kind, it.evidence)} <span class="cell-sub break">{it.path.clone()}</span>
                     </td>
                     <td data-label="Layer">
                         <span class="cluster gap-x-2 gap-y-0">{format!("{} ", it.layer + 1)}<DigestText digest /></span>
@@ -196,8 +201,18 @@ fn table<'a>(packages: impl Iterator<Item = &'a ImagePackage>) -> AnyView {
     view! { <DataTable columns=columns.to_vec()>{rows}</DataTable> }.into_any()
 }
 
+/// Who keeps the list, and what sort of list it is where that is not what was installed.
+pub fn listed_by(kind: PackageKind, evidence: Evidence) -> AnyView {
+    let note = match evidence {
+        Evidence::Installed => None,
+        Evidence::LockFile => Some(", lock file"),
+        Evidence::FileName => Some(", file name"),
+    };
+    view! { {kind_words(kind)} {note.map(|note| view! { <span class="muted">{note}</span> })} }.into_any()
+}
+
 /// Who keeps the list.
-pub fn kind_words(kind: PackageKind) -> &'static str {
+fn kind_words(kind: PackageKind) -> &'static str {
     match kind {
         PackageKind::Dpkg => "dpkg",
         PackageKind::Apk => "apk",
@@ -206,5 +221,8 @@ pub fn kind_words(kind: PackageKind) -> &'static str {
         PackageKind::Npm => "npm",
         PackageKind::Gem => "RubyGems",
         PackageKind::Composer => "Composer",
+        PackageKind::Cargo => "Cargo",
+        PackageKind::Go => "Go",
+        PackageKind::Java => "Java",
     }
 }

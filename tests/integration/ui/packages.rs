@@ -131,6 +131,123 @@ async fn packages_are_read_in_the_background_and_shown() {
     assert_eq!((&tzdata["kind"], &tzdata["path"]), (&json!("dpkg"), &json!("var/lib/dpkg/status")));
 }
 
+const CARGO_LOCK: &str = r#"version = 4
+
+[[package]]
+name = "serde"
+version = "1.0.203"
+source = "registry+https://github.com/rust-lang/crates.io-index"
+
+[[package]]
+name = "shop"
+version = "0.1.0"
+"#;
+
+#[tokio::test]
+async fn lock_files_and_jars_tell_of_what_nobody_wrote_down() {
+    let pushing = Pushing::start().await;
+    let manifest = r#"{"name": "left-pad", "version": "1.3.0"}"#;
+    let npm = |version: &str| {
+        let express = format!(r#""node_modules/express": {{"version": "{version}"}}"#);
+        format!(r#"{{"packages": {{"node_modules/left-pad": {{"version": "1.3.0"}}, {express}}}}}"#)
+    };
+    let base = layer(&[
+        ("shop/Cargo.lock", CARGO_LOCK),
+        ("shop/vendor/serde/Cargo.lock", "no lock file of the application's"),
+        ("api/go.mod", "module api\n\nrequire golang.org/x/net v0.25.0\n"),
+        ("api/go.sum", "golang.org/x/net v0.25.0 h1:x=\nseen.example/x v1.0.0 h1:y=\n"),
+        ("java/lib/guava-32.1.3-jre.jar", ""),
+        ("installed/package-lock.json", &npm("4.18.2")),
+        ("installed/node_modules/left-pad/package.json", manifest),
+        ("front/package-lock.json", &npm("4.18.2")),
+    ]);
+    let old = pushing.push("1", &[base.clone()], json!({})).await;
+    let above = layer(&[
+        ("shop/Cargo.lock", &CARGO_LOCK.replace("1.0.203", "1.0.9")),
+        ("api/.wh.go.mod", ""),
+        ("java/lib/.wh.guava-32.1.3-jre.jar", ""),
+        ("java/lib/guava-33.0.0-jre.jar", ""),
+        ("front/package-lock.json", &npm("4.19.0")),
+    ]);
+    let new = pushing.push("2", &[base, above], json!({})).await;
+    pushing.weir.settle().await;
+
+    let list = |told: Value| -> Vec<String> {
+        let word = |it: &Value, key: &str| it[key].as_str().unwrap().to_owned();
+        let row = |it: &Value| {
+            let words = ["name", "version", "kind", "evidence", "path"].map(|key| word(it, key));
+            format!("{} @{}", words.join(" "), it["layer"]["number"])
+        };
+        assert_eq!(told["problems"], json!([]));
+        told["items"].as_array().unwrap().iter().map(row).collect()
+    };
+    assert_eq!(
+        list(pushing.rest(&format!("images/{old}/packages")).await),
+        [
+            "express 4.18.2 npm lock-file front/package-lock.json @1",
+            "golang.org/x/net v0.25.0 go lock-file api/go.mod @1",
+            "guava 32.1.3-jre java file-name java/lib/guava-32.1.3-jre.jar @1",
+            "left-pad 1.3.0 npm installed installed/node_modules/left-pad/package.json @1",
+            "serde 1.0.203 cargo lock-file shop/Cargo.lock @1",
+        ],
+        "what is installed is listed once, and what was meant to be beside it is not listed"
+    );
+    assert_eq!(
+        list(pushing.rest(&format!("images/{new}/packages?after=1")).await),
+        [
+            "golang.org/x/net v0.25.0 go lock-file api/go.sum @1",
+            "guava 33.0.0-jre java file-name java/lib/guava-33.0.0-jre.jar @2",
+            "left-pad 1.3.0 npm installed installed/node_modules/left-pad/package.json @1",
+            "seen.example/x v1.0.0 go lock-file api/go.sum @1",
+            "serde 1.0.9 cargo lock-file shop/Cargo.lock @2",
+        ]
+    );
+    let page = text(&pushing.page(&format!("images/{old}/packages")).await);
+    for words in [
+        "5 packages: 2 of npm, 1 of Cargo, 1 of Go, 1 of Java; 3 of them known from lock files only",
+        "Cargo , lock file shop/Cargo.lock",
+        "Java , file name java/lib/guava-32.1.3-jre.jar",
+        "npm installed/node_modules/left-pad/package.json",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+
+    let compared = format!("compare?from={old}&to={new}");
+    let told = pushing.rest(&compared).await;
+    let changes: Vec<String> = told["packages"]["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| ["change", "name", "evidence"].map(|key| it[key].as_str().unwrap()).join(" "))
+        .collect();
+    assert_eq!(
+        changes,
+        ["up express lock-file", "up guava file-name", "added seen.example/x lock-file", "down serde lock-file",]
+    );
+    let page = text(&pushing.page(&compared).await);
+    assert!(page.contains("serde Older 1.0.203 1.0.9 layer 2 Cargo , lock file"), "{page}");
+}
+
+#[tokio::test]
+async fn a_broken_lock_file_is_told_of_and_leaves_the_others() {
+    let pushing = Pushing::start().await;
+    let files = layer(&[
+        ("app/package-lock.json", r#"{"packages": {"node_modules/a": {"version": "1"#),
+        ("app/requirements.txt", "flask==3.0.0\nrequests>=2\n"),
+    ]);
+    let digest = pushing.push("latest", &[files], json!({})).await;
+    pushing.weir.settle().await;
+    let told = pushing.rest(&format!("images/{digest}/packages")).await;
+    assert_eq!((&told["total"], &told["items"][0]["name"]), (&json!(1), &json!("flask")));
+    let problem = told["problems"][0].as_str().unwrap();
+    assert!(problem.starts_with("app/package-lock.json of layer 1 was not read: it does not read: EOF"), "{problem}");
+    let page = text(&pushing.page(&format!("images/{digest}/packages")).await);
+    assert!(
+        page.contains("The list is not whole") && page.contains("1 package: 1 of Python; all known from"),
+        "{page}"
+    );
+}
+
 #[tokio::test]
 async fn two_images_are_compared() {
     let (pushing, old, new) = two_images().await;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{
-    Actor, ImageChild, ImageLayer, LayerContents, NewImage, Package, PackageDatabase, PackageKind, Stream,
+    Actor, Evidence, ImageChild, ImageLayer, LayerContents, NewImage, Package, PackageDatabase, PackageKind, Stream,
 };
 use crate::server::store::testing::{each_store, project};
 
@@ -25,7 +25,8 @@ async fn put(store: &Store, stream: &Stream, digest: &str, layer: &str) {
 async fn read_next_layer(store: &Store, package: &str) {
     let package = Package { name: package.to_owned(), version: "1".to_owned(), architecture: None, source: None };
     let path = "var/lib/dpkg/status".to_owned();
-    let database = PackageDatabase { path, kind: PackageKind::Dpkg, packages: vec![package], problem: None };
+    let (kind, evidence) = (PackageKind::Dpkg, Evidence::Installed);
+    let database = PackageDatabase { path, kind, evidence, packages: vec![package], problem: None };
     let contents = LayerContents { databases: vec![database], ..LayerContents::default() };
     let layer = store.claim_layer(60_000).await.unwrap().expect("a layer").digest;
     assert!(store.record_layer(&layer, Ok(&contents)).await.unwrap());
@@ -101,6 +102,7 @@ async fn no_more_is_kept_than_fits() {
     let views = Views::default();
     let package = |number: usize| crate::model::ImagePackage {
         kind: PackageKind::Npm,
+        evidence: Evidence::Installed,
         package: Package { name: format!("p{number}"), version: "1".repeat(700), architecture: None, source: None },
         path: String::new(),
         layer: 0,
