@@ -12,8 +12,8 @@ const BESIDE: [&str; 3] = ["-sources", "-javadoc", "-tests"];
 /// The package that the archive at this path is by its name.
 pub fn jar(path: &str) -> Option<Package> {
     let title = path.rsplit('/').next()?.strip_suffix(".jar")?;
-    let is_foreign = |known: &&str| path.starts_with(*known) || path.contains(&format!("/{known}"));
-    if FOREIGN.iter().any(|known| is_foreign(&known)) || BESIDE.iter().any(|end| title.ends_with(end)) {
+    let is_foreign = |known: &str| path.starts_with(known) || path.contains(&format!("/{known}"));
+    if FOREIGN.into_iter().any(is_foreign) || BESIDE.iter().any(|end| title.ends_with(end)) {
         return None;
     }
     let start = version_start(title)?;

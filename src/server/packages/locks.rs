@@ -36,8 +36,16 @@ const FOREIGN_PAIRS: [[&str; 2]; 7] = [
     [".m2", "repository"],
     [".gradle", "caches"],
 ];
-/// Where systems keep what is theirs: Go with its own modules and tests, examples.
-const SYSTEM: [&str; 5] = ["usr/local/go", "usr/lib/go", "usr/lib/golang", "usr/share/doc", "usr/share/go"];
+/// Where systems keep what is theirs: Go with its own modules and tests, Rust's sources, Debian's packages for Node, examples.
+const SYSTEM: [&str; 7] = [
+    "usr/local/go",
+    "usr/lib/go",
+    "usr/lib/golang",
+    "usr/share/go",
+    "usr/local/rustup",
+    "usr/share/nodejs",
+    "usr/share/doc",
+];
 
 /// The format of a lock file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,19 +111,16 @@ fn is_foreign(directory: &str) -> bool {
         let pair = [std::mem::replace(&mut before, name), name];
         FOREIGN.contains(&name) || FOREIGN_PAIRS.contains(&pair)
     });
-    // Systems have several versions of Go side by side: `usr/lib/go-1.22`.
-    let is_below =
-        |system: &&str| directory.strip_prefix(*system).is_some_and(|rest| !rest.starts_with(char::is_alphabetic));
-    is_in_tree || SYSTEM.iter().any(|system| is_below(&system))
+    // There may be several versions of Go side by side: `usr/lib/go-1.22`.
+    let is_of =
+        |system: &str| directory.strip_prefix(system).is_some_and(|rest| !rest.starts_with(char::is_alphabetic));
+    is_in_tree || SYSTEM.into_iter().any(is_of)
 }
 
 /// Reads a lock file of so many bytes.
 pub fn read<R: Read>(source: R, size: u64, lock: Lock, budget: &mut Budget) -> io::Result<Vec<Package>> {
     if size > lock.max_size() {
         return Err(refusal(format!("it is larger than {} MiB", lock.max_size() / 1024 / 1024)));
-    }
-    if lock == Lock::Composer {
-        return languages::composer(source, budget);
     }
     let mut found = Found { packages: BTreeSet::new(), budget };
     match lock {
@@ -127,7 +132,7 @@ pub fn read<R: Read>(source: R, size: u64, lock: Lock, budget: &mut Budget) -> i
         Lock::Requirements => text::requirements(source, &mut found)?,
         Lock::GoMod => go::module(source, &mut found)?,
         Lock::GoSum => go::sums(source, &mut found)?,
-        Lock::Composer => {}
+        Lock::Composer => found.packages.extend(languages::composer(source, found.budget)?),
     }
     Ok(found.packages.into_iter().collect())
 }
