@@ -53,11 +53,12 @@ pub struct TagFacts<'a> {
     pub tag: &'a str,
     /// Where its newest move points.
     pub digest: Option<&'a str>,
-    /// That move's reference: `<project>/<stream>@<digest>` of the tag's own repository, or that of another registry.
+    /// That move's reference: `<project>/<stream>@<digest>` of the tag's own repository, the same after a slash of another one of this
+    /// server, or that of another registry.
     pub reference: Option<&'a str>,
     /// Its reference policy is `Local` now; the moves do not remember the one they came under.
     pub local: bool,
-    /// The image elsewhere that it imports, or with `reference_only` just names.
+    /// The image elsewhere that it imports, or with `reference_only` just names: itself, or as what it follows does.
     pub external: Option<&'a str>,
     pub reference_only: bool,
     /// What it should be is newer than its newest move: an import is pending, or failed.
@@ -75,8 +76,8 @@ impl<'a> TagFacts<'a> {
             digest: tag.digest.as_deref(),
             reference: tag.reference.as_deref(),
             local: tag.reference_policy == "Local",
-            external: tag.source.as_deref().filter(|_| external),
-            reference_only: external && tag.reference_only == 1,
+            external: tag.refers_to.as_deref().or(tag.source.as_deref().filter(|_| external)),
+            reference_only: tag.is_mere_reference(),
             newer: false,
         }
     }
@@ -216,8 +217,11 @@ pub fn served_at(host: &str, project: &str, stream: &str, digest: &str) -> Strin
     format!("{host}/{project}/{stream}@{digest}")
 }
 
-/// What a move's reference is for those who pull: that of the tag's own repository gets the host.
+/// What a move's reference is for those who pull: that of a repository of this server gets the host.
 pub fn pulled_from(host: &str, project: &str, stream: &str, reference: &str) -> String {
+    if reference.starts_with('/') {
+        return format!("{host}{reference}");
+    }
     let own = reference.strip_prefix(project).and_then(|rest| rest.strip_prefix('/')?.strip_prefix(stream));
     if own.is_some_and(|rest| rest.starts_with('@')) { format!("{host}/{reference}") } else { reference.to_owned() }
 }

@@ -83,6 +83,8 @@ pub struct Tag {
     pub source: Option<String>,
     pub source_project: Option<String>,
     pub follows_tag_id: Option<String>,
+    /// The stream whose image it is pinned to, when that is another one.
+    pub pinned_stream_id: Option<String>,
     pub reference_only: i64,
     pub insecure: i64,
     pub scheduled: i64,
@@ -95,8 +97,12 @@ pub struct Tag {
     pub annotations: String,
     pub generation: i64,
     pub digest: Option<String>,
-    /// `<project>/<stream>@<digest>` for what is stored here, the external reference for what was imported.
+    /// `<project>/<stream>@<digest>` for what this repository has, the same after a slash for what another one of this server has, the
+    /// external reference for what was imported.
     pub reference: Option<String>,
+    /// The image elsewhere that it only names, as typed: what was said is all there is, whatever it pointed to before.
+    pub refers_to: Option<String>,
+    pub refers_at: Option<i64>,
     pub event_sequence: Option<i64>,
     pub event_number: i64,
     pub moved_at: Option<i64>,
@@ -121,13 +127,12 @@ impl Tag {
 
     /// Whether something only names it: nobody said what it should be, and it never had an image.
     pub fn is_only_named(&self) -> bool {
-        self.has_spec == 0 && self.event_number == 0
+        self.has_spec == 0 && self.event_number == 0 && self.refers_to.is_none()
     }
 
-    /// Whether it only refers to an image elsewhere: what was said is all there is, until an image is pushed here.
+    /// Whether it only refers to an image elsewhere, or follows a tag that does, and no image came to it since.
     pub fn is_mere_reference(&self) -> bool {
-        let refers = self.reference_only != 0 && self.source_kind.as_deref() == Some(SourceKind::DockerImage.as_str());
-        refers && self.digest.as_ref().is_none_or(|digest| self.reference != Some(self.local_reference(digest)))
+        self.refers_to.is_some()
     }
 
     /// `<project>/<stream>@<digest>`

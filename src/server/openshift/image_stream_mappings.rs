@@ -25,12 +25,13 @@ pub async fn create(
 ) -> Result<(StatusCode, Warnings, Json<Value>), Status> {
     caller.may(&door, "create", &IMAGE_STREAM_MAPPINGS, &project, "").await?;
     let asked = body.read(|root| read(&root, &project));
-    let (asked, warnings) = asked.map_err(|status| status.about(&IMAGE_STREAM_MAPPINGS, ""))?;
+    let (asked, mut warnings) = asked.map_err(|status| status.about(&IMAGE_STREAM_MAPPINGS, ""))?;
     let about = |status: Status| status.about(&IMAGE_STREAM_MAPPINGS, &asked.stream);
     let name = image_streams::stream_name(&asked.stream).map_err(about)?;
     let stream = door.store.stream(&project, name.as_str()).await?;
     let moved = door.store.map_image(&stream, asked.digest.as_str(), &asked.tag, &caller.actor()).await;
-    moved.map_err(|error| about(error.into()))?;
+    let moved = moved.map_err(|error| about(error.into()))?;
+    warnings.0.extend(door.store.why_tag_stayed(&stream, &asked.tag, &moved).await?);
     let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
     Ok((StatusCode::CREATED, warnings, Json(done)))
 }

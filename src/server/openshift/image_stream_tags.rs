@@ -34,9 +34,11 @@ pub async fn list(
         return Ok(Json(past::tags(&door, &IMAGE_STREAM_TAGS, &project, &moment, &query).await?));
     }
     let (page, version) = TagPage::read(&door, &project, &query, true).await?;
+    let generations = door.store.move_generations(&page.tags.items).await?;
     let shape_one = |tag: &Tag| {
         let image = images::bare(tag.digest.as_deref().unwrap_or_default(), &reference(&door, tag));
-        page.streams.get(&tag.stream).map(|stream| shape(stream, tag, image, Vec::new()))
+        let generation = generations.get(&tag.id).copied();
+        page.streams.get(&tag.stream).map(|stream| shape(stream, tag, generation, image, Vec::new()))
     };
     let items = page.tags.items.iter().filter(|tag| !tag.is_mere_reference()).filter_map(shape_one).collect();
     Ok(Json(envelope(&IMAGE_STREAM_TAGS, version, page.tags.next.as_deref(), items)))
@@ -56,10 +58,12 @@ pub async fn get(
     }
     let stream = door.store.stream(&project, stream).await?;
     let tag = door.store.tag(&project, &stream.name, tag).await?;
-    if tag.digest.is_none() || tag.is_mere_reference() {
+    let Some(digest) = tag.digest.as_ref().filter(|_| !tag.is_mere_reference()) else {
         return Err(Status::not_found(&IMAGE_STREAM_TAGS, &name));
-    }
-    Ok(Json(show(&door, &stream, &tag).await?))
+    };
+    // That the image is gone is said, and by its kind; lists and histories still name it.
+    let image = images::image(&door, digest, &reference(&door, &tag)).await?;
+    Ok(Json(show_with(&door, &stream, &tag, image).await?))
 }
 
 /// Makes a tag; its stream, too, when there is none.
@@ -94,25 +98,31 @@ pub async fn delete(
     Ok(Json(WRITES.delete(&door, &caller, &project, &name, &wanted).await?))
 }
 
+/// A tag that was set: its image may have to come yet.
 async fn show(door: &Door, stream: &Stream, tag: &Tag) -> Result<Value, Status> {
-    let conditions = image_streams::conditions(tag, &door.store.tag_parts([tag]).await?);
-    let reference = reference(door, tag);
-    let mut image = match &tag.digest {
-        // Not imported yet, or the reference is all there is.
+    let image = match tag.digest.as_ref().filter(|_| !tag.is_mere_reference()) {
         None => json!({"metadata": {}, "dockerImageMetadata": null}),
-        Some(digest) => images::known(door, digest, &reference).await?,
+        Some(digest) => images::known(door, digest, &reference(door, tag)).await?,
     };
+    show_with(door, stream, tag, image).await
+}
+
+async fn show_with(door: &Door, stream: &Stream, tag: &Tag, mut image: Value) -> Result<Value, Status> {
+    let conditions = image_streams::conditions(tag, &door.store.tag_parts([tag]).await?);
+    let generation = door.store.move_generations([tag]).await?.remove(&tag.id);
     for (key, value) in tag_specs::annotations(tag) {
         image["metadata"]["annotations"][key] = value.into();
     }
-    Ok(typed(&IMAGE_STREAM_TAGS, shape(stream, tag, image, conditions)))
+    Ok(typed(&IMAGE_STREAM_TAGS, shape(stream, tag, generation, image, conditions)))
 }
 
-fn shape(stream: &Stream, tag: &Tag, image: Value, conditions: Vec<Value>) -> Value {
+/// `generation` is that of the tag's newest move; a tag that has none, or names an image instead, has that of what it should be.
+fn shape(stream: &Stream, tag: &Tag, generation: Option<i64>, image: Value, conditions: Vec<Value>) -> Value {
+    let generation = generation.filter(|_| !tag.is_mere_reference()).unwrap_or(tag.generation);
     let mut object = json!({
         "metadata": meta(stream, tag),
         "tag": if tag.has_spec != 0 { tag_specs::show(tag) } else { Value::Null },
-        "generation": tag.generation,
+        "generation": generation,
         "lookupPolicy": {"local": stream.local_lookup != 0},
         "image": image,
     });
@@ -124,7 +134,7 @@ fn shape(stream: &Stream, tag: &Tag, image: Value, conditions: Vec<Value>) -> Va
 
 /// The tag's metadata: the stream is what is stored, and its tags go by its id, version and labels.
 pub(super) fn meta(stream: &Stream, tag: &Tag) -> ObjectMeta {
-    let created = tag.moved_at.unwrap_or(tag.created_at);
+    let created = tag.refers_at.or(tag.moved_at).unwrap_or(tag.created_at);
     let meta = ObjectMeta::new(&tag.title(), &stream.project, &stream.id, stream.version, created);
     ObjectMeta { annotations: tag_specs::annotations(tag), ..meta.described(&stream.labels, "{}") }
 }

@@ -231,9 +231,9 @@ pub(super) fn status_tag(door: &Door, tag: &Tag, parts: &TagParts) -> Option<Val
             })
         })
         .collect();
-    if let Some(reference) = tag.source.as_ref().filter(|_| tag.is_mere_reference()) {
+    if let Some(reference) = &tag.refers_to {
         // A mere reference never moves: what was said is all there is, and it is no image.
-        let created = rfc3339(tag.moved_at.unwrap_or(tag.created_at));
+        let created = rfc3339(tag.refers_at.unwrap_or(tag.created_at));
         let item =
             json!({"created": created, "dockerImageReference": reference, "image": "", "generation": tag.generation});
         items.insert(0, item);

@@ -37,7 +37,8 @@ pub async fn list(
     let (page, version) = TagPage::read(&door, &project, &query, false).await?;
     let parts = door.store.tag_parts(&page.tags.items).await?;
     let shape_one = |tag: &Tag| {
-        let image = tag.digest.as_ref().map(|digest| images::bare(digest, &image_stream_tags::reference(&door, tag)));
+        let digest = tag.digest.as_ref().filter(|_| !tag.is_mere_reference());
+        let image = digest.map(|digest| images::bare(digest, &image_stream_tags::reference(&door, tag)));
         page.streams.get(&tag.stream).map(|stream| shape(&door, stream, tag, &parts, image))
     };
     let items = page.tags.items.iter().filter(|tag| !tag.is_only_named()).filter_map(shape_one).collect();
@@ -112,7 +113,7 @@ pub async fn delete(
 
 async fn show(door: &Door, stream: &Stream, tag: &Tag) -> Result<Value, Status> {
     let parts = door.store.tag_parts([tag]).await?;
-    let image = match &tag.digest {
+    let image = match tag.digest.as_ref().filter(|_| !tag.is_mere_reference()) {
         None => None,
         Some(digest) => Some(images::known(door, digest, &image_stream_tags::reference(door, tag)).await?),
     };

@@ -155,8 +155,9 @@ pub(super) async fn put(
     let headers = response.headers_mut();
     let mut name = manifest.digest.to_string();
     for (tag, moved) in tags.iter().zip(&moves) {
-        match warning(&stream, tag, moved) {
-            Some(warning) => _ = headers.append(WARNING, header(&warning)),
+        match registry.store.why_tag_stayed(&stream, tag, moved).await? {
+            // RFC 7234, 5.5: code 299.
+            Some(why) => _ = headers.append(WARNING, header(&format!("299 weir \"{why}\""))),
             // A tag that stays where it is does not lead to what was pushed.
             None if is_by_tag => name = tag.to_string(),
             None => _ = headers.append(TAG, header(tag.as_str())),
@@ -222,20 +223,6 @@ async fn store(
         info!(image.digest = %digest, "{} pushed {repository}@{digest}", actor.name);
     }
     Ok(moves)
-}
-
-/// What a client is told whose image was stored but did not become the tag's (RFC 7234, 5.5: code 299).
-fn warning(stream: &Stream, tag: &TagName, moved: &Moved) -> Option<String> {
-    let name = format!("{}:{tag}", stream.repository());
-    let text = match moved.outcome {
-        Outcome::Held => format!(
-            "{name} is held: the image is stored and waits, the tag stays where it is until somebody resumes it"
-        ),
-        Outcome::Rejected => format!("this image was rejected for {name}: it is stored, but the tag stays where it is"),
-        // Those that the stream's rules forbid were refused.
-        Outcome::Moved | Outcome::Deleted | Outcome::Immutable | Outcome::OtherKind => return None,
-    };
-    Some(format!("299 weir \"{text}\""))
 }
 
 /// `DELETE /v2/<name>/manifests/<reference>`: by tag the tag goes and its history stays; by digest the repository stops

@@ -9,8 +9,16 @@ use super::tags::select_tag;
 use super::{Result, Store};
 use crate::model::{Build, Tag};
 
-/// Rows of a tag's history that the view of a whole stream shows; the history itself is longer and paged.
-pub const SHOWN_MOVES: i64 = 50;
+/// The moves `e` of a tag `t` that the view of a whole stream shows: the 50 newest since the tag was deleted last, however many rows between
+/// them tell why it stayed. The history itself is longer and paged.
+macro_rules! is_shown {
+    () => {
+        "e.outcome = 'moved' and e.number >= coalesce((select m.number from tag_events m where m.tag_id = t.id and m.outcome = 'moved' \
+           order by m.number desc limit 1 offset 49), 0) \
+         and e.number > coalesce((select max(d.number) from tag_events d where d.tag_id = t.id and d.outcome = 'deleted'), 0)"
+    };
+}
+pub(super) use is_shown;
 
 /// One move of a tag, as the view of its stream shows it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -101,11 +109,15 @@ impl Store {
         let ids: Vec<&str> = tags.into_iter().map(|tag| tag.id.as_str()).collect();
         let mut parts = TagParts::default();
         for ids in ids.chunks(IDS_AT_ONCE) {
+            // The newest one counts as what the tag has now, which may be the same image from elsewhere.
             let moves = format!(
-                "select e.tag_id, e.digest, e.reference, e.generation, e.at from tags t join tag_events e on e.tag_id = t.id \
-                 where t.id in ({}) and t.deleted_at is null and e.outcome = 'moved' and e.number > t.event_number - {SHOWN_MOVES} \
-                 and not exists (select 1 from tag_events d where d.tag_id = t.id and d.number > e.number \
-                 and d.number > t.event_number - {SHOWN_MOVES} and d.outcome = 'deleted') order by e.tag_id, e.number desc",
+                concat!(
+                    "select e.tag_id, e.digest, case when e.sequence = t.event_sequence then coalesce(t.reference, e.reference) \
+                     else e.reference end as reference, e.generation, e.at from tags t join tag_events e on e.tag_id = t.id \
+                     where t.id in ({}) and t.deleted_at is null and ",
+                    is_shown!(),
+                    " order by e.tag_id, e.number desc"
+                ),
                 marks(ids.len())
             );
             for item in self.about::<ShownMove>(moves, ids).await? {
@@ -157,17 +169,18 @@ impl Store {
         Ok(tags)
     }
 
-    /// The reference of the newest move of any of the stream's tags to that image.
-    pub async fn reference_in_stream(&self, stream_id: &str, digest: &str) -> Result<Option<String>> {
-        let reference: Option<(Option<String>,)> = sqlx::query_as(
-            "select e.reference from tag_events e join tags t on t.id = e.tag_id \
-             where t.stream_id = $1 and e.digest = $2 order by e.sequence desc limit 1",
-        )
-        .bind(stream_id)
-        .bind(digest)
-        .fetch_optional(self.pool())
-        .await?;
-        Ok(reference.and_then(|(reference,)| reference))
+    /// Of which generation of its stream each of these tags' newest move is, by the tag's id; tags that never moved are left out.
+    pub async fn move_generations(&self, tags: impl IntoIterator<Item = &Tag>) -> Result<HashMap<String, i64>> {
+        let ids: Vec<&str> = tags.into_iter().map(|tag| tag.id.as_str()).collect();
+        let mut generations = HashMap::with_capacity(ids.len());
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let statement = format!(
+                "select t.id, e.generation from tags t join tag_events e on e.sequence = t.event_sequence where t.id in ({})",
+                marks(ids.len())
+            );
+            generations.extend(self.about::<(String, i64)>(statement, ids).await?);
+        }
+        Ok(generations)
     }
 
     /// Builds of a project, oldest first, requested after the ledger's row `after`.

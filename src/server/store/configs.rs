@@ -28,8 +28,8 @@ macro_rules! select_input {
         concat!(
             "select i.config_id, i.position, i.kind, i.stage, i.reference, i.input_project, i.input_stream, i.input_tag, i.short_name, \
              i.triggering, i.how, i.used_digest, i.used_at, t.id as tag_id, t.digest, t.event_sequence, t.reference as tag_reference, \
-             t.reference_policy as tag_policy, case when t.source_kind = 'DockerImage' then t.source end as tag_external, \
-             t.reference_only as tag_reference_only \
+             t.reference_policy as tag_policy, coalesce(t.refers_to, case when t.source_kind = 'DockerImage' then t.source end) as tag_external, \
+             cast(case when t.refers_to is null then 0 else 1 end as bigint) as tag_reference_only \
              from build_inputs i left join projects ip on ip.name = i.input_project \
              left join streams s on s.project_id = ip.id and s.name = i.input_stream \
              left join tags t on t.stream_id = s.id and t.name = i.input_tag and t.deleted_at is null ",

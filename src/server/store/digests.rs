@@ -1,4 +1,5 @@
-//! Images of a stream by a digest that may be written in part: those its history names, and those its repository serves.
+//! Images of a stream by a digest that may be written in part: those its tags pointed to, and those its repository serves. What was refused,
+//! or never came, is none.
 
 use sqlx::AnyConnection;
 
@@ -13,6 +14,11 @@ impl Store {
     pub async fn find_stream_digest(&self, stream: &Stream, id: &DigestPrefix) -> Result<Option<String>> {
         find(&mut *self.pool().acquire().await?, &stream.id, id).await
     }
+
+    /// Where the stream's tag that moved to that image last finds it.
+    pub async fn reference_in_stream(&self, stream_id: &str, digest: &str) -> Result<Option<String>> {
+        newest_reference(&mut *self.pool().acquire().await?, stream_id, digest).await
+    }
 }
 
 impl WriteTx {
@@ -20,6 +26,25 @@ impl WriteTx {
     pub(super) async fn find_stream_digest(&mut self, stream_id: &str, id: &DigestPrefix) -> Result<Option<String>> {
         find(&mut *self, stream_id, id).await
     }
+
+    /// [`Store::reference_in_stream`]
+    pub(super) async fn reference_in_stream(&mut self, stream_id: &str, digest: &str) -> Result<Option<String>> {
+        newest_reference(&mut *self, stream_id, digest).await
+    }
+}
+
+/// A tag that is still where that move brought it may find the image elsewhere by now.
+async fn newest_reference(connection: &mut AnyConnection, stream_id: &str, digest: &str) -> Result<Option<String>> {
+    let reference: Option<(Option<String>,)> = sqlx::query_as(
+        "select coalesce(c.reference, e.reference) from tag_events e join tags t on t.id = e.tag_id \
+         left join tags c on c.id = e.tag_id and c.event_sequence = e.sequence \
+         where t.stream_id = $1 and e.digest = $2 and e.outcome = 'moved' order by e.sequence desc limit 1",
+    )
+    .bind(stream_id)
+    .bind(digest)
+    .fetch_optional(connection)
+    .await?;
+    Ok(reference.and_then(|(reference,)| reference))
 }
 
 /// Ranges rather than patterns: both databases take an index for them.
@@ -28,7 +53,7 @@ async fn find(connection: &mut AnyConnection, stream_id: &str, id: &DigestPrefix
     let digests: Vec<(String,)> = sqlx::query_as(
         "select d.digest from (select r.digest from repository_images r where r.stream_id = $1 \
            and (r.digest >= $2 and r.digest < $3 or r.digest >= $4 and r.digest < $5 or r.digest >= $6 and r.digest < $7) \
-         union select e.digest from tag_events e join tags t on t.id = e.tag_id where t.stream_id = $1 \
+         union select e.digest from tag_events e join tags t on t.id = e.tag_id where t.stream_id = $1 and e.outcome = 'moved' \
            and (e.digest >= $2 and e.digest < $3 or e.digest >= $4 and e.digest < $5 or e.digest >= $6 and e.digest < $7)) d \
          order by d.digest limit $8",
     )

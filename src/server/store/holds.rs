@@ -4,7 +4,7 @@ use super::apps::held;
 use super::moves::{Move, Moved};
 use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
-use crate::model::{Actor, EventKind, Hold, HoldUntil, Tag, now};
+use crate::model::{Actor, EventKind, Hold, HoldUntil, Outcome, Stream, Tag, TagName, now};
 use crate::server::wake::Controller;
 
 /// What is held: its column in `holds` and how people name it.
@@ -118,6 +118,31 @@ impl Store {
                 }
             }
             tx.commit().await?;
+        }
+    }
+
+    /// What whoever brought an image is told that is stored and did not become the tag's; nothing when it did.
+    pub async fn why_tag_stayed(&self, stream: &Stream, tag: &TagName, moved: &Moved) -> Result<Option<String>> {
+        let name = format!("{}:{tag}", stream.repository());
+        match moved.outcome {
+            Outcome::Held => {
+                let hold: Option<Hold> = sqlx::query_as(
+                    "select h.id, h.actor, h.reason, h.since, h.sequence, h.cascade_id, h.until_newer, h.until_at from holds h \
+                     join tags t on t.id = h.tag_id where t.stream_id = $1 and t.name = $2 and h.ended_at is null limit 1",
+                )
+                .bind(&stream.id)
+                .bind(tag.as_str())
+                .fetch_optional(self.pool())
+                .await?;
+                // Somebody may have resumed it in this moment: then it goes on by itself.
+                let until = hold.map_or(HoldUntil::Resumed, |hold| hold.until()).words();
+                Ok(Some(format!("{name} is held {until}: the image is stored and waits, the tag stays where it is")))
+            }
+            Outcome::Rejected => {
+                Ok(Some(format!("this image was rejected for {name}: it is stored, but the tag stays where it is")))
+            }
+            // Those that the stream's rules forbid were refused.
+            Outcome::Moved | Outcome::Deleted | Outcome::Immutable | Outcome::OtherKind => Ok(None),
         }
     }
 

@@ -1,9 +1,10 @@
 //! The schedule by which tags follow other registries, and what became of each check.
 
+use super::moves::Move;
 use super::tag_specs::FIRST_CHECK_WITHIN_MS;
 use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx};
-use crate::model::{Actor, SourceKind, Tag, TagImport, now};
+use crate::model::{Actor, EventKind, SourceKind, Tag, TagImport, now};
 use crate::server::wake::Controller;
 
 macro_rules! select_import {
@@ -73,18 +74,29 @@ fn earlier(meanwhile: Option<NextCheck>, next: Option<NextCheck>) -> Option<Next
     }
 }
 
+/// What is known of an import when its check ends.
+struct SinceClaimed {
+    /// When its next check was planned for meanwhile, if it was.
+    planned: Option<NextCheck>,
+    /// Whether it counts as failing, which whatever else moved the tag may have ended.
+    failed: bool,
+    failures: i64,
+}
+
 impl WriteTx {
-    /// For when a claimed tag's next check was planned since it was claimed, if it was; `None` when the claim has ended.
-    async fn planned_meanwhile(&mut self, due: &DueImport, owner: &str) -> Result<Option<Option<NextCheck>>> {
-        let row: Option<(Option<i64>, Option<i64>)> =
-            sqlx::query_as("select next_at, overdue_at from tag_imports where tag_id = $1 and lease_owner = $2")
-                .bind(&due.tag.id)
-                .bind(owner)
-                .fetch_optional(&mut **self)
-                .await?;
-        Ok(row.map(|(at, overdue_at)| {
-            let at = at.filter(|at| due.import.next_at != Some(*at))?;
-            Some(NextCheck { at, overdue_at: overdue_at.unwrap_or(at) })
+    /// What became of a claimed tag's import since it was claimed; `None` when the claim has ended.
+    async fn since_claimed(&mut self, due: &DueImport, owner: &str) -> Result<Option<SinceClaimed>> {
+        let row: Option<(Option<i64>, Option<i64>, String, i64)> = sqlx::query_as(
+            "select next_at, overdue_at, outcome, failures from tag_imports where tag_id = $1 and lease_owner = $2",
+        )
+        .bind(&due.tag.id)
+        .bind(owner)
+        .fetch_optional(&mut **self)
+        .await?;
+        Ok(row.map(|(at, overdue_at, outcome, failures)| {
+            let at = at.filter(|at| due.import.next_at != Some(*at));
+            let planned = at.map(|at| NextCheck { at, overdue_at: overdue_at.unwrap_or(at) });
+            SinceClaimed { planned, failed: outcome == "failed", failures }
         }))
     }
 
@@ -144,6 +156,26 @@ impl WriteTx {
         .bind(tag.generation)
         .execute(&mut **self)
         .await?;
+        Ok(())
+    }
+
+    /// The tag was moved, or confirmed, by something else than its import: that this failed is nothing that is to be told of what the tag
+    /// is now. Whether it goes on failing its next check tells. A check tells itself how it went.
+    pub(super) async fn clear_failure(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<()> {
+        if movement.kind == EventKind::Import {
+            return Ok(());
+        }
+        let cleared = sqlx::query(
+            "update tag_imports set outcome = 'unchanged', reason = null, message = null, failing_since = null, failures = 0 \
+             where tag_id = $1 and outcome = 'failed'",
+        )
+        .bind(&tag.id)
+        .execute(&mut **self)
+        .await?
+        .rows_affected();
+        if cleared > 0 {
+            self.record_recovery(tag, "the tag got its image otherwise", movement.actor).await?;
+        }
         Ok(())
     }
 
@@ -252,11 +284,11 @@ impl Store {
         let failed = outcome == "failed";
         let mut tx = self.write_tx().await?;
         // None: another server has taken it over, and records how it went there.
-        let Some(planned) = tx.planned_meanwhile(due, self.owner()).await? else { return Ok(()) };
+        let Some(before) = tx.since_claimed(due, self.owner()).await? else { return Ok(()) };
         if let CheckEnd::Fetched { digest } = end {
             tx.note_passed(&due.tag.id, digest).await?;
         }
-        let next = earlier(planned, next);
+        let next = earlier(before.planned, next);
         let next = match tx.next_passage_at(&due.tag.id).await? {
             Some(at) => Some(next.map_or(NextCheck { at, overdue_at: at + FIRST_CHECK_WITHIN_MS }, |next| next.by(at))),
             None => next,
@@ -284,7 +316,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         // Only a change of state is news: the ledger is no log of checks.
-        if failed != (due.import.outcome == "failed") {
+        if failed != before.failed {
             let entry = Entry {
                 action: if failed { "import.fail" } else { "import.recover" },
                 project: Some(&due.tag.project),
@@ -293,7 +325,7 @@ impl Store {
                 reason: message,
                 ..Entry::default()
             };
-            if failed || due.import.failures > 0 {
+            if failed || before.failures > 0 {
                 tx.record(&Actor::schedule(), entry).await?;
             }
         }

@@ -254,7 +254,10 @@ impl WriteTx {
         // Nobody who did it could say why.
         let source = tag.source.as_deref().filter(|_| to.kind == EventKind::Import);
         let reason = source.map(|source| format!("imported from {source}"));
+        // An import brings what the tag should be, which may not be all that was said of its stream since.
+        let generation = (to.kind == EventKind::Import && tag.generation > 0).then_some(tag.generation);
         let movement = Move {
+            generation,
             cause,
             cascade: cascade.as_deref(),
             build_id: to.build_id,

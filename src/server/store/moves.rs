@@ -7,8 +7,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::holds::Held;
+use super::references::reference_beside;
 use super::tag_rules::is_immutable;
-use super::tags::select_tag;
 use super::{Entry, Result, WriteTx, new_id};
 use crate::model::{Actor, EventKind, Outcome, Tag, now};
 use crate::server::wake::Controller;
@@ -27,6 +27,8 @@ pub struct Move<'a> {
     /// The cascade this belongs to; `None` makes the move a root cause that opens one.
     pub cascade: Option<&'a str>,
     pub build_id: Option<&'a str>,
+    /// What the tag should be that this satisfies; `None` for all that its stream should be now, which is what a push stands for.
+    pub generation: Option<i64>,
     /// Rollback and restore: the row gone back to.
     pub to_sequence: Option<i64>,
     /// A project admin means it, though the tag is immutable.
@@ -47,6 +49,7 @@ impl<'a> Move<'a> {
             cause: None,
             cascade: None,
             build_id: None,
+            generation: None,
             to_sequence: None,
             overrule: false,
             along: false,
@@ -71,29 +74,36 @@ pub struct Moved {
     pub changed: bool,
 }
 
+/// What a wish came to, with the row of the ledger that those who follow the tag follow, if they have to.
+struct Step {
+    moved: Moved,
+    news: Option<i64>,
+}
+
 impl WriteTx {
     /// Moves a tag, or records why it stays.
     pub(super) async fn move_tag(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<Moved> {
-        let moved = self.move_one(tag, movement).await?;
-        let (true, Outcome::Moved, Some(cascade)) = (moved.changed, moved.outcome, moved.cascade_id.as_deref()) else {
-            return Ok(moved);
-        };
-        self.move_followers(tag, movement, moved.sequence, cascade).await?;
+        let Step { moved, news } = self.move_one(tag, movement).await?;
+        if let Some(cause) = news {
+            self.move_followers(tag, movement, cause, moved.cascade_id.clone()).await?;
+        }
         Ok(moved)
     }
 
-    /// Every tag that follows this one, directly or through others, once.
-    async fn move_followers(&mut self, tag: &Tag, movement: &Move<'_>, cause: i64, cascade: &str) -> Result<()> {
+    /// Every tag that follows this one, directly or through others, once. Where only the reference changed there is no cascade until one of
+    /// them moves.
+    async fn move_followers(
+        &mut self,
+        tag: &Tag,
+        movement: &Move<'_>,
+        cause: i64,
+        cascade: Option<String>,
+    ) -> Result<()> {
         let mut seen = BTreeSet::from([tag.id.clone()]);
-        let mut queue = VecDeque::from([(tag.clone(), cause, movement.reference.to_owned())]);
+        let mut queue = VecDeque::from([(tag.clone(), cause, movement.reference.to_owned(), cascade)]);
         let actor = Actor::system("follow");
-        while let Some((followed, cause, reference)) = queue.pop_front() {
-            let followers: Vec<Tag> =
-                sqlx::query_as(select_tag!("where t.follows_tag_id = $1 and t.deleted_at is null order by t.id"))
-                    .bind(&followed.id)
-                    .fetch_all(&mut **self)
-                    .await?;
-            for follower in followers {
+        while let Some((followed, cause, reference, cascade)) = queue.pop_front() {
+            for follower in self.tags_that_follow(&followed.id).await? {
                 if !seen.insert(follower.id.clone()) {
                     continue;
                 }
@@ -104,29 +114,50 @@ impl WriteTx {
                     actor: &actor,
                     reason: None,
                     cause: Some(cause),
-                    cascade: Some(cascade),
+                    cascade: cascade.as_deref(),
                     build_id: None,
+                    generation: self.followed_generation(&followed, &follower).await?,
                     to_sequence: None,
                     overrule: false,
                     ..*movement
                 };
-                let moved = self.move_one(&follower, &follow).await?;
-                if moved.changed && moved.outcome == Outcome::Moved {
-                    queue.push_back((follower, moved.sequence, reference));
+                let Step { moved, news } = self.move_one(&follower, &follow).await?;
+                if let Some(cause) = news {
+                    queue.push_back((follower, cause, reference, moved.cascade_id.or_else(|| cascade.clone())));
                 }
             }
         }
         Ok(())
     }
 
-    async fn move_one(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<Moved> {
-        let points_there = tag.deleted_at.is_none() && tag.digest.as_deref() == Some(movement.digest);
+    /// What a follower's move satisfies: what its source's does, where that is a generation of the same stream, and always what it should be
+    /// itself.
+    async fn followed_generation(&mut self, followed: &Tag, follower: &Tag) -> Result<Option<i64>> {
+        let own = (follower.generation > 0).then_some(follower.generation);
+        if followed.stream_id != follower.stream_id {
+            return Ok(own);
+        }
+        let source: Option<(i64,)> = sqlx::query_as(
+            "select e.generation from tags t join tag_events e on e.sequence = t.event_sequence where t.id = $1",
+        )
+        .bind(&followed.id)
+        .fetch_optional(&mut **self)
+        .await?;
+        Ok(source.map(|(generation,)| generation).max(own))
+    }
+
+    async fn move_one(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<Step> {
+        let points_there =
+            tag.deleted_at.is_none() && !tag.is_mere_reference() && tag.digest.as_deref() == Some(movement.digest);
         if let (true, Some(sequence)) = (points_there, tag.event_sequence) {
-            self.point_again(tag, sequence).await?;
-            return Ok(Moved { outcome: Outcome::Moved, sequence, cascade_id: None, changed: false });
+            let news = self.point_again(tag, movement, sequence).await?;
+            let moved = Moved { outcome: Outcome::Moved, sequence, cascade_id: None, changed: false };
+            return Ok(Step { moved, news });
         }
         let outcome = self.outcome_of(tag, movement).await?;
-        self.write_move(tag, movement, outcome).await
+        let moved = self.write_move(tag, movement, outcome).await?;
+        let has_moved = moved.changed && moved.outcome == Outcome::Moved;
+        Ok(Step { news: has_moved.then_some(moved.sequence), moved })
     }
 
     /// Writes what became of a wish: the move, or the row that says why not.
@@ -190,15 +221,30 @@ impl WriteTx {
             .map(|(sequence, ..)| sequence))
     }
 
-    /// The tag points there already: what was asked for since is answered by that.
-    async fn point_again(&mut self, tag: &Tag, sequence: i64) -> Result<()> {
+    /// The tag points there already: what was asked for since is answered by that. Where the image comes from somewhere else now the tag
+    /// has that reference, unless it has to stay as it is; gives the row of the ledger that says so.
+    async fn point_again(&mut self, tag: &Tag, movement: &Move<'_>, sequence: i64) -> Result<Option<i64>> {
         self.fold_into(sequence).await?;
-        sqlx::query("update tag_events set generation = $2 where sequence = $1 and generation < $2")
-            .bind(sequence)
-            .bind(tag.generation)
-            .execute(&mut **self)
-            .await?;
-        Ok(())
+        let is_renewed = sqlx::query(
+            "update tag_events set generation = coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3)) \
+             where sequence = $1 and generation < coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3))",
+        )
+        .bind(sequence)
+        .bind(movement.generation)
+        .bind(&tag.stream_id)
+        .execute(&mut **self)
+        .await?
+        .rows_affected()
+            > 0;
+        let is_elsewhere = tag.reference.as_deref() != Some(movement.reference);
+        let news = match is_elsewhere && self.outcome_of(tag, movement).await? == Outcome::Moved {
+            true => Some(self.refer(tag, movement).await?),
+            false => None,
+        };
+        if is_renewed || news.is_some() {
+            self.clear_failure(tag, movement).await?;
+        }
+        Ok(news)
     }
 
     /// Notes on a row that the same was attempted once more.
@@ -231,7 +277,8 @@ impl WriteTx {
         sqlx::query(
             "insert into tag_events (sequence, tag_id, number, outcome, digest, reference, from_digest, generation, kind, actor_kind, \
              actor, reason, cause, cascade_id, build_id, to_sequence, at, sorted_at, request_id, stream_id, media_type, manifest_size) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, \
+             values ($1, $2, $3, $4, $5, $6, $7, coalesce(cast($8 as bigint), (select s.generation from streams s where s.id = $19)), \
+             $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, \
              (select i.media_type from images i where i.digest = $5), (select octet_length(i.manifest) from images i where i.digest = $5))",
         )
         .bind(sequence)
@@ -241,7 +288,7 @@ impl WriteTx {
         .bind(movement.digest)
         .bind(movement.reference)
         .bind(tag.digest.as_deref())
-        .bind(tag.generation)
+        .bind(movement.generation)
         .bind(movement.kind.as_str())
         .bind(movement.actor.kind.as_str())
         .bind(&movement.actor.name)
@@ -271,24 +318,21 @@ impl WriteTx {
 
     async fn point(&mut self, tag: &Tag, movement: &Move<'_>, sequence: i64) -> Result<()> {
         sqlx::query(
-            "update tags set digest = $2, reference = $3, event_sequence = $4, event_number = event_number + 1, moved_at = $5, \
+            "update tags set digest = $2, reference = $3, event_sequence = $4, event_number = event_number + 1, \
+             moved_at = (select e.at from tag_events e where e.sequence = $4), refers_to = null, refers_at = null, \
              image_size = coalesce((select i.size from images i where i.digest = $2), -1), deleted_at = null where id = $1",
         )
         .bind(&tag.id)
         .bind(movement.digest)
         .bind(movement.reference)
         .bind(sequence)
-        .bind(now())
         .execute(&mut **self)
         .await?;
         if tag.deleted_at.is_some() {
             self.index_tag(&tag.id).await?;
         }
-        sqlx::query("update streams set version = $2 where id = $1")
-            .bind(&tag.stream_id)
-            .bind(sequence)
-            .execute(&mut **self)
-            .await?;
+        self.set_version(&tag.stream_id, sequence).await?;
+        self.clear_failure(tag, movement).await?;
         // A person who puts a rejected digest back takes the rejection back with it.
         self.allow(tag, movement.digest, movement.actor).await?;
         self.serve_here(tag, movement.digest).await?;
@@ -329,7 +373,8 @@ impl WriteTx {
         .await?;
         sqlx::query(
             "update tags set deleted_at = $2, event_number = event_number + 1, digest = null, reference = null, image_size = -1, has_spec = 0, \
-             source_kind = null, source = null, source_project = null, follows_tag_id = null, scheduled = 0 where id = $1",
+             source_kind = null, source = null, source_project = null, follows_tag_id = null, pinned_stream_id = null, \
+             refers_to = null, refers_at = null, scheduled = 0 where id = $1",
         )
         .bind(&tag.id)
         .bind(now())
@@ -377,15 +422,6 @@ impl WriteTx {
         .execute(&mut **self)
         .await?;
         Ok(())
-    }
-}
-
-/// Where a tag finds an image that comes from a tag of `repository`: in its own stream when it stood there, else where that one finds it. A
-/// tag that only refers has its source's words.
-pub(super) fn reference_beside(repository: &str, reference: &str, tag: &Tag, digest: &str) -> String {
-    match tag.reference_only == 0 && reference == format!("{repository}@{digest}") {
-        true => tag.local_reference(digest),
-        false => reference.to_owned(),
     }
 }
 

@@ -92,6 +92,7 @@ impl Store {
             .await?
             .ok_or_else(|| Error::not_found("projects", name))?;
         tx.unlink_project(&project.id).await?;
+        tx.let_go_followers(&project.id).await?;
         // Configs and apps point to tags, which go with their streams: they have to go first.
         for statement in [
             "delete from build_configs where project_id = $1",

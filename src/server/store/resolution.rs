@@ -93,7 +93,8 @@ impl Store {
         let id = digest.parse().map_err(|_| missing())?;
         let digest = self.find_stream_digest(stream, &id).await?.ok_or_else(missing)?;
         let moved: Option<(String, String, Option<String>)> = sqlx::query_as(
-            "select t.name, t.reference_policy, e.reference from tag_events e join tags t on t.id = e.tag_id \
+            "select t.name, t.reference_policy, case when t.event_sequence = e.sequence then coalesce(t.reference, e.reference) \
+             else e.reference end from tag_events e join tags t on t.id = e.tag_id \
              where t.stream_id = $1 and e.digest = $2 and e.outcome = 'moved' order by e.sequence desc limit 1",
         )
         .bind(&stream.id)

@@ -207,7 +207,7 @@ impl WriteTx {
             let message = format!("{} has no history row with sequence {} to go back to", tag.title(), rollback.to);
             return Err(Error::invalid("to", message));
         };
-        if tag.digest.as_deref() == Some(&digest) {
+        if tag.digest.as_deref() == Some(&digest) && !tag.is_mere_reference() {
             return Err(Error::Conflict(format!("{} already points to the image of row #{number}", tag.title())));
         }
         self.check_image_is_here(&digest, &format!("row #{number}")).await?;

@@ -156,21 +156,14 @@ impl WriteTx {
         }
     }
 
-    /// Lets a tag's repository serve the image that the tag points to now. What a tag follows brings its referrers with it.
+    /// Lets a tag's repository serve the image that the tag points to now. What a tag follows, or is pinned to, brings its referrers with
+    /// it.
     pub(super) async fn serve_here(&mut self, tag: &Tag, digest: &str) -> Result<()> {
-        let source: Option<(String,)> = match &tag.follows_tag_id {
-            Some(followed) => {
-                sqlx::query_as("select stream_id from tags where id = $1 and stream_id <> $2")
-                    .bind(followed)
-                    .bind(&tag.stream_id)
-                    .fetch_optional(&mut **self)
-                    .await?
-            }
-            None => None,
-        };
+        let followed = self.followed_by(tag).await?.map(|followed| followed.stream_id);
+        let source = followed.or_else(|| tag.pinned_stream_id.clone()).filter(|stream_id| *stream_id != tag.stream_id);
         let (mut queue, mut seen) = (vec![digest.to_owned()], BTreeSet::new());
         while let Some(digest) = queue.pop() {
-            let from = source.as_ref().map(|(stream_id,)| stream_id.as_str());
+            let from = source.as_deref();
             self.serve_tree(&tag.stream_id, &digest, from).await?;
             if let Some(source) = from {
                 queue.extend(self.referrers_of_tree(source, &digest).await?);
@@ -273,14 +266,14 @@ impl WriteTx {
         Ok(referrers.into_iter().map(|(digest,)| digest).collect())
     }
 
-    /// Lets the repositories whose tags follow a subject's tags serve a new referrer of it, too: images are signed after they are pushed,
-    /// when the tags that follow have moved already.
+    /// Lets the repositories whose tags follow a subject's tags, or are pinned to it, serve a new referrer of it, too: images are signed
+    /// after they are pushed, when the tags that follow have moved already.
     pub(super) async fn serve_to_followers(&mut self, stream_id: &str, subject: &str, referrer: &str) -> Result<()> {
         let mut about = subject.to_owned();
         for _ in 0..SUBJECT_DEPTH {
             let followers: Vec<(String,)> = sqlx::query_as(with_above!(
                 "followers (id) as (select t.id from tags t join above a on a.digest = t.digest \
-                     where t.stream_id = $2 and t.deleted_at is null \
+                     where (t.stream_id = $2 or t.pinned_stream_id = $2) and t.deleted_at is null \
                    union select t.id from tags t join followers f on t.follows_tag_id = f.id where t.deleted_at is null) \
                  select distinct t.stream_id from tags t join followers f on f.id = t.id \
                  join repository_images r on r.stream_id = t.stream_id and r.digest = $1 where t.stream_id <> $2"

@@ -1,6 +1,6 @@
 //! The images of a whole stream with what they consist of, as `imagestreams/layers` shows them.
 
-use super::bulk::SHOWN_MOVES;
+use super::bulk::is_shown;
 use super::media_types::manifest_types;
 use super::{Result, Store};
 
@@ -35,16 +35,14 @@ pub struct ShownImages {
     pub children: Vec<ShownPart>,
 }
 
-/// `$1` is the stream, `$2` how many rows of each tag's history count. Of what the repository does not have nothing is told but its digest,
-/// whoever else has it.
+/// `$1` is the stream. Of what the repository does not have nothing is told but its digest, whoever else has it.
 macro_rules! over_shown {
     ($rest:literal) => {
         concat!(
             "with recursive shown (digest) as (select e.digest from tags t join tag_events e on e.tag_id = t.id \
-               where t.stream_id = $1 and t.deleted_at is null and e.outcome = 'moved' and e.digest is not null \
-                 and e.number > t.event_number - $2 and not exists (select 1 from tag_events d where d.tag_id = e.tag_id \
-                   and d.number > e.number and d.number > t.event_number - $2 and d.outcome = 'deleted') \
-               union select c.child_digest from image_children c join shown s on s.digest = c.digest \
+               where t.stream_id = $1 and t.deleted_at is null and e.digest is not null and ",
+            is_shown!(),
+            " union select c.child_digest from image_children c join shown s on s.digest = c.digest \
                  join repository_images r on r.stream_id = $1 and r.digest = c.digest where c.media_type in (",
             manifest_types!(),
             ")) ",
@@ -63,7 +61,6 @@ impl Store {
              left join images i on i.digest = r.digest left join repository_blobs b on b.stream_id = $1 and b.digest = i.config_digest order by s.digest"
         ))
         .bind(stream_id)
-        .bind(SHOWN_MOVES)
         .fetch_all(self.pool())
         .await?;
         let layers = sqlx::query_as(over_shown!(
@@ -71,7 +68,6 @@ impl Store {
              join repository_images r on r.stream_id = $1 and r.digest = s.digest join image_layers l on l.digest = s.digest order by l.digest, l.position"
         ))
         .bind(stream_id)
-        .bind(SHOWN_MOVES)
         .fetch_all(self.pool())
         .await?;
         let children = sqlx::query_as(over_shown!(
@@ -79,7 +75,6 @@ impl Store {
              join repository_images r on r.stream_id = $1 and r.digest = s.digest join image_children c on c.digest = s.digest order by c.digest, c.position"
         ))
         .bind(stream_id)
-        .bind(SHOWN_MOVES)
         .fetch_all(self.pool())
         .await?;
         Ok(ShownImages { images, layers, children })

@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// Where an image, or an index that lists it, was imported from, for this repository before others, and newest first: by tags of its
-    /// project, or by those its tags follow. Other projects' places, and with them their credentials, are not for it. No repository at
+    /// project, by those its tags follow, or by those of streams its tags are pinned to. Other projects' places, and with them their credentials, are not for it. No repository at
     /// all stands for this server itself, which knows all places.
     pub async fn list_import_places(&self, stream_id: &str, digest: &str) -> Result<Vec<ImportPlace>> {
         import_places(&mut *self.pool().acquire().await?, stream_id, digest).await
@@ -284,8 +284,10 @@ pub(super) async fn import_places(
     digest: &str,
 ) -> Result<Vec<ImportPlace>> {
     let places = sqlx::query_as(with_above!(
-        "followed (id) as (select f.follows_tag_id from tags f where f.stream_id = $2 and f.follows_tag_id is not null \
-           union select t.follows_tag_id from tags t join followed f on t.id = f.id where t.follows_tag_id is not null) \
+        "followed (id) as (select f.id from tags f where f.stream_id = $2 \
+             and (f.follows_tag_id is not null or f.pinned_stream_id is not null) \
+           union select n.id from followed f join tags t on t.id = f.id \
+             join tags n on n.id = t.follows_tag_id or n.stream_id = t.pinned_stream_id) \
          select p.name as project, e.reference as reference, max(t.insecure) as insecure from above a \
          join tag_events e on e.digest = a.digest join tags t on t.id = e.tag_id \
          join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \

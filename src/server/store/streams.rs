@@ -135,6 +135,7 @@ impl Store {
         .await?;
         tx.keep_past(&stream, actor).await?;
         tx.unlink_stream(&stream.id).await?;
+        tx.let_go_followers(&stream.id).await?;
         sqlx::query("delete from streams where id = $1").bind(&stream.id).execute(&mut *tx).await?;
         tx.record(actor, Entry { action: "stream.delete", project: Some(project), object: name, ..Entry::default() })
             .await?;

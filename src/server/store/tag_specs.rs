@@ -1,10 +1,13 @@
 //! What tags should be: fed by pushes, following an image in another registry or another tag, or pinned to an image.
 
 use super::{Entry, Error, Result, Store, WriteTx, check_version};
-use crate::model::{Actor, EventKind, Outcome, SourceKind, SourceName, Stream, StreamName, Tag, TagName, now};
+use crate::model::{
+    Actor, DigestPrefix, EventKind, Outcome, SourceKind, SourceName, Stream, StreamName, Tag, TagName, now,
+};
 use crate::server::store::WantedTag;
-use crate::server::store::moves::{Move, reference_beside};
-use crate::server::store::tag_rules::refusal;
+use crate::server::store::moves::Move;
+use crate::server::store::references::reference_beside;
+use crate::server::store::tag_rules::{is_immutable, refusal};
 use crate::server::wake::Controller;
 
 /// A source that was not looked at for so long after it was set counts as overdue.
@@ -89,10 +92,17 @@ pub struct TagSet {
     pub created: bool,
 }
 
+/// What a tag has from another tag or stream.
+#[derive(Debug, Clone, Default)]
 struct SourceImage {
-    tag_id: Option<String>,
+    follows: Option<String>,
+    /// The other stream whose image it is pinned to.
+    pinned_stream: Option<String>,
     digest: Option<String>,
     reference: Option<String>,
+    /// What it only names, and since when.
+    refers_to: Option<String>,
+    refers_at: Option<i64>,
     /// `<project>/<stream>` of it.
     repository: String,
 }
@@ -146,8 +156,13 @@ impl WriteTx {
     ) -> Result<TagSet> {
         let before = self.ensure_tag(stream, name).await?;
         self.check_registry(&before, spec, actor).await?;
-        let renews = again || !follows_the_same(&before, spec);
-        let source = self.resolve_source(stream, &before, spec).await?;
+        let renews = renews(&before, spec, again);
+        // What is followed as before is not looked up again: that it may be gone by now is no reason to refuse the rest.
+        let source =
+            if renews { self.resolve_source(stream, &before, spec).await? } else { SourceImage::kept(&before) };
+        if source.refers_to.is_some() && is_immutable(&before)? && !before.is_mere_reference() {
+            return Err(refusal(&before.title(), Outcome::Immutable));
+        }
         let entry = Entry {
             action: "tag.set",
             project: Some(&stream.project),
@@ -161,8 +176,11 @@ impl WriteTx {
             // A row that stayed would be claimed with all that ask what this tag asked before.
             self.end_import(&before, actor).await?;
         }
-        self.write_spec(stream, &before, spec, source.as_ref(), renews, sequence).await?;
-        if let Some(source) = source.filter(|source| renews && source.digest.is_some()) {
+        self.write_spec(stream, &before, spec, &source, renews, sequence).await?;
+        if source.refers_to.is_some() {
+            let tag = self.tag_by_id(&before.id).await?;
+            self.pass_name_on(&tag, sequence).await?;
+        } else if renews && source.digest.is_some() {
             self.take_over(stream, &before, &source, actor, sequence).await?;
         }
         let tag = self.tag_by_id(&before.id).await?;
@@ -174,7 +192,7 @@ impl WriteTx {
         stream: &Stream,
         before: &Tag,
         spec: &TagSpec,
-        source: Option<&SourceImage>,
+        source: &SourceImage,
         renews: bool,
         sequence: i64,
     ) -> Result<()> {
@@ -186,18 +204,18 @@ impl WriteTx {
             .execute(&mut **self)
             .await?;
         let (kind, from) = spec.source.clone().map_or((None, None), |(kind, from)| (Some(kind), Some(from)));
-        let follows =
-            source.and_then(|source| source.tag_id.as_deref()).filter(|_| kind == Some(SourceKind::ImageStreamTag));
+        // Who named an image before, and names another one now, has done so since then: neither is an image.
         sqlx::query(
             "update tags set has_spec = 1, source_kind = $2, source = $3, source_project = $4, follows_tag_id = $5, reference_only = $6, \
              insecure = $7, scheduled = $8, interval_ms = $9, import_mode = $10, reference_policy = $11, annotations = $12, \
-             generation = $13, cool_down_ms = $14, deleted_at = null where id = $1",
+             generation = $13, cool_down_ms = $14, pinned_stream_id = $15, refers_to = coalesce(cast($16 as text), refers_to), \
+             refers_at = coalesce(refers_at, $17), deleted_at = null where id = $1",
         )
         .bind(&before.id)
         .bind(kind.map(SourceKind::as_str))
         .bind(from.as_deref())
         .bind(spec.source_project.as_deref())
-        .bind(follows)
+        .bind(source.follows.as_deref())
         .bind(i64::from(spec.reference_only))
         .bind(i64::from(spec.insecure))
         .bind(i64::from(spec.scheduled))
@@ -207,6 +225,9 @@ impl WriteTx {
         .bind(&spec.annotations)
         .bind(if renews { generation } else { before.generation })
         .bind(spec.cool_down_ms)
+        .bind(source.pinned_stream.as_deref())
+        .bind(source.refers_to.as_deref())
+        .bind(source.refers_at)
         .execute(&mut **self)
         .await?;
         let is_other_source = before.source != from || before.source_kind.as_deref() != kind.map(SourceKind::as_str);
@@ -241,40 +262,59 @@ impl WriteTx {
         Ok(())
     }
 
-    /// The image a follow or a pin stands for now; `None` for other kinds. Refuses cycles with their path.
-    async fn resolve_source(&mut self, stream: &Stream, tag: &Tag, spec: &TagSpec) -> Result<Option<SourceImage>> {
-        let Some((kind, from)) = &spec.source else { return Ok(None) };
+    /// What the source of a tag gives it at once: the image that a follow or a pin stands for now, or only a name. An import is nobody's but
+    /// its check's. Refuses cycles with their path.
+    async fn resolve_source(&mut self, stream: &Stream, tag: &Tag, spec: &TagSpec) -> Result<SourceImage> {
+        let Some((kind, from)) = &spec.source else { return Ok(SourceImage::default()) };
         let field = || format!("spec.tags[{}].from.name", tag.name);
         let project = spec.source_project.as_deref().unwrap_or(&stream.project);
         match kind {
-            SourceKind::DockerImage => Ok(None),
+            SourceKind::DockerImage if spec.reference_only => {
+                Ok(SourceImage { refers_to: Some(from.clone()), refers_at: Some(now()), ..SourceImage::default() })
+            }
+            SourceKind::DockerImage => Ok(SourceImage::default()),
             SourceKind::ImageStreamTag => {
                 let named = SourceName::tag(from).map_err(|error| Error::invalid(field(), error.to_string()))?;
-                let SourceName::Tag { stream: named, tag: source_tag } = named else { return Ok(None) };
+                let SourceName::Tag { stream: named, tag: source_tag } = named else {
+                    return Ok(SourceImage::default());
+                };
                 let owner = self.stream(project, named.as_ref().map_or(&stream.name, StreamName::as_str)).await?;
                 // Following a tag that does not exist yet is allowed: it takes effect when that tag first moves.
                 let followed = self.ensure_tag(&owner, &source_tag).await?;
                 self.refuse_cycle(tag, &followed, field()).await?;
-                let repository = owner.repository();
-                let (digest, reference) = (followed.digest, followed.reference);
-                Ok(Some(SourceImage { tag_id: Some(followed.id), digest, reference, repository }))
+                Ok(SourceImage::of_tag(followed, owner.repository()))
             }
             SourceKind::ImageStreamImage => {
                 let named = SourceName::image(from).map_err(|error| Error::invalid(field(), error.to_string()))?;
-                let SourceName::Image { stream: named, id } = named else { return Ok(None) };
+                let SourceName::Image { stream: named, id } = named else { return Ok(SourceImage::default()) };
                 let owner = self.stream(project, named.as_ref().map_or(&stream.name, StreamName::as_str)).await?;
-                let Some(digest) = self.find_stream_digest(&owner.id, &id).await? else {
-                    let message = format!(
-                        "error generating tag event: image {id} is not in the history of {}",
-                        owner.repository()
-                    );
-                    return Err(Error::invalid(field(), message));
-                };
-                let repository = owner.repository();
-                let reference = Some(format!("{repository}@{digest}"));
-                Ok(Some(SourceImage { tag_id: None, digest: Some(digest), reference, repository }))
+                self.pinned_image(stream, &owner, &id, field()).await
             }
         }
+    }
+
+    /// The image of a stream that a tag of another one, or of its own, is pinned to. It has to be stored here.
+    async fn pinned_image(
+        &mut self,
+        stream: &Stream,
+        owner: &Stream,
+        id: &DigestPrefix,
+        field: String,
+    ) -> Result<SourceImage> {
+        let repository = owner.repository();
+        let refused = |why: String| Error::invalid(field, format!("error generating tag event: {why}"));
+        let Some(digest) = self.find_stream_digest(&owner.id, id).await? else {
+            return Err(refused(format!("image {id} is not in the history of {repository}")));
+        };
+        match self.check_image_is_here(&digest, &format!("{repository}@{id}")).await {
+            Err(Error::Conflict(why)) => return Err(refused(why)),
+            checked => checked?,
+        }
+        let reference = self.reference_in_stream(&owner.id, &digest).await?;
+        let reference = reference.unwrap_or_else(|| format!("{repository}@{digest}"));
+        let pinned_stream = (owner.id != stream.id).then(|| owner.id.clone());
+        let (digest, reference) = (Some(digest), Some(reference));
+        Ok(SourceImage { pinned_stream, digest, reference, repository, ..SourceImage::default() })
     }
 
     async fn refuse_cycle(&mut self, tag: &Tag, followed: &Tag, field: String) -> Result<()> {
@@ -288,10 +328,7 @@ impl WriteTx {
                     format!("the tags would follow each other in a circle: {}", path.join(" → ")),
                 ));
             }
-            next = match &current.follows_tag_id {
-                Some(id) => Some(self.tag_by_id(id).await?),
-                None => None,
-            };
+            next = self.followed_by(&current).await?;
         }
         Ok(())
     }
@@ -313,12 +350,37 @@ impl WriteTx {
         };
         let movement = Move { cause: Some(cause), ..Move::new(EventKind::Api, digest, &reference, actor) };
         let moved = self.move_tag(&tag, &movement).await?;
+        if moved.outcome == Outcome::Immutable {
+            return Err(refusal(&tag.title(), Outcome::Immutable));
+        }
+        if !moved.changed {
+            // That it points there already does not say that its repository has all of it.
+            return self.serve_here(&tag, digest).await;
+        }
         match moved.outcome {
-            Outcome::Immutable => Err(refusal(&tag.title(), Outcome::Immutable)),
-            Outcome::Moved if moved.changed => self.check_image_limits(stream, digest, moved.sequence).await,
+            Outcome::Moved => self.check_image_limits(stream, digest, moved.sequence).await,
             _ => Ok(()),
         }
     }
+}
+
+impl SourceImage {
+    /// What a tag has from what it follows already.
+    fn kept(tag: &Tag) -> Self {
+        Self { follows: tag.follows_tag_id.clone(), pinned_stream: tag.pinned_stream_id.clone(), ..Self::default() }
+    }
+
+    fn of_tag(followed: Tag, repository: String) -> Self {
+        let Tag { id, digest, reference, refers_to, refers_at, .. } = followed;
+        // What a tag pointed to before it only named an image is not what it stands for.
+        let (digest, reference) = if refers_to.is_some() { (None, None) } else { (digest, reference) };
+        Self { follows: Some(id), pinned_stream: None, digest, reference, refers_to, refers_at, repository }
+    }
+}
+
+/// Whether a tag that becomes this takes its source's image.
+pub(super) fn renews(before: &Tag, spec: &TagSpec, again: bool) -> bool {
+    again || !follows_the_same(before, spec)
 }
 
 /// Whether a spec names the image that the tag's own names, and in the same way: what else it says is about how that is kept up to date

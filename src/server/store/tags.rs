@@ -8,8 +8,9 @@ macro_rules! select_tag {
     ($rest:literal) => {
         concat!(
             "select t.id, t.stream_id, s.project_id, p.name as project, s.name as stream, t.name, t.has_spec, t.source_kind, t.source, \
-             t.source_project, t.follows_tag_id, t.reference_only, t.insecure, t.scheduled, t.interval_ms, t.cool_down_ms, \
-             t.import_mode, t.reference_policy, t.annotations, t.generation, t.digest, t.reference, t.event_sequence, t.event_number, t.moved_at, \
+             t.source_project, t.follows_tag_id, t.pinned_stream_id, t.reference_only, t.insecure, t.scheduled, t.interval_ms, t.cool_down_ms, \
+             t.import_mode, t.reference_policy, t.annotations, t.generation, t.digest, t.reference, t.refers_to, t.refers_at, \
+             t.event_sequence, t.event_number, t.moved_at, \
              t.created_at, t.deleted_at, s.immutable_tags, s.kind_changes \
              from tags t join streams s on s.id = t.stream_id join projects p on p.id = s.project_id ",
             $rest
@@ -168,14 +169,19 @@ impl WriteTx {
             .ok_or_else(|| Error::not_found("imagestreamtags", id))
     }
 
-    pub(super) async fn live_tag(&mut self, project: &str, stream: &str, name: &str) -> Result<Tag> {
-        let tag: Option<Tag> =
+    pub(super) async fn find_live_tag(&mut self, project: &str, stream: &str, name: &str) -> Result<Option<Tag>> {
+        let tag =
             sqlx::query_as(select_tag!("where p.name = $1 and s.name = $2 and t.name = $3 and t.deleted_at is null"))
                 .bind(project)
                 .bind(stream)
                 .bind(name)
                 .fetch_optional(&mut **self)
                 .await?;
+        Ok(tag)
+    }
+
+    pub(super) async fn live_tag(&mut self, project: &str, stream: &str, name: &str) -> Result<Tag> {
+        let tag = self.find_live_tag(project, stream, name).await?;
         tag.ok_or_else(|| Error::not_found("imagestreamtags", format!("{stream}:{name}")))
     }
 
@@ -197,6 +203,7 @@ impl WriteTx {
         .rows_affected();
         if made == 1 {
             self.index_tag(&id).await?;
+            self.follow_again(stream, name, &id).await?;
         }
         let tag = sqlx::query_as(select_tag!("where t.stream_id = $1 and t.name = $2"))
             .bind(&stream.id)

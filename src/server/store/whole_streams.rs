@@ -1,11 +1,13 @@
 //! Writing a stream as a whole, as the REST door's clients do: what it is, what all of its tags should be and which repository it takes
 //! in, in one transaction.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::image_repository::ImageRepository;
 use super::platforms::chosen_platforms;
-use super::tag_specs::same_spec;
+use super::tag_specs::{renews, same_spec};
 use super::{Entry, Error, Result, Store, StreamFields, TagSpec, WriteTx, check_version};
-use crate::model::{Actor, Stream, StreamName, Tag, TagName};
+use crate::model::{Actor, SourceKind, SourceName, Stream, StreamName, Tag, TagName};
 
 /// A tag and what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +53,8 @@ impl Store {
         let unmade = Stream { generation: 0, ..stream };
         tx.set_image_repository(&unmade, wanted.repository.as_ref(), actor).await?;
         let limited = tx.limited_tags(&unmade).await?;
-        for tag in &wanted.tags {
-            tx.set_tag(&unmade, &tag.name, &tag.spec, true, actor).await?;
-        }
+        let tags: Vec<WantedTag> = wanted.tags.iter().map(|tag| WantedTag { again: true, ..tag.clone() }).collect();
+        tx.set_tags(&unmade, tags.iter().collect(), &[], actor).await?;
         tx.check_more_tags(&unmade, limited).await?;
         let stream = tx.stream(project, name.as_str()).await?;
         tx.commit().await?;
@@ -81,15 +82,12 @@ impl Store {
         let limited = tx.limited_tags(&stream).await?;
         let of_repository = tx.tags_of_image_repository(&stream).await?;
         tx.set_image_repository(&stream, repository.as_ref(), actor).await?;
-        for wanted in tags {
-            if !before.iter().any(|tag| wanted.is_as(tag)) {
-                tx.set_tag(&stream, &wanted.name, &wanted.spec, wanted.again, actor).await?;
-            }
-        }
         let is_named = |tag: &Tag| tags.iter().any(|wanted| wanted.name.as_str() == tag.name);
         for gone in before.iter().filter(|tag| !is_named(tag) && !of_repository.contains(&tag.id)) {
             tx.unset_tag(&stream, gone, actor).await?;
         }
+        let changed = tags.iter().filter(|wanted| !before.iter().any(|tag| wanted.is_as(tag))).collect();
+        tx.set_tags(&stream, changed, &before, actor).await?;
         tx.check_more_tags(&stream, limited).await?;
         tx.follow_choice(&stream, &fields.annotations, actor).await?;
         let stream = tx.stream(project, name).await?;
@@ -159,6 +157,63 @@ impl WriteTx {
         Ok(())
     }
 
+    /// Sets tags together, as if all of them were set at once: what they followed before moves none of them, and each is set after those that
+    /// it follows from now on. So what counts as a circle is one in the end, and each tag moves once.
+    async fn set_tags(
+        &mut self,
+        stream: &Stream,
+        wanted: Vec<&WantedTag>,
+        before: &[Tag],
+        actor: &Actor,
+    ) -> Result<()> {
+        let known = |name: &str| before.iter().find(|tag| tag.name == name);
+        for tag in
+            wanted.iter().filter_map(|one| known(one.name.as_str()).filter(|tag| renews(tag, &one.spec, one.again)))
+        {
+            sqlx::query("update tags set follows_tag_id = null where id = $1")
+                .bind(&tag.id)
+                .execute(&mut **self)
+                .await?;
+        }
+        let names: BTreeSet<&str> = wanted.iter().map(|one| one.name.as_str()).collect();
+        let mut after = BTreeMap::new();
+        for one in &wanted {
+            if let Some(source) = self.source_among(stream, &one.spec, &names).await? {
+                after.insert(one.name.as_str(), source);
+            }
+        }
+        for one in sources_first(wanted, &after) {
+            self.set_tag(stream, &one.name, &one.spec, one.again, actor).await?;
+        }
+        Ok(())
+    }
+
+    /// The first of these tags of the stream on the way along what the tag is to follow.
+    async fn source_among(
+        &mut self,
+        stream: &Stream,
+        spec: &TagSpec,
+        names: &BTreeSet<&str>,
+    ) -> Result<Option<String>> {
+        let Some((SourceKind::ImageStreamTag, from)) = &spec.source else { return Ok(None) };
+        // What cannot be read is refused when it is set.
+        let Ok(SourceName::Tag { stream: named, tag }) = SourceName::tag(from) else { return Ok(None) };
+        let project = spec.source_project.as_deref().unwrap_or(&stream.project);
+        let owner = named.as_ref().map_or(&*stream.name, StreamName::as_str);
+        if project == stream.project && owner == stream.name && names.contains(tag.as_str()) {
+            return Ok(Some(tag.to_string()));
+        }
+        let mut next = self.find_live_tag(project, owner, tag.as_str()).await?;
+        let mut seen = BTreeSet::new();
+        while let Some(followed) = next.filter(|tag| seen.insert(tag.id.clone())) {
+            if followed.stream_id == stream.id && names.contains(followed.name.as_str()) {
+                return Ok(Some(followed.name));
+            }
+            next = self.followed_by(&followed).await?;
+        }
+        Ok(None)
+    }
+
     async fn spec_tags(&mut self, stream_id: &str) -> Result<Vec<Tag>> {
         let tags = sqlx::query_as(super::tags::select_tag!(
             "where t.stream_id = $1 and t.deleted_at is null and t.has_spec = 1 order by t.name"
@@ -189,6 +244,24 @@ impl WriteTx {
         self.end_import(tag, actor).await?;
         self.index_tag(&tag.id).await?;
         self.mark_stream(stream, sequence, true).await
+    }
+}
+
+/// These tags, each behind the one that it comes after. Those in a circle are last, and are refused there.
+fn sources_first<'a>(wanted: Vec<&'a WantedTag>, after: &BTreeMap<&str, String>) -> Vec<&'a WantedTag> {
+    let mut waiting = wanted;
+    let mut placed: BTreeSet<&str> = BTreeSet::new();
+    let mut ordered = Vec::with_capacity(waiting.len());
+    loop {
+        let is_ready = |one: &&WantedTag| after.get(one.name.as_str()).is_none_or(|source| placed.contains(&**source));
+        let (ready, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_ready);
+        if ready.is_empty() {
+            ordered.extend(others);
+            return ordered;
+        }
+        placed.extend(ready.iter().map(|one| one.name.as_str()));
+        ordered.extend(ready);
+        waiting = others;
     }
 }
 

@@ -165,7 +165,12 @@ impl Simple {
             }
             Deed::Free { tag } => self.set(tag, None, None),
             Deed::Pin { tag, image } => {
-                let is_named = |row: &Row| row.image == Some(image);
+                // What only waited, or was refused, on its way from elsewhere is no image of the stream.
+                let came = |row: &Row| {
+                    row.outcome == Outcome::Moved
+                        || matches!(row.kind, EventKind::Push | EventKind::Import | EventKind::Build)
+                };
+                let is_named = |row: &Row| row.image == Some(image) && came(row);
                 let mut neighbours = (0..self.tags.len()).filter(|other| stream_of(*other) == stream_of(tag));
                 let known = neighbours.any(|other| self.tags[other].rows.iter().any(is_named));
                 if known { self.set(tag, None, Some(image)) } else { None }

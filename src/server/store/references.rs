@@ -1,0 +1,100 @@
+//! Where a tag's image is pulled from, as far as that changes while the image stays, and tags that only name an image elsewhere.
+//!
+//! Both change what the newest row of a history means, and add none: the row says when and how the image came. What the tag has now stands
+//! at the tag, and the ledger tells each change.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::moves::Move;
+use super::tag_rules::is_immutable;
+use super::{Entry, Result, WriteTx};
+use crate::model::{Actor, Tag};
+
+impl WriteTx {
+    /// Another reference for the image that a tag points to: it was brought once more, from elsewhere. Gives the row of the ledger.
+    pub(super) async fn refer(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<i64> {
+        let entry = Entry {
+            action: "tag.refer",
+            project: Some(&tag.project),
+            object: &tag.title(),
+            from: tag.reference.as_deref(),
+            to: Some(movement.reference),
+            reason: movement.reason,
+            cause: movement.cause,
+            cascade: movement.cascade,
+        };
+        let sequence = self.record(movement.actor, entry).await?;
+        sqlx::query("update tags set reference = $2 where id = $1")
+            .bind(&tag.id)
+            .bind(movement.reference)
+            .execute(&mut **self)
+            .await?;
+        self.set_version(&tag.stream_id, sequence).await?;
+        Ok(sequence)
+    }
+
+    /// What follows a tag that only names an image has no image either, directly or not. A hold or a rule keeps a tag as it is.
+    pub(super) async fn pass_name_on(&mut self, tag: &Tag, cause: i64) -> Result<()> {
+        let Some(name) = &tag.refers_to else { return Ok(()) };
+        let actor = Actor::system("follow");
+        let mut seen = BTreeSet::from([tag.id.clone()]);
+        let mut queue = VecDeque::from([(tag.id.clone(), cause)]);
+        while let Some((followed, cause)) = queue.pop_front() {
+            for follower in self.tags_that_follow(&followed).await? {
+                let is_news = seen.insert(follower.id.clone()) && follower.refers_to.as_ref() != Some(name);
+                if !is_news || is_immutable(&follower)? || self.is_held(&follower.id).await? {
+                    continue;
+                }
+                let entry = Entry {
+                    action: "tag.refer",
+                    project: Some(&follower.project),
+                    object: &follower.title(),
+                    from: follower.refers_to.as_deref().or(follower.reference.as_deref()),
+                    to: Some(name),
+                    cause: Some(cause),
+                    ..Entry::default()
+                };
+                let sequence = self.record(&actor, entry).await?;
+                sqlx::query("update tags set refers_to = $2, refers_at = coalesce(refers_at, $3) where id = $1")
+                    .bind(&follower.id)
+                    .bind(name)
+                    .bind(tag.refers_at)
+                    .execute(&mut **self)
+                    .await?;
+                self.set_version(&follower.stream_id, sequence).await?;
+                queue.push_back((follower.id, sequence));
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_held(&mut self, tag_id: &str) -> Result<bool> {
+        let held: Option<(String,)> =
+            sqlx::query_as("select id from holds where tag_id = $1 and ended_at is null limit 1")
+                .bind(tag_id)
+                .fetch_optional(&mut **self)
+                .await?;
+        Ok(held.is_some())
+    }
+
+    /// A change of what became of a stream's tags.
+    pub(super) async fn set_version(&mut self, stream_id: &str, version: i64) -> Result<()> {
+        sqlx::query("update streams set version = $2 where id = $1")
+            .bind(stream_id)
+            .bind(version)
+            .execute(&mut **self)
+            .await?;
+        Ok(())
+    }
+}
+
+/// Where a tag finds an image that comes from a tag of `repository`: in its own stream when it stood there, else where that one finds it. A
+/// tag that only refers has its source's words, and those of a repository here begin with a slash.
+pub(super) fn reference_beside(repository: &str, reference: &str, tag: &Tag, digest: &str) -> String {
+    let stood_there = reference == format!("{repository}@{digest}");
+    match (stood_there, tag.reference_only == 0 || tag.repository() == repository) {
+        (true, true) => tag.local_reference(digest),
+        (true, false) => format!("/{reference}"),
+        (false, _) => reference.to_owned(),
+    }
+}
