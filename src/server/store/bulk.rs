@@ -204,8 +204,58 @@ fn marks(count: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::Actor;
-    use crate::server::store::testing::{each_store, project, run};
+    use crate::model::{Actor, EventKind, NewImage};
+    use crate::server::store::testing::{TestStore, each_store, project, run};
+    use crate::server::store::{TagMove, TagParts};
+
+    async fn push(store: &TestStore, digest: &str) {
+        let actor = Actor::person("ada");
+        let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+        let image = NewImage { digest: digest.to_owned(), manifest: "{}".to_owned(), ..NewImage::default() };
+        let tag = "t".parse().unwrap();
+        let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+        store.put_manifest(&stream, &image, Some(to), &actor).await.unwrap();
+    }
+
+    /// What the views of the stream show of its only tag: digests newest first, and those with what they consist of.
+    async fn shown(store: &TestStore) -> (Vec<String>, Vec<String>) {
+        let tag = store.find_tag("demo", "app", "t").await.unwrap().unwrap();
+        let parts: TagParts = store.tag_parts([&tag]).await.unwrap();
+        let moves = parts.moves(&tag.id).iter().filter_map(|one| one.digest.clone()).collect();
+        let images = store.list_shown_images(&tag.stream_id).await.unwrap().images;
+        (moves, images.into_iter().map(|image| image.digest).collect())
+    }
+
+    #[tokio::test]
+    async fn section_3_6_what_a_tag_has_is_shown_however_often_it_stayed_since() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            let ada = Actor::person("ada");
+            push(&store, "sha256:first").await;
+            push(&store, "sha256:current").await;
+            store.hold_tag("demo", "app", "t", None, &ada).await.unwrap();
+            // No two of them in a row are the same, so that each is a row.
+            for number in 0..60 {
+                push(&store, &format!("sha256:waits-{}", number % 2)).await;
+            }
+            let both = ["sha256:current".to_owned(), "sha256:first".to_owned()];
+            assert_eq!(shown(&store).await, (both.to_vec(), both.to_vec()));
+
+            store.resume_tag("demo", "app", "t", &ada).await.unwrap();
+            for number in 0..60 {
+                push(&store, &format!("sha256:{number:02}")).await;
+            }
+            let newest: Vec<_> = (10..60).map(|number| format!("sha256:{number:02}")).collect();
+            let newest_first: Vec<_> = newest.iter().rev().cloned().collect();
+            assert_eq!(shown(&store).await, (newest_first, newest), "and no more than 50");
+
+            store.delete_tag("demo", "app", "t", &ada).await.unwrap();
+            assert_eq!(shown(&store).await, (vec![], vec![]));
+            push(&store, "sha256:first").await;
+            let first = vec!["sha256:first".to_owned()];
+            assert_eq!(shown(&store).await, (first.clone(), first), "made again, it begins anew");
+        }
+    }
 
     /// More tags than one statement is asked about, and no power of two of them.
     #[tokio::test]

@@ -50,3 +50,63 @@ impl WriteTx {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{Actor, EventKind, NewImage, SourceKind};
+    use crate::server::store::testing::{TestStore, each_store, project};
+    use crate::server::store::{TagMove, TagSpec};
+
+    fn ada() -> Actor {
+        Actor::person("ada")
+    }
+
+    async fn push(store: &TestStore, project: &str, digest: &str) {
+        let stream = store.ensure_stream(project, &"base".parse().unwrap(), &ada()).await.unwrap();
+        let image = NewImage { digest: digest.to_owned(), manifest: "{}".to_owned(), ..NewImage::default() };
+        let tag = "a".parse().unwrap();
+        let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+        store.put_manifest(&stream, &image, Some(to), &ada()).await.unwrap();
+    }
+
+    async fn follow(store: &TestStore, project: &str, source_project: Option<&str>) {
+        let source = Some((SourceKind::ImageStreamTag, "base:a".to_owned()));
+        let spec = TagSpec { source, source_project: source_project.map(str::to_owned), ..TagSpec::default() };
+        let names = ("app".parse().unwrap(), "t".parse().unwrap());
+        store.set_tag(project, &names.0, &names.1, &spec, None, &ada()).await.unwrap();
+    }
+
+    async fn has(store: &TestStore, project: &str) -> (Option<String>, bool) {
+        let tag = store.tag(project, "app", "t").await.unwrap();
+        (tag.digest, tag.follows_tag_id.is_some())
+    }
+
+    #[tokio::test]
+    async fn what_went_with_its_stream_is_followed_again_by_who_named_it() {
+        for store in each_store().await {
+            for name in ["demo", "other", "third"] {
+                project(&store, name).await;
+            }
+            push(&store, "demo", "sha256:1").await;
+            push(&store, "third", "sha256:3").await;
+            for (project, source) in [("demo", None), ("other", Some("demo")), ("third", None)] {
+                follow(&store, project, source).await;
+            }
+            store.delete_stream("demo", "base", &ada()).await.unwrap();
+            let one = Some("sha256:1".to_owned());
+            for project in ["demo", "other"] {
+                assert_eq!(has(&store, project).await, (one.clone(), false), "{project}");
+            }
+            push(&store, "demo", "sha256:2").await;
+            let two = Some("sha256:2".to_owned());
+            for (project, expected) in [("demo", &two), ("other", &two), ("third", &Some("sha256:3".to_owned()))] {
+                assert_eq!(has(&store, project).await, (expected.clone(), true), "{project}");
+            }
+            store.delete_project("demo", &ada()).await.unwrap();
+            assert_eq!(has(&store, "other").await, (two, false));
+            project(&store, "demo").await;
+            push(&store, "demo", "sha256:1").await;
+            assert_eq!(has(&store, "other").await, (one, true));
+        }
+    }
+}

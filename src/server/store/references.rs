@@ -98,3 +98,75 @@ pub(super) fn reference_beside(repository: &str, reference: &str, tag: &Tag, dig
         (false, _) => reference.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{Actor, EventKind, NewImage, SourceKind};
+    use crate::server::store::testing::{TestStore, each_store, project};
+    use crate::server::store::{TagMove, TagSpec};
+
+    fn ada() -> Actor {
+        Actor::person("ada")
+    }
+
+    async fn bring(store: &TestStore, tag: &str, digest: &str, reference: Option<&str>) {
+        let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &ada()).await.unwrap();
+        let image = NewImage { digest: digest.to_owned(), manifest: "{}".to_owned(), ..NewImage::default() };
+        let tag = tag.parse().unwrap();
+        let kind = if reference.is_some() { EventKind::Import } else { EventKind::Push };
+        let to = TagMove { tag: &tag, kind, reference, cause: None, build_id: None };
+        store.put_manifest(&stream, &image, Some(to), &ada()).await.unwrap();
+    }
+
+    async fn set(store: &TestStore, tag: &str, spec: TagSpec) {
+        let names = ("app".parse().unwrap(), tag.parse().unwrap());
+        store.set_tag("demo", &names.0, &names.1, &spec, None, &ada()).await.unwrap();
+    }
+
+    fn following(tag: &str) -> TagSpec {
+        TagSpec { source: Some((SourceKind::ImageStreamTag, tag.to_owned())), ..TagSpec::default() }
+    }
+
+    async fn reference(store: &TestStore, tag: &str) -> Option<String> {
+        store.tag("demo", "app", tag).await.unwrap().reference
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_went_astray_is_back_with_the_next_change_of_its_source() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            bring(&store, "s", "sha256:1", Some("a.io/x@sha256:1")).await;
+            set(&store, "t", following("s")).await;
+            set(&store, "u", following("t")).await;
+            bring(&store, "t", "sha256:2", None).await;
+            let before = store.list_stream_history(&store.stream("demo", "app").await.unwrap().id, None, 100).await;
+            bring(&store, "s", "sha256:1", Some("b.io/x@sha256:1")).await;
+            for tag in ["s", "t", "u"] {
+                let found = store.tag("demo", "app", tag).await.unwrap();
+                let told = (found.digest.as_deref(), found.reference.as_deref());
+                assert_eq!(told, (Some("sha256:1"), Some("b.io/x@sha256:1")), "{tag}");
+            }
+            let after = store.list_stream_history(&store.stream("demo", "app").await.unwrap().id, None, 100).await;
+            let (before, after) = (before.unwrap(), after.unwrap());
+            assert_eq!(after.len(), before.len() + 2, "t and u moved back, s only has another reference");
+            assert_eq!(after[0].cascade_id, after[1].cascade_id, "in one cascade");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_somebody_keeps_where_it_is_keeps_its_reference() {
+        for store in each_store().await {
+            project(&store, "demo").await;
+            bring(&store, "s", "sha256:1", Some("a.io/x@sha256:1")).await;
+            set(&store, "t", following("s")).await;
+            store.hold_tag("demo", "app", "t", None, &ada()).await.unwrap();
+            bring(&store, "s", "sha256:1", Some("b.io/x@sha256:1")).await;
+            assert_eq!(reference(&store, "s").await.as_deref(), Some("b.io/x@sha256:1"));
+            assert_eq!(reference(&store, "t").await.as_deref(), Some("a.io/x@sha256:1"));
+            let bare = TagSpec { reference_only: true, scheduled: false, ..TagSpec::import("c.io/x:1") };
+            set(&store, "s", bare).await;
+            let (s, t) = (store.tag("demo", "app", "s").await.unwrap(), store.tag("demo", "app", "t").await.unwrap());
+            assert_eq!((s.refers_to.as_deref(), t.refers_to), (Some("c.io/x:1"), None));
+        }
+    }
+}

@@ -2,7 +2,9 @@
 //! this server keeps to. What is of names and references alone is beside `model`, histories of pushes are in `registry`.
 
 mod imports;
+mod moves;
 mod pains;
+mod pins;
 mod repositories;
 mod specs;
 mod tags;

@@ -136,6 +136,28 @@ async fn section_3_3_generation_rules() {
 }
 
 #[tokio::test]
+async fn section_3_3_another_namespace_is_another_source_and_the_streams_own_is_the_same() {
+    let rest = Rest::start().await;
+    rest.weir.store().grant_role("demo", "ada", Role::Admin, &tester()).await.expect("a role");
+    rest.push("base", "1", 1).await;
+    let there = rest.weir.user("ada", "other", Role::Editor).await;
+    let path = "/apis/image.openshift.io/v1/namespaces/other/imagestreams";
+    there.post_json(path, &json!({"metadata": {"name": "base"}}), StatusCode::CREATED).await;
+    let before = rest.make("app", json!([following("t", "base:1")])).await;
+    for (namespace, generation, shown) in
+        [("demo", 1, Value::Null), ("other", 2, json!("other")), ("other", 2, json!("other")), ("demo", 3, Value::Null)]
+    {
+        let after = rest.edit("app", |stream| stream["spec"]["tags"][0]["from"]["namespace"] = json!(namespace)).await;
+        assert_eq!(after["metadata"]["generation"], generation, "{namespace}");
+        let spec = spec_of(&after, "t");
+        assert_eq!((&spec["generation"], &spec["from"]["namespace"]), (&json!(generation), &shown));
+        if generation == 1 {
+            assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"], "no change at all");
+        }
+    }
+}
+
+#[tokio::test]
 async fn section_3_3_what_is_written_together_is_one_generation_and_new_tags_are_of_it() {
     let rest = Rest::start().await;
     let external = |name: &str, from: &str| json!({"name": name, "from": {"kind": "DockerImage", "name": from}});
