@@ -23,6 +23,22 @@ impl WriteTx {
         Ok(followed)
     }
 
+    /// What a follower's move satisfies: what its source's does, where that is a generation of the same stream, and always what it should be
+    /// itself.
+    pub(super) async fn followed_generation(&mut self, followed: &Tag, follower: &Tag) -> Result<Option<i64>> {
+        let own = (follower.generation > 0).then_some(follower.generation);
+        if followed.stream_id != follower.stream_id {
+            return Ok(own);
+        }
+        let source: Option<(i64,)> = sqlx::query_as(
+            "select e.generation from tags t join tag_events e on e.sequence = t.event_sequence where t.id = $1",
+        )
+        .bind(&followed.id)
+        .fetch_optional(&mut **self)
+        .await?;
+        Ok(source.map(|(generation,)| generation).max(own))
+    }
+
     /// A tag was made: those that name it follow it, whose own one went with its stream.
     pub(super) async fn follow_again(&mut self, stream: &Stream, name: &TagName, tag_id: &str) -> Result<()> {
         sqlx::query(

@@ -130,22 +130,6 @@ impl WriteTx {
         Ok(())
     }
 
-    /// What a follower's move satisfies: what its source's does, where that is a generation of the same stream, and always what it should be
-    /// itself.
-    async fn followed_generation(&mut self, followed: &Tag, follower: &Tag) -> Result<Option<i64>> {
-        let own = (follower.generation > 0).then_some(follower.generation);
-        if followed.stream_id != follower.stream_id {
-            return Ok(own);
-        }
-        let source: Option<(i64,)> = sqlx::query_as(
-            "select e.generation from tags t join tag_events e on e.sequence = t.event_sequence where t.id = $1",
-        )
-        .bind(&followed.id)
-        .fetch_optional(&mut **self)
-        .await?;
-        Ok(source.map(|(generation,)| generation).max(own))
-    }
-
     async fn move_one(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<Step> {
         let points_there =
             tag.deleted_at.is_none() && !tag.is_mere_reference() && tag.digest.as_deref() == Some(movement.digest);
