@@ -43,8 +43,8 @@ impl WriteTx {
     pub(super) async fn follow_again(&mut self, stream: &Stream, name: &TagName, tag_id: &str) -> Result<()> {
         sqlx::query(
             "update tags set follows_tag_id = $1 where follows_tag_id is null and source_kind = 'ImageStreamTag' and source = $2 \
-             and deleted_at is null and id <> $1 and stream_id in (select s.id from streams s join projects p on p.id = s.project_id \
-             where coalesce(tags.source_project, p.name) = $3)",
+             and deleted_at is null and id <> $1 and exists (select 1 from streams s join projects p on p.id = s.project_id \
+             where s.id = tags.stream_id and coalesce(tags.source_project, p.name) = $3)",
         )
         .bind(tag_id)
         .bind(format!("{}:{name}", stream.name))
