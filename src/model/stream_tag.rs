@@ -139,12 +139,31 @@ impl fmt::Display for RepositoryName {
     }
 }
 
-/// A digest, or its beginning: of the whole, `sha256:3c87`, or of its hexadecimal part, `3c87`.
+/// A digest, or its beginning: of the whole, `sha256:3c87` or `sha`, or of its hexadecimal part, `3c87`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DigestPrefix {
-    /// Absent when only hexadecimal digits were written.
-    algorithm: Option<String>,
+    algorithm: Algorithm,
     hex: String,
+}
+
+/// What an abbreviated digest says of its algorithm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Algorithm {
+    /// Nothing: only hexadecimal digits were written.
+    Any,
+    /// Its beginning, and no more than that.
+    Begins(String),
+    Is(String),
+}
+
+impl Algorithm {
+    fn covers(&self, algorithm: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Begins(beginning) => algorithm.starts_with(beginning),
+            Self::Is(known) => algorithm == known,
+        }
+    }
 }
 
 /// Why a text is not the beginning of a digest.
@@ -167,14 +186,15 @@ impl DigestPrefix {
 
     /// Whether the digest begins so.
     pub fn matches(&self, digest: &Digest) -> bool {
-        self.algorithm.as_deref().is_none_or(|algorithm| algorithm == digest.algorithm())
-            && digest.hex().starts_with(&self.hex)
+        self.algorithm.covers(digest.algorithm()) && digest.hex().starts_with(&self.hex)
     }
 
-    /// Where digests that begin so lie in their order, one range for each algorithm: from the first text to before the second.
+    /// Where digests that begin so lie in their order, one range for each algorithm: from the first text to before the second. Where not
+    /// all algorithms are meant, those that are stand there more than once.
     pub fn ranges(&self) -> [(String, String); 3] {
+        let mut meant = ALGORITHMS.into_iter().filter(|algorithm| self.algorithm.covers(algorithm)).cycle();
         ALGORITHMS.map(|algorithm| {
-            let begin = format!("{}:{}", self.algorithm.as_deref().unwrap_or(algorithm), self.hex);
+            let begin = format!("{}:{}", meant.next().unwrap_or(algorithm), self.hex);
             // No hexadecimal digit comes after f.
             let end = format!("{begin}g");
             (begin, end)
@@ -188,10 +208,14 @@ impl FromStr for DigestPrefix {
     fn from_str(text: &str) -> Result<Self, DigestPrefixError> {
         let refused = || DigestPrefixError(text.chars().take(160).collect());
         let (algorithm, hex) = match text.split_once(':') {
-            Some((algorithm, hex)) if ALGORITHMS.contains(&algorithm) => (Some(algorithm.to_owned()), hex),
+            Some((algorithm, hex)) if ALGORITHMS.contains(&algorithm) => (Algorithm::Is(algorithm.to_owned()), hex),
             Some(_) => return Err(refused()),
             None if text.is_empty() => return Err(refused()),
-            None => (None, text),
+            // No hexadecimal digits begin like the name of an algorithm.
+            None if ALGORITHMS.iter().any(|algorithm| algorithm.starts_with(text)) => {
+                (Algorithm::Begins(text.to_owned()), "")
+            }
+            None => (Algorithm::Any, text),
         };
         let digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
         if hex.len() > 128 || !hex.bytes().all(digit) {
@@ -204,8 +228,9 @@ impl FromStr for DigestPrefix {
 impl fmt::Display for DigestPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.algorithm {
-            Some(algorithm) => write!(f, "{algorithm}:{}", self.hex),
-            None => f.write_str(&self.hex),
+            Algorithm::Any => f.write_str(&self.hex),
+            Algorithm::Begins(beginning) => f.write_str(beginning),
+            Algorithm::Is(algorithm) => write!(f, "{algorithm}:{}", self.hex),
         }
     }
 }

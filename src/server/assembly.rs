@@ -149,6 +149,7 @@ impl Weir {
             listen: config.listen,
             import_interval: config.import_interval,
             repository_import_limit: usize::try_from(config.repository_import_limit).ok(),
+            import_patience: config.import_patience,
             upload_silence: config.upload_silence,
             build_concurrency: config.build_concurrency.into(),
             gc_grace: config.gc_grace,

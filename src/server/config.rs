@@ -124,6 +124,9 @@ pub struct Config {
     /// How many tags of a whole repository one oc import-image request takes; the others are named. -1 takes all, 0 none
     #[arg(long, env = "WEIR_REPOSITORY_IMPORT_LIMIT", default_value_t = 50, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..))]
     pub repository_import_limit: i32,
+    /// How long one oc import-image request waits for its images; imports that take longer go on after its answer
+    #[arg(long, env = "WEIR_IMPORT_PATIENCE", default_value = "5m", value_name = "DURATION", value_parser = parse_duration)]
+    pub import_patience: Duration,
     /// File with certificates of CAs, in PEM, that other registries may have theirs from, besides those this machine trusts; may be given several times, or separated by colons
     #[arg(long = "upstream-ca", env = "WEIR_UPSTREAM_CA", value_name = "FILE", value_delimiter = ':')]
     pub upstream_cas: Vec<PathBuf>,

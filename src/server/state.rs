@@ -49,6 +49,8 @@ pub struct Settings {
     pub import_interval: Duration,
     /// How many tags of a whole repository one request imports.
     pub repository_import_limit: Option<usize>,
+    /// How long one request waits for what it imports.
+    pub import_patience: Duration,
     /// How long the sender of a body may be silent before it counts as gone.
     pub upload_silence: Duration,
     /// How many builds run at once.
@@ -117,6 +119,7 @@ mod tests {
             listen: listen.parse().unwrap(),
             import_interval: second,
             repository_import_limit: Some(50),
+            import_patience: second,
             upload_silence: second,
             build_concurrency: 1,
             gc_grace: second,

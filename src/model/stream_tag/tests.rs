@@ -108,7 +108,12 @@ fn section_1_3_a_digest_may_be_abbreviated_with_or_without_its_algorithm() {
         ("3", true, true, false),
         ("3c87c57", true, true, true),
         (HEX, true, true, true),
+        ("s", true, true, false),
+        ("sha", true, true, false),
+        ("sha256", true, false, false),
+        ("sha5", false, true, false),
         ("sha256:", true, false, false),
+        ("sha256:3", true, false, false),
         ("sha256:3c87", true, false, false),
         ("sha512:3c87c57", false, true, true),
         (digest.as_str(), true, false, true),
@@ -129,9 +134,20 @@ fn section_1_3_a_digest_may_be_abbreviated_with_or_without_its_algorithm() {
         assert_eq!(within(&digest), matches, "{text} in {:?}", prefix.ranges());
         assert_eq!(within(&longer), matches_longer, "{text} in {:?}", prefix.ranges());
     }
-    for bad in
-        ["", "latest", "3C87", "md5:3c", "SHA256:3c", "sha256:3C", "sha256:xyz", ":3c", "sha256", &"a".repeat(129)]
-    {
+    for bad in [
+        "",
+        "latest",
+        "3C87",
+        "md5:3c",
+        "SHA256:3c",
+        "sha256:3C",
+        "sha256:xyz",
+        ":3c",
+        "sha1",
+        "sha2567",
+        "sha256 ",
+        &"a".repeat(129),
+    ] {
         assert!(bad.parse::<DigestPrefix>().is_err(), "{bad}");
     }
 }

@@ -63,10 +63,18 @@ impl Caller {
 
     /// Passes when the caller may see the project's images; a stream may follow only what its author could pull.
     pub async fn may_pull_from(&self, door: &Door, project: &str) -> Result<(), Status> {
+        match self.can_pull_from(door, project).await? {
+            true => Ok(()),
+            false => Err(Status::forbidden(self.0.name(), "get", &kind::STREAM_LAYERS, project, "")),
+        }
+    }
+
+    /// Whether the caller may see the project's images.
+    pub async fn can_pull_from(&self, door: &Door, project: &str) -> Result<bool, Status> {
         match self.0.require(&door.store, project, Right::Pull).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             Err(Denied::Store(error)) => Err(error.into()),
-            Err(_) => Err(Status::forbidden(self.0.name(), "get", &kind::STREAM_LAYERS, project, "")),
+            Err(_) => Ok(false),
         }
     }
 }

@@ -28,7 +28,7 @@ pub async fn get(
     let local = format!("{}@{digest}", stream.repository());
     let reference = door.store.reference_in_stream(&stream.id, digest).await?.unwrap_or(local);
     let reference = pulled_from(&door.registry_host, &project, &stream.name, &reference);
-    let image = image(&door, digest, &reference).await?;
+    let image = image(&door, &stream.id, digest, &reference).await?;
     let mut meta = ObjectMeta::new(&format!("{stream_name}@{digest}"), &project, &stream.id, stream.version, 0);
     meta.creation_timestamp = image["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
     meta.labels = texts(&stream.labels);

@@ -62,7 +62,7 @@ pub async fn get(
         return Err(Status::not_found(&IMAGE_STREAM_TAGS, &name));
     };
     // That the image is gone is said, and by its kind; lists and histories still name it.
-    let image = images::image(&door, digest, &reference(&door, &tag)).await?;
+    let image = images::image(&door, &stream.id, digest, &reference(&door, &tag)).await?;
     Ok(Json(show_with(&door, &stream, &tag, image).await?))
 }
 
@@ -102,7 +102,7 @@ pub async fn delete(
 async fn show(door: &Door, stream: &Stream, tag: &Tag) -> Result<Value, Status> {
     let image = match tag.digest.as_ref().filter(|_| !tag.is_mere_reference()) {
         None => json!({"metadata": {}, "dockerImageMetadata": null}),
-        Some(digest) => images::known(door, digest, &reference(door, tag)).await?,
+        Some(digest) => images::known(door, &stream.id, digest, &reference(door, tag)).await?,
     };
     show_with(door, stream, tag, image).await
 }

@@ -86,7 +86,7 @@ pub async fn create(
     let name = given.meta.name.parse();
     let name: StreamName =
         name.map_err(|error| about(Status::bad_name(given.meta.name_field(), &given.meta.name, &error)))?;
-    check_sources(&door, &caller, &given.tags, &[]).await?;
+    check_sources(&door, &caller, name.as_str(), &given.tags, &[]).await?;
     stream_repository::check_rights(&door, &caller, &project, None, given.repository.as_ref()).await?;
     let stream = door
         .store
@@ -105,20 +105,26 @@ pub async fn update(
 ) -> Result<(Warnings, Json<Value>), Status> {
     caller.may(&door, "update", &IMAGE_STREAMS, &project, &name).await?;
     let before = door.store.stream(&project, &name).await?;
-    let (given, warnings) = read_stream(&body, &project, &name)?;
+    let (given, mut warnings) = read_stream(&body, &project, &name)?;
     given.meta.check_name(&name)?;
     Preconditions::on_uid(given.meta.uid.as_deref()).check(&IMAGE_STREAMS, &name, &before)?;
     let about = |status: Status| status.about(&IMAGE_STREAMS, &name);
     let version = given.meta.required_version().map_err(about)?;
     let parts = door.store.stream_parts(&project, &name, &name).await?;
-    check_sources(&door, &caller, &given.tags, parts.tags(&before.id)).await?;
+    check_sources(&door, &caller, &name, &given.tags, parts.tags(&before.id)).await?;
     stream_repository::check_rights(&door, &caller, &project, Some(&before), given.repository.as_ref()).await?;
+    let looks_again = !given.echoes_look
+        && parts.looked_at(&before.id).is_some()
+        && stream_repository::is_still(&before, given.repository.as_ref());
     let wanted = given.whole(before.description)?;
     let stream = door
         .store
         .replace_whole_stream(&project, &name, &wanted, version, &caller.actor())
         .await
         .map_err(|error| about(error.into()))?;
+    if looks_again {
+        warnings.0.extend(stream_repository::look_again(&door, &caller, &stream).await?);
+    }
     Ok((warnings, Json(show(&door, &stream).await?)))
 }
 
@@ -141,6 +147,8 @@ struct Given {
     local_lookup: bool,
     tags: Vec<WantedTag>,
     repository: Option<ImageRepository>,
+    /// It has the annotation that tells of the last import: who takes that off asks for the next one.
+    echoes_look: bool,
 }
 
 impl Given {
@@ -156,29 +164,36 @@ impl Given {
 }
 
 fn read_stream(body: &Body, project: &str, name: &str) -> Result<(Given, Warnings), Status> {
-    read_object(body, &IMAGE_STREAMS, project, name, |root, meta| {
+    read_object(body, &IMAGE_STREAMS, project, name, |root, mut meta| {
+        let echoes_look = stream_repository::take_look(&mut meta);
         let spec = root.get("spec");
         let repository = stream_repository::read(&spec.get("dockerImageRepository"), &meta)?;
         let mut tags: Vec<WantedTag> = Vec::new();
         for field in spec.get("tags").items()? {
             let name_field = field.get("name");
             let tag: TagName = name_field.required()?.parse().map_err(|error| name_field.invalid(error))?;
-            let given = tag_specs::read(&field, project)?;
+            let given = tag_specs::read(&field, project)
+                .map_err(|status| status.renamed(field.path(), &format!("spec.tags[{tag}]")))?;
             // Of several entries for one tag the last one counts.
             tags.retain(|other| other.name != tag);
             tags.push(WantedTag { name: tag, spec: given.spec, again: given.again });
         }
         tags.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Given { meta, local_lookup: spec.get("lookupPolicy").get("local").flag()?, tags, repository })
+        let local_lookup = spec.get("lookupPolicy").get("local").flag()?;
+        Ok(Given { meta, local_lookup, tags, repository, echoes_look })
     })
 }
 
 /// Passes when the caller may pull from where these tags point to. What stays as it is was allowed once.
-async fn check_sources(door: &Door, caller: &Caller, tags: &[WantedTag], before: &[Tag]) -> Result<(), Status> {
-    for tag in tags.iter().filter(|tag| !before.iter().any(|known| tag.is_as(known))) {
-        tag_specs::check_source(door, caller, &tag.spec).await?;
-    }
-    Ok(())
+async fn check_sources(
+    door: &Door,
+    caller: &Caller,
+    stream: &str,
+    tags: &[WantedTag],
+    before: &[Tag],
+) -> Result<(), Status> {
+    let changed: Vec<_> = tags.iter().filter(|tag| !before.iter().any(|known| tag.is_as(known))).collect();
+    tag_specs::check_sources(door, caller, (&IMAGE_STREAMS, stream), stream, &changed).await
 }
 
 /// A stream's name, or the error that says what is wrong with it.
@@ -206,8 +221,10 @@ fn shape(door: &Door, stream: &Stream, parts: &StreamParts) -> Value {
     if let Some(repository) = &stream.image_repository {
         spec["dockerImageRepository"] = repository.as_str().into();
     }
+    let mut meta = meta(stream);
+    stream_repository::show_look(&mut meta, parts.looked_at(&stream.id));
     json!({
-        "metadata": meta(stream),
+        "metadata": meta,
         "spec": spec,
         "status": {
             "dockerImageRepository": door.repository(stream),

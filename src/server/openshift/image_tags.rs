@@ -115,7 +115,7 @@ async fn show(door: &Door, stream: &Stream, tag: &Tag) -> Result<Value, Status> 
     let parts = door.store.tag_parts([tag]).await?;
     let image = match tag.digest.as_ref().filter(|_| !tag.is_mere_reference()) {
         None => None,
-        Some(digest) => Some(images::known(door, digest, &image_stream_tags::reference(door, tag)).await?),
+        Some(digest) => Some(images::known(door, &stream.id, digest, &image_stream_tags::reference(door, tag)).await?),
     };
     Ok(typed(&IMAGE_TAGS, shape(door, stream, tag, &parts, image)))
 }

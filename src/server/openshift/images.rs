@@ -7,19 +7,48 @@ use super::Door;
 use super::kind::{IMAGES, Kind};
 use super::metadata::ObjectMeta;
 use super::status::Status;
-use crate::model::{Image, ImageChild, ImageLayer, NewImage, now};
+use crate::model::{EventKind, Image, ImageChild, ImageLayer, NewImage, now};
+use crate::server::store::ImageOrigin;
 
-/// An image with everything known of it; `reference` is where to pull it.
-pub async fn image(door: &Door, digest: &str, reference: &str) -> Result<Value, Status> {
+/// On an image that was pushed, or built, here: `true`.
+const MANAGED: &str = "openshift.io/image.managed";
+/// On an image whose manifest is kept here: `true`.
+const MANIFEST_STORED: &str = "image.openshift.io/manifestBlobStored";
+/// On an image of another registry: where it is there.
+const IMPORTED_FROM: &str = "openshift.io/imported-from";
+
+/// An image of a stream's repository with everything known of it; `reference` is where to pull it.
+pub async fn image(door: &Door, stream_id: &str, digest: &str, reference: &str) -> Result<Value, Status> {
     let image = door.store.find_image(digest).await?.ok_or_else(|| Status::not_found(&IMAGES, digest))?;
     let layers = door.store.list_layers(digest).await?;
     let children = door.store.list_children(digest).await?;
-    Ok(full(&image, &layers, &children, reference))
+    let mut object = full(&image, &layers, &children, reference);
+    let annotations = &mut object["metadata"]["annotations"];
+    annotations[MANIFEST_STORED] = "true".into();
+    if let Some((key, value)) =
+        door.store.find_image_origin(stream_id, digest).await?.and_then(|of| of_origin(&of, digest))
+    {
+        annotations[key] = value.into();
+    }
+    Ok(object)
+}
+
+/// The annotation that tells where an image came from.
+fn of_origin(origin: &ImageOrigin, digest: &str) -> Option<(&'static str, String)> {
+    match (origin.kind, &origin.reference) {
+        (EventKind::Push | EventKind::Build, _) => Some((MANAGED, "true".to_owned())),
+        (_, Some(reference)) => {
+            // What is below an index is there under its own digest.
+            let repository = reference.split('@').next().unwrap_or_default();
+            Some((IMPORTED_FROM, format!("{repository}@{digest}")))
+        }
+        _ => None,
+    }
 }
 
 /// As [`image`], or by name and reference only when nothing more of it is known any more.
-pub async fn known(door: &Door, digest: &str, reference: &str) -> Result<Value, Status> {
-    match image(door, digest, reference).await {
+pub async fn known(door: &Door, stream_id: &str, digest: &str, reference: &str) -> Result<Value, Status> {
+    match image(door, stream_id, digest, reference).await {
         Err(status) if status.code() == StatusCode::NOT_FOUND => Ok(bare(digest, reference)),
         found => found,
     }
@@ -48,7 +77,9 @@ pub fn fetched(image: &NewImage, reference: &str) -> Value {
         annotations: image.annotations.clone(),
         first_seen_at: now(),
     };
-    full(&stored, &image.layers, &image.children, reference)
+    let mut object = full(&stored, &image.layers, &image.children, reference);
+    object["metadata"]["annotations"][IMPORTED_FROM] = reference.into();
+    object
 }
 
 fn full(image: &Image, layers: &[ImageLayer], children: &[ImageChild], reference: &str) -> Value {

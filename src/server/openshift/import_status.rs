@@ -2,6 +2,9 @@
 
 use super::status::{Cause, Status};
 
+/// How all begins that OpenShift has no words of its own for.
+const INTERNAL: &str = "Internal error occurred: ";
+
 /// A failure in OpenShift's words, as far as it has words for it.
 pub fn import_status(reference: &str, reason: &str, message: &str) -> Status {
     match reason {
@@ -19,6 +22,8 @@ pub fn import_status(reference: &str, reason: &str, message: &str) -> Status {
         // A site admin has nothing asked of it.
         "paused" => Status::import_refused(403, format!("registry blocked: {message}")),
         "invalid-reference" => Status::invalid(vec![Cause::invalid_value("from.name", reference, message)]),
-        _ => Status::import_refused(500, format!("Internal error occurred: {reference}: {message}")),
+        // Some causes say so themselves.
+        _ if message.starts_with(INTERNAL) => Status::import_refused(500, message.to_owned()),
+        _ => Status::import_refused(500, format!("{INTERNAL}{reference}: {message}")),
     }
 }

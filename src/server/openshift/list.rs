@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Query, RawPathParams};
 use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,9 +24,10 @@ pub struct ListQuery {
     /// The key of the last item seen.
     after: String,
     labels: Vec<Requirement>,
-    name: Option<String>,
-    /// Other `key=value` field selectors.
+    /// Field selectors: the key, the value, and whether it is to be that or anything else.
     fields: Vec<(String, String, bool)>,
+    /// The project of the path, in which all items are; empty at lists of the site.
+    project: String,
 }
 
 /// One condition on an object's labels.
@@ -61,13 +62,17 @@ pub struct Page<T> {
 impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     type Rejection = Status;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Status> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Status> {
         let Query(raw) =
             Query::<Raw>::try_from_uri(&parts.uri).map_err(|error| Status::bad_request(error.body_text()))?;
         if matches!(raw.watch.as_str(), "true" | "1") {
             return Err(Status::method_not_allowed("watch is not supported on this list: read it again instead"));
         }
-        Self::parse(&raw)
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let project = params
+            .ok()
+            .and_then(|params| params.iter().find(|(key, _)| *key == "project").map(|(_, project)| project.to_owned()));
+        Ok(Self { project: project.unwrap_or_default(), ..Self::parse(&raw)? })
     }
 }
 
@@ -97,17 +102,15 @@ impl ListQuery {
                     .ok_or_else(|| Status::bad_request(format!("invalid field selector: {term:?} is not key=value")))?;
                 (key, value.trim_start_matches('='), true)
             };
-            match (key, equal) {
-                ("metadata.name", true) => query.name = Some(value.to_owned()),
-                _ => query.fields.push((key.to_owned(), value.to_owned(), equal)),
-            }
+            query.fields.push((key.to_owned(), value.to_owned(), equal));
         }
         Ok(query)
     }
 
     /// Refuses field selectors other than `metadata.name`, `metadata.namespace` and those in `known`.
     pub fn check_fields(&self, known: &[&str]) -> Result<(), Status> {
-        match self.fields.iter().find(|(key, ..)| key != "metadata.namespace" && !known.contains(&key.as_str())) {
+        let is_known = |key: &str| ["metadata.name", "metadata.namespace"].contains(&key) || known.contains(&key);
+        match self.fields.iter().find(|(key, ..)| !is_known(key)) {
             Some((key, ..)) => Err(Status::bad_request(format!("field label not supported: {key}"))),
             None => Ok(()),
         }
@@ -120,8 +123,7 @@ impl ListQuery {
 
     /// Whether an object of that name with these labels is wanted.
     pub fn wants(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
-        self.name.as_deref().is_none_or(|wanted| wanted == name)
-            && self.labels.iter().all(|requirement| requirement.holds(labels))
+        self.wants_field("metadata.name", name) && self.labels.iter().all(|requirement| requirement.holds(labels))
     }
 
     /// Whether any label is asked for: lists that carry none can skip reading them.
@@ -140,6 +142,9 @@ impl ListQuery {
         F: Future<Output = store::Result<Vec<T>>>,
     {
         let mut items: Vec<T> = Vec::new();
+        if !self.wants_field("metadata.namespace", &self.project) {
+            return Ok(Page { items, next: None });
+        }
         let mut after = self.after.clone();
         // One more than fits tells whether there is a next page.
         let batch = match self.limit {
@@ -270,6 +275,31 @@ mod tests {
         }
         assert!(parse_labels("a b").is_err());
         assert!(parse_labels("=x").is_err());
+    }
+
+    #[tokio::test]
+    async fn section_3_8_every_term_of_a_field_selector_holds() {
+        let names = ["a", "b", "c"];
+        for (selector, expected) in [
+            ("metadata.name=b", vec!["b"]),
+            ("metadata.name==b", vec!["b"]),
+            ("metadata.name!=b", vec!["a", "c"]),
+            ("metadata.name!=b,metadata.name!=c", vec!["a"]),
+            ("metadata.name=a,metadata.name=b", vec![]),
+            ("metadata.namespace=demo", vec!["a", "b", "c"]),
+            ("metadata.namespace!=other,metadata.name=c", vec!["c"]),
+            ("metadata.namespace=other", vec![]),
+            ("metadata.namespace!=demo", vec![]),
+        ] {
+            let raw = Raw { field_selector: selector.to_owned(), ..Raw::default() };
+            let query = ListQuery { project: "demo".to_owned(), ..ListQuery::parse(&raw).unwrap() };
+            assert!(query.check_fields(&[]).is_ok(), "{selector}");
+            let fetch = |after: String, _| async move {
+                Ok(names.into_iter().filter(|name| *name > after.as_str()).collect::<Vec<&str>>())
+            };
+            let page = query.page(fetch, |name| (*name).to_owned(), |name| query.wants(name, &BTreeMap::new())).await;
+            assert_eq!(page.unwrap().items, expected, "{selector}");
+        }
     }
 
     #[tokio::test]

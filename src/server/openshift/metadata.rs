@@ -129,8 +129,10 @@ impl GivenMeta {
     /// The version an update is meant for, on kinds that take none without.
     pub fn required_version(&self) -> Result<i64, Status> {
         self.version.ok_or_else(|| {
-            let cause = Cause::invalid_value("metadata.resourceVersion", "0x0", "must be specified for an update");
-            Status::invalid(vec![cause])
+            // As Kubernetes shows the number of no version.
+            let message = "Invalid value: 0x0: must be specified for an update".to_owned();
+            let field = "metadata.resourceVersion".to_owned();
+            Status::invalid(vec![Cause { reason: "FieldValueInvalid", field, message }])
         })
     }
 

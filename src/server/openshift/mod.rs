@@ -34,6 +34,7 @@ mod tag_specs;
 mod tag_writes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{FromRef, Request};
@@ -68,6 +69,8 @@ pub struct Door {
     pub importer: Importer,
     /// How many tags of a whole repository one request takes.
     pub repository_import_limit: Option<usize>,
+    /// How long one request waits for what it imports.
+    pub import_patience: Duration,
     /// What images hold and how they differ, as it is shown.
     pub views: Views,
     /// How long what nothing needs rests before it goes, in milliseconds.
@@ -96,6 +99,7 @@ impl Door {
         Self {
             store: state.store.clone(),
             repository_import_limit: state.settings.repository_import_limit,
+            import_patience: state.settings.import_patience,
             gc_grace_ms: i64::try_from(state.settings.gc_grace.as_millis()).unwrap_or(i64::MAX),
             notice_reach: state.settings.notice_reach,
             auth: state.auth.clone(),

@@ -128,6 +128,15 @@ impl Status {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message).of(kind, name)
     }
 
+    /// 403: an object may not say what it says, at these fields.
+    pub fn forbidden_fields(kind: &Kind, name: &str, causes: Vec<Cause>) -> Self {
+        let mut status = Self::new(StatusCode::FORBIDDEN, "Forbidden", "").of(kind, name);
+        status.0.causes = causes;
+        let words = status.causes_in_words();
+        status.0.message = format!("{} \"{name}\" is forbidden: {words}", kind.qualified());
+        status
+    }
+
     /// 404 for an image of another registry.
     pub fn image_not_found(reference: &str) -> Self {
         let message = format!("dockerimage.image.openshift.io \"{reference}\" not found");
@@ -210,6 +219,17 @@ impl Status {
             "InternalError",
             "Internal error occurred: the server could not do this; its log says why",
         )
+    }
+
+    /// The same with fields below `path` told as below `name`, where that is how clients know it.
+    #[must_use]
+    pub fn renamed(mut self, path: &str, name: &str) -> Self {
+        for cause in &mut self.0.causes {
+            if let Some(rest) = cause.field.strip_prefix(path) {
+                cause.field = format!("{name}{rest}");
+            }
+        }
+        self
     }
 
     /// Says of which object an `Invalid` speaks; other errors stay as they are.

@@ -5,13 +5,43 @@ use super::Door;
 use super::caller::Caller;
 use super::fields::Field;
 use super::kind::IMPORT_RULES;
-use super::metadata::GivenMeta;
+use super::metadata::{GivenMeta, ObjectMeta};
 use super::status::{Cause, Status};
-use crate::model::{ImageReference, ImportRule, Stream};
-use crate::server::store::ImageRepository;
+use crate::model::{ImageReference, ImportRule, Stream, rfc3339};
+use crate::server::store::{self, ImageRepository};
 
 /// On a stream, `true` says that its repository may be asked over plain HTTP and with any certificate, as OpenShift has it.
 const INSECURE: &str = "openshift.io/image.insecureRepository";
+
+/// On a stream, when it was last tried to import anything into it. It is not kept with the stream: what was looked at tells it.
+const LAST_LOOK: &str = "openshift.io/image.dockerRepositoryCheck";
+
+/// Says when it was last tried to import anything into a stream.
+pub fn show_look(meta: &mut ObjectMeta, at: Option<i64>) {
+    // One that was written down before nobody did so any more tells nothing.
+    meta.annotations.remove(LAST_LOOK);
+    meta.annotations.extend(at.map(|at| (LAST_LOOK.to_owned(), rfc3339(at))));
+}
+
+/// Takes that off what a client writes; tells whether it was there.
+pub fn take_look(meta: &mut GivenMeta) -> bool {
+    meta.annotations.remove(LAST_LOOK).is_some()
+}
+
+/// Whether the stream takes in a repository, and goes on to.
+pub fn is_still(stream: &Stream, wanted: Option<&ImageRepository>) -> bool {
+    let before = stream.image_repository.as_deref();
+    before.is_some() && before == wanted.map(|wanted| wanted.name.as_str())
+}
+
+/// Has the stream's repository imported anew, which is what whoever takes that annotation off asks for; or tells why it cannot be.
+pub async fn look_again(door: &Door, caller: &Caller, stream: &Stream) -> Result<Option<String>, Status> {
+    let asked = door.store.request_listing(&stream.project, &stream.name, ImportRule::OF_STREAM, &caller.actor()).await;
+    match asked {
+        Err(store::Error::Conflict(words)) => Ok(Some(words)),
+        asked => Ok(asked.map(|_| None)?),
+    }
+}
 
 /// Reads the field; empty is none.
 pub fn read(field: &Field<'_>, meta: &GivenMeta) -> Result<Option<ImageRepository>, Status> {

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::Door;
 use super::caller::Caller;
 use super::fields::Field;
+use super::kind::Kind;
 use super::metadata::texts;
-use super::status::Status;
+use super::status::{Cause, Status};
 use crate::model::{ImageReference, SourceKind, SourceName, Tag};
-use crate::server::store::TagSpec;
+use crate::server::store::{TagSpec, WantedTag};
 
 /// How often a scheduled tag is checked, for instance `15m`; on the tag.
 const INTERVAL: &str = "weir.dev/import-interval";
@@ -110,12 +111,8 @@ pub fn read(tag: &Field<'_>, project: &str) -> Result<GivenTag, Status> {
         scheduled: scheduled.flag()?,
         interval_ms,
         cool_down_ms,
-        import_mode: one_of(&import.get("importMode"), &["Legacy", "PreserveOriginal"], &defaults.import_mode)?,
-        reference_policy: one_of(
-            &tag.get("referencePolicy").get("type"),
-            &["Source", "Local"],
-            &defaults.reference_policy,
-        )?,
+        import_mode: import_mode(&import.get("importMode"), &defaults)?,
+        reference_policy: reference_policy(&tag.get("referencePolicy").get("type"), &defaults)?,
         annotations: serde_json::to_string(&given)?,
     };
     Ok(GivenTag { spec, again: generation == Some(0) })
@@ -128,12 +125,8 @@ pub fn read_policies(image: &Field<'_>) -> Result<GivenTag, Status> {
     let spec = TagSpec {
         insecure: import.get("insecure").flag()?,
         scheduled: import.get("scheduled").flag()?,
-        import_mode: one_of(&import.get("importMode"), &["Legacy", "PreserveOriginal"], &defaults.import_mode)?,
-        reference_policy: one_of(
-            &image.get("referencePolicy").get("type"),
-            &["Source", "Local"],
-            &defaults.reference_policy,
-        )?,
+        import_mode: import_mode(&import.get("importMode"), &defaults)?,
+        reference_policy: reference_policy(&image.get("referencePolicy").get("type"), &defaults)?,
         ..defaults
     };
     Ok(GivenTag { spec, again: true })
@@ -161,19 +154,56 @@ fn read_source(from: &Field<'_>) -> Result<Option<(SourceKind, String)>, Status>
     Ok(Some((source, text)))
 }
 
-/// Passes when whoever sets this spec may pull from where it points to.
-pub async fn check_source(door: &Door, caller: &Caller, spec: &TagSpec) -> Result<(), Status> {
-    match &spec.source_project {
-        Some(project) => caller.may_pull_from(door, project).await,
-        None => Ok(()),
+/// Passes when whoever sets these tags of a stream may pull from where they point to, which is asked once for each project. `kind` and
+/// `name` are those of the object that says so.
+pub async fn check_sources(
+    door: &Door,
+    caller: &Caller,
+    (kind, name): (&Kind, &str),
+    stream: &str,
+    tags: &[&WantedTag],
+) -> Result<(), Status> {
+    let (mut allowed, mut causes) = (BTreeMap::new(), Vec::new());
+    for tag in tags {
+        let Some(project) = &tag.spec.source_project else { continue };
+        let may = match allowed.get(project) {
+            Some(may) => *may,
+            None => caller.can_pull_from(door, project).await?,
+        };
+        allowed.insert(project.clone(), may);
+        if !may {
+            let source = format!("{project}/{}", source_stream(&tag.spec).as_deref().unwrap_or(stream));
+            causes.push(Cause::forbidden(format!("spec.tags[{}].from", tag.name), source));
+        }
+    }
+    if causes.is_empty() { Ok(()) } else { Err(Status::forbidden_fields(kind, name, causes)) }
+}
+
+/// The stream that a tag's source names; without one it is the tag's own.
+fn source_stream(spec: &TagSpec) -> Option<String> {
+    let (kind, name) = spec.source.as_ref()?;
+    let named = match kind {
+        SourceKind::DockerImage => return None,
+        SourceKind::ImageStreamTag => SourceName::tag(name),
+        SourceKind::ImageStreamImage => SourceName::image(name),
+    };
+    let (SourceName::Tag { stream, .. } | SourceName::Image { stream, .. }) = named.ok()?;
+    stream.map(|stream| stream.to_string())
+}
+
+fn import_mode(field: &Field<'_>, defaults: &TagSpec) -> Result<String, Status> {
+    match field.filled()? {
+        None => Ok(defaults.import_mode.clone()),
+        Some(mode) if ["Legacy", "PreserveOriginal"].contains(&mode.as_str()) => Ok(mode),
+        Some(_) => Err(field.invalid("invalid import mode, valid modes are '', 'Legacy', 'PreserveOriginal'")),
     }
 }
 
-fn one_of(field: &Field<'_>, words: &[&str], default: &str) -> Result<String, Status> {
+fn reference_policy(field: &Field<'_>, defaults: &TagSpec) -> Result<String, Status> {
     match field.filled()? {
-        None => Ok(default.to_owned()),
-        Some(word) if words.contains(&word.as_str()) => Ok(word),
-        Some(_) => Err(field.invalid(format!("valid values are {}", words.join(", ")))),
+        None => Ok(defaults.reference_policy.clone()),
+        Some(policy) if ["Source", "Local"].contains(&policy.as_str()) => Ok(policy),
+        Some(_) => Err(field.invalid("valid values are \"Source\", \"Local\"")),
     }
 }
 

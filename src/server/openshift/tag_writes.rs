@@ -12,7 +12,7 @@ use super::status::{Cause, Status};
 use super::tag_specs::GivenTag;
 use super::{Door, deleted, tag_specs};
 use crate::model::{Stream, StreamName, Tag, TagName, TagTitle};
-use crate::server::store::{self, TagSpec, WantedTag};
+use crate::server::store::{self, TagSet, TagSpec, WantedTag};
 
 /// One of the two kinds, and where its objects say what the tag should be.
 pub struct TagWrites {
@@ -103,14 +103,15 @@ impl TagWrites {
             given.meta.name.parse().map_err(|error| refuse(error).about(self.kind, &given.meta.name))?;
         let title = name.to_string();
         let TagTitle { stream, tag } = name;
-        let there = door.store.find_tag(project, stream.as_str(), tag.as_str()).await?;
-        if there.is_some_and(|tag| tag.has_spec != 0 && tag.deleted_at.is_none()) {
-            return Err(Status::already_exists_singular(self.kind, &title));
-        }
         let spec = given.spec(self.takes_back, None)?.unwrap_or_default();
         let wanted = WantedTag { name: tag, spec, again: true };
-        let (_, stream, tag) = self.set(door, caller, project, &stream, &wanted, given.meta.version).await?;
-        Ok((stream, tag))
+        tag_specs::check_sources(door, caller, (self.kind, &title), stream.as_str(), &[&wanted]).await?;
+        let made = door.store.create_tag(project, &stream, &wanted, given.meta.version, &caller.actor()).await;
+        let made = made.map_err(|error| match error {
+            store::Error::Exists { .. } => Status::already_exists_singular(self.kind, &title),
+            error => Status::from(error).about(self.kind, &title),
+        })?;
+        Ok((door.store.stream(project, stream.as_str()).await?, made.tag))
     }
 
     /// Says what a tag should be; makes it and its stream when they are not there.
@@ -162,7 +163,12 @@ impl TagWrites {
         })?;
         let again = given.tag.as_ref().is_some_and(|tag| tag.again);
         let wanted = WantedTag { name: tag, spec, again };
-        let (created, stream, tag) = self.set(door, caller, project, &stream, &wanted, given.meta.version).await?;
+        if !before.is_some_and(|before| wanted.is_as(&before)) {
+            tag_specs::check_sources(door, caller, (self.kind, name), stream.as_str(), &[&wanted]).await?;
+        }
+        let set = door.store.change_tag(project, &stream, &wanted, given.meta.version, &caller.actor()).await;
+        let TagSet { tag, created } = set.map_err(|error| Status::from(error).about(self.kind, name))?;
+        let stream = door.store.stream(project, stream.as_str()).await?;
         let code = if created { StatusCode::CREATED } else { StatusCode::OK };
         Ok(Put { code, stream, tag, warnings })
     }
@@ -192,24 +198,6 @@ impl TagWrites {
             Err(store::Error::NotFound { .. }) => Err(Status::not_found(self.kind, name)),
             Err(error) => Err(error.into()),
         }
-    }
-
-    async fn set(
-        &self,
-        door: &Door,
-        caller: &Caller,
-        project: &str,
-        stream: &StreamName,
-        wanted: &WantedTag,
-        version: Option<i64>,
-    ) -> Result<(bool, Stream, Tag), Status> {
-        tag_specs::check_source(door, caller, &wanted.spec).await?;
-        let set = door
-            .store
-            .change_tag(project, stream, wanted, version, &caller.actor())
-            .await
-            .map_err(|error| Status::from(error).about(self.kind, &format!("{stream}:{}", wanted.name)))?;
-        Ok((set.created, door.store.stream(project, stream.as_str()).await?, set.tag))
     }
 
     fn names(&self, stream: &str, tag: &str, title: &str) -> Result<(StreamName, TagName), Status> {

@@ -64,6 +64,7 @@ impl TagParts {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamParts {
     tags: HashMap<String, Vec<Tag>>,
+    looks: HashMap<String, i64>,
     pub tag_parts: TagParts,
 }
 
@@ -71,6 +72,11 @@ impl StreamParts {
     /// Live tags of a stream, by name.
     pub fn tags(&self, stream_id: &str) -> &[Tag] {
         self.tags.get(stream_id).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// When it was last tried to import anything into a stream, if it was.
+    pub fn looked_at(&self, stream_id: &str) -> Option<i64> {
+        self.looks.get(stream_id).copied()
     }
 }
 
@@ -101,7 +107,8 @@ impl Store {
         for tag in all {
             tags.entry(tag.stream_id.clone()).or_default().push(tag);
         }
-        Ok(StreamParts { tags, tag_parts })
+        let looks = self.last_looks(project, first, last).await?;
+        Ok(StreamParts { tags, looks, tag_parts })
     }
 
     /// What became of these tags. A tag made again after it was deleted begins anew in this view; its history keeps everything.

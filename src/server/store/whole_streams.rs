@@ -225,7 +225,7 @@ impl WriteTx {
     }
 
     /// Takes back what a tag should be. What it is stays.
-    async fn unset_tag(&mut self, stream: &Stream, tag: &Tag, actor: &Actor) -> Result<()> {
+    pub(super) async fn unset_tag(&mut self, stream: &Stream, tag: &Tag, actor: &Actor) -> Result<()> {
         let entry = Entry {
             action: "tag.unset",
             project: Some(&tag.project),

@@ -70,6 +70,7 @@ impl Door {
             listen: address.parse().expect("an address"),
             import_interval: Duration::from_secs(900),
             repository_import_limit: Some(50),
+            import_patience: Duration::from_secs(300),
             upload_silence: Duration::from_secs(60),
             build_concurrency: 1,
             gc_grace: Duration::from_secs(24 * 60 * 60),

@@ -1,17 +1,18 @@
 //! Taking a whole repository: its tags are listed and taken in OpenShift's order, up to a limit; the others are named.
 
 use serde_json::{Value, json};
+use tokio::time::timeout_at;
 
 use super::super::fields::Field;
 use super::super::status::Status;
 use super::super::tag_specs::{self, GivenTag};
-use super::take::{Taking, refusal, success};
-use super::{Wanted, read_from};
+use super::asked::{Wanted, read_from};
+use super::looks::refusal;
+use super::success;
+use super::take::{Taken, Taking};
 use crate::model::{ImageReference, SourceKind, TagName, by_import_priority};
+use crate::server::importer::ImportError;
 use crate::server::store::TagSpec;
-
-/// How many tags are waited for together.
-const AT_ONCE: usize = 50;
 
 /// A repository to take.
 pub(super) struct WantedRepository {
@@ -23,6 +24,25 @@ pub(super) struct WantedRepository {
     with_texts: bool,
     /// The body's own words, to be given back.
     pub given: Value,
+}
+
+/// Which tags a repository has, or why that cannot be told.
+pub(super) enum Listed {
+    /// Those to take, and the names of the others.
+    Tags {
+        wanted: Vec<Wanted>,
+        others: Vec<String>,
+    },
+    Refused(Status),
+}
+
+impl Listed {
+    pub fn wanted(&self) -> &[Wanted] {
+        match self {
+            Self::Tags { wanted, .. } => wanted,
+            Self::Refused(_) => &[],
+        }
+    }
 }
 
 impl WantedRepository {
@@ -41,32 +61,18 @@ impl WantedRepository {
         Ok(Some(Self { text, reference, spec, with_texts, given }))
     }
 
-    /// Takes the first of its tags, and tells how each went.
-    pub async fn take(&self, taking: &Taking<'_>) -> Result<Value, Status> {
+    /// Lists its tags.
+    pub async fn list(&self, taking: &Taking<'_>) -> Result<Listed, Status> {
         let door = taking.door;
-        let tags = match door.importer.list_tags(taking.project, &self.text, self.spec.insecure).await {
-            Ok(tags) => tags,
-            Err(error) => return Ok(json!({"status": refusal(&self.text, error)})),
-        };
-        let (wanted, others) = self.choose(tags, door.repository_import_limit);
-        let mut taken = Vec::with_capacity(wanted.len());
-        for some in wanted.chunks(AT_ONCE) {
-            taken.extend(taking.all(some).await?);
-        }
-        let failed = taken.iter().filter(|taken| !taken.is_taken).count();
-        let mut images = Vec::with_capacity(taken.len());
-        for taken in taken {
-            // Nobody asked for this very tag: it is not to stay as one that fails.
-            if let Some(tag) = taken.was_made {
-                door.store.take_back_tag(&tag, None, taking.actor).await?;
+        let list = door.importer.list_tags(taking.target.project, &self.text, self.spec.insecure);
+        match timeout_at(taking.until, list).await.unwrap_or(Err(ImportError::Late)) {
+            Ok(tags) => {
+                let (wanted, others) = self.choose(tags, door.repository_import_limit);
+                Ok(Listed::Tags { wanted, others })
             }
-            images.push(taken.answer);
+            Err(ImportError::Store(error)) => Err(error.into()),
+            Err(error) => Ok(Listed::Refused(refusal(&self.text, &error))),
         }
-        let mut answer = json!({"status": overall(failed), "images": images});
-        if !others.is_empty() {
-            answer["additionalTags"] = others.into();
-        }
-        Ok(answer)
     }
 
     /// The tags to take, and the names of the others. What is no name here is passed over.
@@ -83,8 +89,31 @@ impl WantedRepository {
         let parsed = self.reference.at_tag(name);
         let reference = format!("{}:{name}", self.text);
         let spec = TagSpec { source: Some((SourceKind::DockerImage, reference.clone())), ..self.spec.clone() };
-        let (tag, with_texts) = (name.parse().ok()?, self.with_texts);
+        let (tag, with_texts) = (Some(name.parse().ok()?), self.with_texts);
         Some(Wanted { index, tag, reference, parsed, spec, with_texts, given: Value::Null })
+    }
+}
+
+impl Taking<'_> {
+    /// How it went with a repository, of whose tags these were taken, or were to be.
+    pub async fn told_of(&self, listed: Listed, taken: Vec<Taken>) -> Result<Value, Status> {
+        let others = match listed {
+            Listed::Tags { others, .. } => others,
+            Listed::Refused(status) => return Ok(json!({"status": status.to_json()})),
+        };
+        let failed = taken.iter().filter(|taken| !taken.is_taken).count();
+        let (mut images, mut failed_tags) = (Vec::with_capacity(taken.len()), Vec::new());
+        for taken in taken {
+            images.push(taken.answer);
+            failed_tags.extend(taken.was_made);
+        }
+        // Nobody asked for these very tags: they are not to stay as some that fail.
+        self.door.store.take_back_imports(&failed_tags, self.actor).await?;
+        let mut answer = json!({"status": overall(failed), "images": images});
+        if !others.is_empty() {
+            answer["additionalTags"] = others.into();
+        }
+        Ok(answer)
     }
 }
 

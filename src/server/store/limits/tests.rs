@@ -1,6 +1,8 @@
 use crate::model::{Actor, BeyondLimit, EventKind, NewImage, ProjectLimits, SourceKind, Stream};
 use crate::server::store::testing::{TestStore, each_store, project};
-use crate::server::store::{Error, ImageRepository, Result, StreamFields, TagMove, TagSpec, WantedTag, WholeStream};
+use crate::server::store::{
+    AskedImport, Error, ImageRepository, ImportTarget, Result, StreamFields, TagMove, TagSpec, WantedTag, WholeStream,
+};
 
 fn actor() -> Actor {
     Actor::person("ada")
@@ -125,6 +127,18 @@ async fn section_3_8_a_stream_gets_no_more_following_tags_than_it_may() {
         };
         assert!(matches!(made(&["a", "b", "c"]).await, Err(Error::Limit(_))));
         made(&["a", "b"]).await.unwrap();
+
+        let asked = |name: &str| AskedImport { name: name.parse().unwrap(), spec: external(), seen: None };
+        let name = "app".parse().unwrap();
+        let target = ImportTarget { project: "demo", stream: &name, id: None, version: None };
+        let import = async |tags: &[&str]| {
+            let asked: Vec<_> = tags.iter().map(|tag| asked(tag)).collect();
+            store.begin_imports(&target, &asked, &actor()).await.map(drop)
+        };
+        assert!(is_limit(&import(&["x", "y"]).await, &full));
+        let wanted = WantedTag { name: "x".parse().unwrap(), spec: external(), again: false };
+        let created = store.create_tag("demo", &name, &wanted, None, &actor()).await.map(drop);
+        assert!(is_limit(&created, &full));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::upstreams::DockerRegistry;
 use crate::upstreams::images::{OCI_INDEX, TestImage, index_of, push_manifest};
 use crate::upstreams::programmable::answer;
 
-fn import(reference: &str, to: &str, mode: &str, keep: bool) -> Value {
+pub(super) fn import(reference: &str, to: &str, mode: &str, keep: bool) -> Value {
     let policy = json!({"insecure": true, "importMode": mode});
     let image = json!({"from": {"kind": "DockerImage", "name": reference}, "to": {"name": to}, "importPolicy": policy});
     json!({"metadata": {"name": "app"}, "spec": {"import": keep, "images": [image]}})
@@ -22,7 +22,7 @@ fn import(reference: &str, to: &str, mode: &str, keep: bool) -> Value {
 
 impl Rest {
     /// The status of the only image of an import, and the image.
-    async fn import(&self, body: &Value) -> (Value, Value) {
+    pub(super) async fn import(&self, body: &Value) -> (Value, Value) {
         let made = self.post(StatusCode::CREATED, &images("imagestreamimports"), body).await;
         let one = &made["status"]["images"][0];
         (one["status"].clone(), one["image"].clone())
@@ -250,16 +250,22 @@ async fn section_6_4_each_cause_has_its_status() {
         (401, "", 401, "Unauthorized", "you may not have access to the container image \"REFERENCE\""),
         (403, "", 401, "Unauthorized", "you may not have access to the container image \"REFERENCE\""),
         (401, password, 401, "Unauthorized", "incorrect username or password for image \"REFERENCE\""),
-        (500, "", 500, "InternalError", "Internal error occurred: REFERENCE: "),
-        (418, "", 500, "InternalError", "Internal error occurred: REFERENCE: "),
+        (
+            500,
+            "",
+            500,
+            "InternalError",
+            "Internal error occurred: REFERENCE: registry HOST has trouble of its own: it answered 500",
+        ),
+        (418, "", 500, "InternalError", "Internal error occurred: REFERENCE: the registry answered 418 I'm a teapot"),
     ] {
         let registry = Misbehaving::start(&TestImage::new("x")).await;
         registry.misbehave(move |_| Some(answer(status, &[], body)));
         let reference = registry.reference("org/app:1");
         let (told, image) = rest.import(&import(&reference, "t", "Legacy", false)).await;
         assert_eq!((&told["code"], &told["reason"]), (&json!(code), &json!(reason)), "{told:#}");
-        let words = words.replace("REFERENCE", &reference);
-        assert!(told["message"].as_str().unwrap().contains(&words), "{told:#}");
+        let words = words.replace("REFERENCE", &reference).replace("HOST", registry.upstream.address());
+        assert_eq!(told["message"], words, "{told:#}");
         assert!(image.is_null());
     }
     let registry = Misbehaving::start(&TestImage::new("x")).await;
@@ -268,7 +274,8 @@ async fn section_6_4_each_cause_has_its_status() {
     body["spec"]["images"][0]["importPolicy"]["insecure"] = json!(false);
     let (told, _) = rest.import(&body).await;
     assert_eq!(told["code"], 400, "{told:#}");
-    assert!(told["message"].as_str().unwrap().contains("is HTTP only and requires the insecure flag"), "{told:#}");
+    let words = format!("the repository \"{reference}\" is HTTP only and requires the insecure flag to import");
+    assert_eq!(told["message"], words);
 
     // Weir's way to block a registry is to pause it.
     let pause = format!("/weir/v1/registries/{}/pause", registry.upstream.address());

@@ -1,11 +1,15 @@
 //! The rules of image streams as OpenShift's users know them, one table for each; numbers are those of the sections of the semantics that
 //! this server keeps to. What is of names and references alone is beside `model`, histories of pushes are in `registry`.
 
+mod controller;
 mod imports;
 mod moves;
+mod names;
 mod pains;
 mod pins;
+mod recorded;
 mod repositories;
+mod requests;
 mod specs;
 mod tags;
 mod tracking;

@@ -52,6 +52,7 @@ async fn section_3_2_each_mistake_is_told_at_its_field() {
     let rest = Rest::start().await;
     let kinds = "valid values are 'DockerImage', 'ImageStreamImage', 'ImageStreamTag'";
     let scheduled = "only tags pointing to Docker repositories may be scheduled for background import";
+    let modes = "invalid import mode, valid modes are '', 'Legacy', 'PreserveOriginal'";
     let form = "must be of the form <tag>, <repo>:<tag>, <id>, or <repo>@<id>";
     let from = |kind: &str, name: &str| json!({"from": {"kind": kind, "name": name}});
     let with = |mut tag: Value, key: &str, value: Value| {
@@ -74,14 +75,18 @@ async fn section_3_2_each_mistake_is_told_at_its_field() {
             scheduled,
         ),
         (json!({"importPolicy": {"scheduled": true}}), "importPolicy.scheduled", scheduled),
-        (with(external.clone(), "importPolicy", json!({"importMode": "Whole"})), "importPolicy.importMode", "Legacy"),
-        (with(external.clone(), "referencePolicy", json!({"type": "Far"})), "referencePolicy.type", "Source, Local"),
+        (with(external.clone(), "importPolicy", json!({"importMode": "Whole"})), "importPolicy.importMode", modes),
+        (
+            with(external.clone(), "referencePolicy", json!({"type": "Far"})),
+            "referencePolicy.type",
+            r#"valid values are "Source", "Local""#,
+        ),
         (with(external, "annotations", json!({"weir.dev/import-interval": "1s"})), "annotations", "at least 10s"),
     ] {
         let body = json!({"metadata": {"name": "app"}, "spec": {"tags": [with(tag, "name", json!("t"))]}});
         let refused = rest.post(StatusCode::UNPROCESSABLE_ENTITY, &images("imagestreams"), &body).await;
         let (found, message) = cause(&refused);
-        assert_eq!(found, format!("spec.tags[0].{field}"), "{refused:#}");
+        assert_eq!(found, format!("spec.tags[t].{field}"), "{refused:#}");
         assert!(message.contains(words), "{refused:#}");
     }
     rest.expect(StatusCode::NOT_FOUND, Method::GET, &images("imagestreams/app"), &json!({})).await;
@@ -242,7 +247,11 @@ async fn section_3_5_a_source_elsewhere_is_for_those_who_may_pull_there() {
     let tag =
         |name: &str| json!({"name": name, "from": {"kind": "ImageStreamTag", "name": "base:1", "namespace": "demo"}});
     let body = json!({"metadata": {"name": "app"}, "spec": {"tags": [tag("t")]}});
-    assert_eq!(eve.post(path, &body).await.status(), StatusCode::FORBIDDEN);
+    let refused = eve.post_json(path, &body, StatusCode::FORBIDDEN).await;
+    assert_eq!((&refused["kind"], &refused["reason"]), (&json!("Status"), &json!("Forbidden")));
+    assert_eq!(cause(&refused), ("spec.tags[t].from", "Forbidden: demo/base"));
+    let words = r#"imagestreams.image.openshift.io "app" is forbidden: spec.tags[t].from: Forbidden: demo/base"#;
+    assert_eq!((&refused["message"], &refused["details"]["name"]), (&json!(words), &json!("app")));
     rest.weir.store().grant_role("demo", "eve", Role::Viewer, &tester()).await.expect("a role");
     let made = eve.post_json(path, &body, StatusCode::CREATED).await;
     let reference = &made["status"]["tags"][0]["items"][0]["dockerImageReference"];
@@ -264,6 +273,20 @@ async fn section_3_5_a_source_elsewhere_is_for_those_who_may_pull_there() {
         stream["spec"]["tags"].as_array_mut().unwrap().push(tag);
     };
     assert_eq!(put(another).await, StatusCode::FORBIDDEN);
+    // Nor is a tag asked about that is written as it is, whichever kind writes it.
+    for (kind, field) in [("imagestreamtags", "tag"), ("imagetags", "spec")] {
+        let path = format!("/apis/image.openshift.io/v1/namespaces/other/{kind}/app:t");
+        let put = async |body: &Value| eve.request(Method::PUT, &path).json(body).send().await.expect("an answer");
+        let mut tag = eve.get_json(&path).await;
+        assert_eq!(put(&tag).await.status(), StatusCode::OK, "{kind}");
+        tag["metadata"]["resourceVersion"] = json!("");
+        tag[field]["referencePolicy"] = json!({"type": "Local"});
+        let refused = put(&tag).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{kind}");
+        let refused: Value = refused.json().await.expect("a status");
+        assert_eq!(cause(&refused), ("spec.tags[t].from", "Forbidden: demo/base"));
+        assert_eq!((&refused["details"]["kind"], &refused["details"]["name"]), (&json!(kind), &json!("app:t")));
+    }
 }
 
 #[tokio::test]
@@ -299,6 +322,11 @@ async fn section_3_8_streams_are_chosen_by_their_fields() {
         (format!("status.dockerImageRepository!={of_a}"), vec!["b"]),
         ("spec.dockerImageRepository=".to_owned(), vec!["a", "b"]),
         ("spec.dockerImageRepository=elsewhere/x,metadata.name=a".to_owned(), vec![]),
+        ("metadata.name!=b".to_owned(), vec!["a"]),
+        ("metadata.name=a,metadata.name=b".to_owned(), vec![]),
+        ("metadata.namespace=demo".to_owned(), vec!["a", "b"]),
+        ("metadata.namespace=other".to_owned(), vec![]),
+        ("metadata.namespace!=other,metadata.name=a".to_owned(), vec!["a"]),
     ] {
         let list = rest.ada.get_json(&images(&format!("imagestreams?fieldSelector={selector}"))).await;
         let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| &item["metadata"]["name"]).collect();

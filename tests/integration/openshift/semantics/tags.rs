@@ -61,6 +61,10 @@ async fn section_1_3_an_image_is_found_by_what_tells_it_from_others() {
         (digest(1), found(1)),
         ("1111".to_owned(), found(1)),
         ("sha256:22".to_owned(), found(2)),
+        ("sha256".to_owned(), (StatusCode::CONFLICT, String::new())),
+        ("sha".to_owned(), (StatusCode::CONFLICT, String::new())),
+        ("sha256:".to_owned(), (StatusCode::CONFLICT, String::new())),
+        ("sha512".to_owned(), (StatusCode::NOT_FOUND, String::new())),
         ("2".to_owned(), found(2)),
         (digest(3), (StatusCode::NOT_FOUND, String::new())),
         ("4".to_owned(), (StatusCode::NOT_FOUND, String::new())),
@@ -70,6 +74,12 @@ async fn section_1_3_an_image_is_found_by_what_tells_it_from_others() {
             assert_eq!(image["metadata"]["name"], name, "{id}");
         }
     }
+    let path = images("imagestreamimages/app@sha256");
+    let refused = rest.expect(StatusCode::CONFLICT, Method::GET, &path, &json!({})).await;
+    let words = format!("multiple images match the prefix \"sha256\": {}, {}", digest(1), digest(2));
+    assert_eq!((&refused["reason"], &refused["message"]), (&json!("Conflict"), &json!(words)));
+    let one = rest.ada.get_json(&images("imagestreamimages/else@sha256")).await;
+    assert_eq!(one["metadata"]["name"], format!("else@{}", digest(3)), "of one image any beginning is enough");
     for name in ["app", "app@", "@1111", "app:t"] {
         let path = images(&format!("imagestreamimages/{name}"));
         let refused = rest.expect(StatusCode::BAD_REQUEST, Method::GET, &path, &json!({})).await;
@@ -131,6 +141,23 @@ async fn section_4_2_tags_with_an_image_are_listed_in_order() {
     assert_eq!(names, ["a:z", "b:1", "b:10", "b:2"]);
     assert_eq!(list["items"][0]["image"]["metadata"]["name"], digest(1), "named, and not loaded");
     assert!(list["items"][0]["image"]["dockerImageMetadata"].is_null());
+
+    rest.edit("b", |stream| stream["metadata"]["labels"] = json!({"tier": "db"})).await;
+    for (query, expected) in [
+        ("labelSelector=tier%3Ddb", vec!["b:1", "b:10", "b:2"]),
+        ("labelSelector=!tier", vec!["a:z"]),
+        ("labelSelector=tier%3Ddb&fieldSelector=metadata.name!%3Db:10", vec!["b:1", "b:2"]),
+        ("fieldSelector=metadata.name%3Da:z", vec!["a:z"]),
+        ("fieldSelector=metadata.name%3Da:z,metadata.name%3Db:1", vec![]),
+        ("fieldSelector=metadata.namespace%3Dother", vec![]),
+        ("fieldSelector=metadata.namespace%3Ddemo&labelSelector=tier%3Dweb", vec![]),
+    ] {
+        let list = rest.ada.get_json(&images(&format!("imagestreamtags?{query}"))).await;
+        let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|tag| &tag["metadata"]["name"]).collect();
+        assert_eq!(names, expected, "{query}");
+    }
+    let bad = images("imagestreamtags?fieldSelector=tag.name%3Dz");
+    rest.expect(StatusCode::BAD_REQUEST, Method::GET, &bad, &json!({})).await;
 }
 
 #[tokio::test]
@@ -142,6 +169,14 @@ async fn section_4_3_a_tag_is_made_once_and_its_stream_with_it() {
         [("app:pushed", StatusCode::CREATED), ("app:pushed", StatusCode::CONFLICT), ("app:new", StatusCode::CREATED)]
     {
         rest.post(status, &images("imagestreamtags"), &body(name)).await;
+    }
+    let (path, racing) = (images("imagestreamtags"), body("app:racing"));
+    let racing = futures_util::future::join_all((0..8).map(|_| rest.call(Method::POST, &path, &racing))).await;
+    let made = racing.iter().filter(|(status, _)| *status == StatusCode::CREATED).count();
+    assert_eq!(made, 1, "{racing:#?}");
+    for (_, refused) in racing.iter().filter(|(status, _)| *status != StatusCode::CREATED) {
+        let words = "imagestreamtag.image.openshift.io \"app:racing\" already exists";
+        assert_eq!((&refused["reason"], &refused["message"]), (&json!("AlreadyExists"), &json!(words)));
     }
     let body = json!({"metadata": {"name": "fresh:t"}, "tag": null});
     rest.post(StatusCode::CREATED, &images("imagestreamtags"), &body).await;
@@ -169,6 +204,11 @@ async fn section_4_4_a_tag_is_set_whether_or_not_it_was_there() {
     ] {
         rest.expect(status, Method::PUT, &tag_path(name), &versioned(name, version)).await;
     }
+    let mut of_another = versioned("none:t", json!(""));
+    of_another["metadata"]["uid"] = json!("another");
+    let refused = rest.expect(missing, Method::PUT, &tag_path("none:t"), &of_another).await;
+    assert_eq!((&refused["details"]["kind"], &refused["details"]["name"]), (&json!("imagestreams"), &json!("none")));
+    rest.expect(missing, Method::GET, &images("imagestreams/none"), &json!({})).await;
     let version = rest.ada.get_json(&tag_path("app:a")).await["metadata"]["resourceVersion"].clone();
     rest.expect(StatusCode::OK, Method::PUT, &tag_path("app:a"), &versioned("app:a", version.clone())).await;
     rest.expect(conflict, Method::PUT, &tag_path("app:a"), &versioned("app:a", version)).await;

@@ -7,7 +7,10 @@ use weir::model::Role;
 use weir::server::store::SecretData;
 
 use super::super::{Rest, digest, images};
+use super::imports::import;
 use crate::support::tester;
+use crate::upstreams::DockerRegistry;
+use crate::upstreams::images::{OCI_INDEX, TestImage, index_of, push_manifest};
 
 fn path(name: &str) -> String {
     images(&format!("imagetags/{name}"))
@@ -155,6 +158,55 @@ async fn section_4_8_the_blobs_of_all_images_in_the_history_are_told_to_who_may_
         assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{below}");
     }
     rest.expect(StatusCode::NOT_FOUND, Method::GET, &images("imagestreams/none/layers"), &json!({})).await;
+}
+
+#[tokio::test]
+async fn section_5_1_an_image_tells_whether_it_was_pushed_here_or_where_it_came_from() {
+    let (rest, upstream) = (Rest::live().await, DockerRegistry::start());
+    let (pushed, imported) = (TestImage::new("pushed"), TestImage::new("imported"));
+    pushed.push_as(Some(("ada", rest.ada.token())), rest.weir.registry(), "demo/app", "pushed").await;
+    imported.push(upstream.address(), "org/app", imported.digest().as_str()).await;
+    push_manifest(upstream.address(), "org/app", "1", OCI_INDEX, index_of(&[("amd64", &imported)])).await;
+    let from = format!("{}/org/app:1", upstream.address());
+    let (status, looked) = rest.import(&import(&from, "imported", "Legacy", false)).await;
+    assert_eq!(status["status"], "Success", "{status:#}");
+    let place = format!("{}/org/app@{}", upstream.address(), imported.digest());
+    let (order, from_there) = ("image.openshift.io/dockerLayersOrder", "openshift.io/imported-from");
+    assert_eq!(looked["metadata"]["annotations"], json!({order: "ascending", from_there: place}));
+
+    let (status, kept) = rest.import(&import(&from, "imported", "PreserveOriginal", true)).await;
+    assert_eq!(status["status"], "Success", "{status:#}");
+    let stored = "image.openshift.io/manifestBlobStored";
+    let of = |repository: &str, digest: &Value| {
+        let place = format!("{repository}@{}", digest.as_str().unwrap());
+        json!({order: "ascending", stored: "true", from_there: place})
+    };
+    let repository = format!("{}/org/app", upstream.address());
+    assert_eq!(kept["metadata"]["annotations"], of(&repository, &kept["metadata"]["name"]));
+    let below = rest.ada.get_json(&images(&format!("imagestreamimages/app@{}", imported.digest()))).await;
+    assert_eq!(
+        below["image"]["metadata"]["annotations"],
+        of(&repository, &json!(imported.digest())),
+        "below an index, too"
+    );
+
+    let managed = json!({order: "ascending", stored: "true", "openshift.io/image.managed": "true"});
+    rest.make("other", json!([{"name": "t", "from": {"kind": "ImageStreamTag", "name": "app:pushed"}}])).await;
+    for path in [
+        "imagestreamtags/app:pushed".to_owned(),
+        "imagetags/app:pushed".to_owned(),
+        "imagestreamtags/other:t".to_owned(),
+        format!("imagestreamimages/app@{}", pushed.digest()),
+    ] {
+        let shown = rest.ada.get_json(&images(&path)).await;
+        assert_eq!(shown["image"]["metadata"]["annotations"], managed, "{path}");
+    }
+
+    // What another project imported from somewhere is nobody else's business.
+    let eve = rest.weir.user("eve", "other", Role::Editor).await;
+    imported.push_as(Some(("eve", eve.token())), rest.weir.registry(), "other/app", "t").await;
+    let theirs = eve.get_json("/apis/image.openshift.io/v1/namespaces/other/imagestreamtags/app:t").await;
+    assert_eq!(theirs["image"]["metadata"]["annotations"], managed);
 }
 
 #[tokio::test]
