@@ -1,6 +1,5 @@
 //! From which registries images may be taken: OpenShift's `allowedRegistriesForImport`.
 
-use std::fmt;
 use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -11,24 +10,33 @@ use super::ImageReference;
 const SHOWN: usize = 5;
 /// Every host, whatever its labels.
 const ANY: &str = "*";
-const DEFAULT_PORTS: [&str; 2] = ["443", "80"];
+/// What stands before an entry for registries that are asked without TLS.
+const INSECURE: &str = "http://";
 
 /// The registries that people may import from, or all of them.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedRegistries(Option<Vec<HostPort>>);
 
-/// `host[:port]`. Both may have `*` for any characters and `?` for one, within a label; `*` alone is every host.
+/// `host[:port]`. Both may have `*` for any characters and `?` for one, within a label; `*` alone is every host. Without a port it is that
+/// of HTTPS, or, with `http://` before it, that of HTTP.
 #[derive(Debug, Clone)]
 struct HostPort {
     text: String,
     host: GlobMatcher,
-    /// None stands for the ports that need not be written.
-    port: Option<GlobMatcher>,
+    port: GlobMatcher,
+}
+
+/// The port that need not be written.
+fn usual_port(insecure: bool) -> &'static str {
+    if insecure { "80" } else { "443" }
 }
 
 /// Not a list of registries.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a registry: expected host[:port], in which * stands for any characters and ? for one")]
+#[error(
+    "\"{0}\" is not a registry: expected host[:port], in which * stands for any characters and ? for one; http:// before it is for registries \
+     that are asked without TLS"
+)]
 pub struct AllowedRegistriesError(String);
 
 /// A registry that nobody may import from.
@@ -45,19 +53,13 @@ impl AllowedRegistries {
     pub fn check(&self, reference: &ImageReference, insecure: bool) -> Result<(), ForbiddenRegistry> {
         let Some(entries) = &self.0 else { return Ok(()) };
         let full = reference.docker_client_defaults();
-        let (host, port) = match full.registry.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (full.registry.as_str(), None),
-        };
+        let (host, port) = full.registry.rsplit_once(':').unwrap_or((full.registry.as_str(), usual_port(insecure)));
         // Whoever allows Docker Hub allows all of its names.
         let hosts = [host, if full.is_hub() { "docker.io" } else { host }];
         if entries.iter().any(|entry| hosts.iter().any(|host| entry.admits(host, port))) {
             return Ok(());
         }
-        let host_port = match port {
-            Some(_) => full.registry.clone(),
-            None => format!("{}:{}", full.registry, DEFAULT_PORTS[usize::from(insecure)]),
-        };
+        let host_port = format!("{host}:{port}");
         Err(ForbiddenRegistry { host_port, registry: full.registry, list: in_words(entries) })
     }
 }
@@ -76,34 +78,25 @@ impl FromStr for HostPort {
     type Err = AllowedRegistriesError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (host, port) = text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+        let (place, is_insecure) = text.strip_prefix(INSECURE).map_or((text, false), |rest| (rest, true));
+        let (host, port) = place.rsplit_once(':').unwrap_or((place, usual_port(is_insecure)));
         let is_known = |c: char| c.is_ascii_alphanumeric() || "-_.*?".contains(c);
         let matcher = |part: &str| {
             let glob = GlobBuilder::new(&by_label(part)).literal_separator(true).build().ok();
             glob.filter(|_| !part.is_empty() && part.chars().all(is_known)).map(|glob| glob.compile_matcher())
         };
         let error = || AllowedRegistriesError(text.to_owned());
-        let port = port.map(|port| matcher(port).ok_or_else(error)).transpose()?;
-        Ok(Self { text: text.to_owned(), host: matcher(host).ok_or_else(error)?, port })
+        Ok(Self {
+            text: format!("{host}:{port}"),
+            host: matcher(host).ok_or_else(error)?,
+            port: matcher(port).ok_or_else(error)?,
+        })
     }
 }
 
 impl HostPort {
-    fn admits(&self, host: &str, port: Option<&str>) -> bool {
-        let fits_port = match (&self.port, port) {
-            (None, None) => true,
-            (None, Some(port)) => DEFAULT_PORTS.contains(&port),
-            (Some(pattern), None) => DEFAULT_PORTS.iter().any(|port| pattern.is_match(port)),
-            (Some(pattern), Some(port)) => pattern.is_match(port),
-        };
-        fits_port && (self.host.glob().glob() == ANY || self.host.is_match(by_label(host)))
-    }
-}
-
-impl fmt::Display for HostPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let port = if self.port.is_none() { ":443" } else { "" };
-        write!(f, "\"{}{port}\"", self.text)
+    fn admits(&self, host: &str, port: &str) -> bool {
+        self.port.is_match(port) && (self.host.glob().glob() == ANY || self.host.is_match(by_label(host)))
     }
 }
 
@@ -114,7 +107,7 @@ fn by_label(host: &str) -> String {
 
 fn in_words(entries: &[HostPort]) -> String {
     let named = if entries.len() > SHOWN { SHOWN - 1 } else { entries.len() };
-    let names: Vec<String> = entries.iter().take(named).map(HostPort::to_string).collect();
+    let names: Vec<String> = entries.iter().take(named).map(|entry| format!("\"{}\"", entry.text)).collect();
     match entries.len() - named {
         _ if entries.is_empty() => "empty whitelist".to_owned(),
         0 => format!("whitelist: {}", names.join(", ")),
@@ -127,8 +120,41 @@ mod tests {
     use super::*;
 
     fn check(list: &str, reference: &str) -> Result<(), String> {
+        check_as(list, reference, false)
+    }
+
+    fn check_as(list: &str, reference: &str, insecure: bool) -> Result<(), String> {
         let list: AllowedRegistries = list.parse().unwrap();
-        list.check(&reference.parse().unwrap(), false).map_err(|refused| refused.to_string())
+        list.check(&reference.parse().unwrap(), insecure).map_err(|refused| refused.to_string())
+    }
+
+    #[test]
+    fn section_6_9_the_port_that_is_not_written_is_443_or_80_when_insecure() {
+        for (list, reference, secure, insecure) in [
+            ("quay.io", "quay.io/x", true, false),
+            ("quay.io:443", "quay.io/x", true, false),
+            ("quay.io", "quay.io:443/x", true, true),
+            ("quay.io", "quay.io:80/x", false, false),
+            ("quay.io:80", "quay.io/x", false, true),
+            ("http://quay.io", "quay.io/x", false, true),
+            ("http://quay.io", "quay.io:80/x", true, true),
+            ("http://quay.io:5000", "quay.io:5000/x", true, true),
+            ("quay.io:5000", "quay.io:5000/x", true, true),
+            ("quay.io:*", "quay.io/x", true, true),
+            ("quay.io,http://quay.io", "quay.io/x", true, true),
+            ("*", "quay.io/x", true, false),
+            ("http://*", "quay.io/x", false, true),
+            ("docker.io", "busybox", true, false),
+            ("http://docker.io", "busybox", false, true),
+        ] {
+            let admitted = [false, true].map(|insecure| check_as(list, reference, insecure).is_ok());
+            assert_eq!(admitted, [secure, insecure], "{reference} by {list:?}");
+        }
+        let refused = check_as("quay.io,http://r.io", "quay.io/x", true).unwrap_err();
+        assert!(
+            refused.contains("registry \"quay.io:80\"") && refused.ends_with("\"quay.io:443\", \"r.io:80\""),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod past;
 mod plan;
 mod platform;
 mod reference;
+mod registry_pattern;
 mod resolution;
 mod role;
 mod search;
@@ -69,6 +70,7 @@ pub use past::{Moment, MomentError, PastTag, PastTagError};
 pub use plan::{Action, Graph, GraphApp, GraphConfig, GraphInput, GraphTag, Plan, PlanStep, plan};
 pub use platform::{PLATFORMS, Platform, PlatformError, Platforms};
 pub use reference::{ImageReference, ReferenceError};
+pub use registry_pattern::{Fit, InsecureRegistries, InsecureRegistriesError, registry_fit};
 pub use resolution::{Lookup, Named, Reason, Resolved, TagFacts, Unresolved, pulled_from, resolve, served_at};
 pub use role::Role;
 pub use search::{

@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Error, Result, Store, WriteTx, members, new_id};
-use crate::model::{Actor, AppName, SecretEntry, SecretKind, now};
+use crate::model::{Actor, AppName, Fit, SecretEntry, SecretKind, now, registry_fit};
 
 const KIND: &str = "secrets";
 
@@ -208,14 +208,14 @@ impl Store {
         .bind(project)
         .fetch_all(self.pool())
         .await?;
-        let mut best: Option<((usize, bool), RegistryCredentials)> = None;
+        let mut best: Option<(Fit, RegistryCredentials)> = None;
         for row in rows {
             let SecretData::Registry { host: pattern, username, password } = self.unseal_secret(&row)? else {
                 continue;
             };
-            let Some(rank) = match_registry(&pattern, host, repository) else { continue };
-            if best.as_ref().is_none_or(|(best_rank, _)| rank > *best_rank) {
-                best = Some((rank, RegistryCredentials { id: row.id, secret: row.name, username, password }));
+            let Some(fit) = registry_fit(&pattern, host, repository) else { continue };
+            if best.as_ref().is_none_or(|(best_fit, _)| fit > *best_fit) {
+                best = Some((fit, RegistryCredentials { id: row.id, secret: row.name, username, password }));
             }
         }
         Ok(best.map(|(_, credentials)| credentials))
@@ -272,69 +272,10 @@ async fn record(
     tx.record(actor, Entry { action, project: Some(project), object: name, to, ..Entry::default() }).await
 }
 
-/// How well a secret's pattern fits: the matching path's length, then whether the host is named exactly.
-fn match_registry(pattern: &str, host: &str, repository: &str) -> Option<(usize, bool)> {
-    let pattern = pattern.trim();
-    let pattern = pattern.split_once("://").map_or(pattern, |(_, rest)| rest).trim_end_matches('/');
-    // Docker's own configuration files write `https://index.docker.io/v1/`.
-    let pattern = pattern.strip_suffix("/v1").or_else(|| pattern.strip_suffix("/v2")).unwrap_or(pattern);
-    let (pattern_host, path) = pattern.split_once('/').unwrap_or((pattern, ""));
-    let (pattern_host, host) = (hub_or(pattern_host), hub_or(host));
-    let exact = pattern_host.eq_ignore_ascii_case(host);
-    let path_fits =
-        path.is_empty() || repository.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    ((exact || glob_host(pattern_host, host)) && path_fits).then_some((path.len(), exact))
-}
-
-/// Docker Hub goes by several names.
-fn hub_or(host: &str) -> &str {
-    match host {
-        "docker.io" | "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => "docker.io",
-        other => other,
-    }
-}
-
-/// `*` stands for one label of the name, or a part of one, never for a port.
-fn glob_host(pattern: &str, host: &str) -> bool {
-    let split = |text: &str| {
-        let (name, port) = text.split_once(':').unwrap_or((text, ""));
-        (name.to_ascii_lowercase(), port.to_owned())
-    };
-    let ((pattern, pattern_port), (host, port)) = (split(pattern), split(host));
-    let (patterns, labels): (Vec<_>, Vec<_>) = (pattern.split('.').collect(), host.split('.').collect());
-    pattern_port == port
-        && patterns.len() == labels.len()
-        && patterns.iter().zip(&labels).all(|(pattern, label)| glob_label(pattern, label))
-}
-
-fn glob_label(pattern: &str, label: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == label,
-        Some((start, end)) => {
-            label.len() >= start.len() + end.len() && label.starts_with(start) && label.ends_with(end)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::server::store::testing::{each_store, project};
-
-    #[test]
-    fn patterns_match_hosts_and_paths() {
-        let fits = |pattern, host, repository| match_registry(pattern, host, repository).is_some();
-        assert!(fits("quay.io", "quay.io", "a/b"));
-        assert!(fits("https://index.docker.io/v1/", "docker.io", "library/busybox"));
-        assert!(fits("*.example.com", "r.example.com", "a"));
-        assert!(!fits("*.example.com", "a.b.example.com", "a"));
-        assert!(!fits("*.example.com", "r.example.com:5000", "a"));
-        assert!(fits("r.example.com:5000/team", "r.example.com:5000", "team/app"));
-        assert!(!fits("r.example.com/team", "r.example.com", "teams/app"));
-        assert!(!fits("quay.io", "quay.io.evil.com", "a"));
-        assert!(match_registry("quay.io/a", "quay.io", "a/b") > match_registry("quay.io", "quay.io", "a/b"));
-        assert!(match_registry("quay.io", "quay.io", "a") > match_registry("*.io", "quay.io", "a"));
-    }
 
     #[tokio::test]
     async fn secrets_are_sealed_listed_without_content_and_found_by_host() {
