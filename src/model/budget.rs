@@ -35,12 +35,14 @@ pub struct BudgetState {
     pub remaining: Option<i64>,
     pub window_ms: Option<i64>,
     pub told_at: Option<i64>,
+    /// When what remains is whole again, where the registry tells that.
+    pub resets_at: Option<i64>,
     /// 1 when a HEAD takes from what remains, 0 when it does not; absent while nobody knows.
     pub heads_count: Option<i64>,
     pub answered_at: Option<i64>,
     /// Nothing is asked until then.
     pub rest_until: Option<i64>,
-    /// `rate-limit` or `abuse-limit`
+    /// `rate-limit`, `abuse-limit`, or `unavailable` when it said that it is not to be had for now
     pub rest_reason: Option<String>,
     pub strikes: i64,
     pub gap_ms: i64,
@@ -132,9 +134,10 @@ pub enum Forecast {
     UsedUp,
 }
 
-/// Until when counts what a registry told of an allowance: for the window it is for, or an hour when it tells none.
-pub fn told_until(told_at: i64, window_ms: Option<i64>) -> i64 {
-    told_at.saturating_add(window_ms.unwrap_or(HOUR_MS))
+/// Until when counts what a registry told of an allowance: as long as it says, else for the window it is for, or an hour when it tells
+/// neither.
+pub fn told_until(told_at: i64, window_ms: Option<i64>, resets_at: Option<i64>) -> i64 {
+    resets_at.unwrap_or_else(|| told_at.saturating_add(window_ms.unwrap_or(HOUR_MS)))
 }
 
 impl BudgetState {
@@ -156,7 +159,7 @@ impl BudgetState {
 
     /// Until when what was told counts.
     pub fn told_until(&self) -> Option<i64> {
-        Some(told_until(self.told_at?, self.window_ms))
+        Some(told_until(self.told_at?, self.window_ms, self.resets_at))
     }
 }
 
@@ -208,5 +211,8 @@ mod tests {
         assert_eq!(budget(Some(40), 1, 20, 20).forecast(0), Forecast::Until(HOUR_MS), "HEADs are counted there");
         assert_eq!(budget(Some(40), 0, 0, 5).forecast(0), Forecast::Enough, "the window ends before");
         assert_eq!(budget(Some(0), 0, 0, 0).forecast(6 * HOUR_MS), Forecast::Enough, "the window has passed");
+        let mut told = budget(Some(0), 0, 0, 0);
+        told.state.resets_at = Some(HOUR_MS);
+        assert_eq!([0, HOUR_MS].map(|at| told.forecast(at)), [Forecast::UsedUp, Forecast::Enough], "it told when");
     }
 }

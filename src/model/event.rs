@@ -195,6 +195,7 @@ impl LedgerRow {
             return None;
         }
         match noun {
+            "import" if !object.contains(':') => Some("imports".to_owned()),
             "tag" | "import" | "hold" => {
                 object.split_once(':').map(|(stream, tag)| format!("streams/{stream}/tags/{tag}"))
             }
@@ -252,6 +253,8 @@ mod tests {
             ("build.finish", "app-a-12", Some("builds/app-a/runs/12")),
             ("rollout.finish", "app-a rollout 10", Some("apps/app-a")),
             ("cascade.undo", "cascade 12", Some("cascades/12")),
+            ("import.fail", "base:latest", Some("streams/base/tags/latest")),
+            ("import.overdue", "demo", Some("imports")),
             ("notice.create", "chat", Some("notices/chat")),
             ("project.quota", "demo", Some("settings")),
             ("member.grant", "ada", None),

@@ -30,6 +30,8 @@ text_enum! {
         HoldEnded = "hold.ended",
         QuotaShort = "quota.short",
         QuotaEnough = "quota.enough",
+        ImportOverdue = "import.overdue",
+        ImportOnTime = "import.on-time",
         /// Somebody asked whether notices arrive. Nobody chooses it: it goes to the target that was asked about.
         Test = "test",
     }
@@ -57,7 +59,7 @@ impl NoticeKind {
         ("An app", &[Self::RolloutFailing, Self::RolloutRecovered, Self::AppRolledBack]),
         ("An image that one can go back to", &[Self::ImageBroken, Self::ImageMended]),
         ("A tag or an app", &[Self::HoldSet, Self::HoldEnded]),
-        ("The project", &[Self::QuotaShort, Self::QuotaEnough]),
+        ("The project", &[Self::QuotaShort, Self::QuotaEnough, Self::ImportOverdue, Self::ImportOnTime]),
     ];
 
     /// What happened to the group's noun.
@@ -84,6 +86,8 @@ impl NoticeKind {
             Self::HoldEnded => "is no longer held",
             Self::QuotaShort => "holds nearly as much as it may",
             Self::QuotaEnough => "has enough room again",
+            Self::ImportOverdue => "has checks of other registries that are overdue",
+            Self::ImportOnTime => "has no overdue checks any more",
             Self::Test => "a test",
         }
     }
@@ -112,6 +116,8 @@ impl NoticeKind {
             "tag.resume" | "app.resume" => Self::HoldEnded,
             "project.quota-short" => Self::QuotaShort,
             "project.quota-enough" => Self::QuotaEnough,
+            "import.overdue" => Self::ImportOverdue,
+            "import.on-time" => Self::ImportOnTime,
             "notice.test" => Self::Test,
             action if action.starts_with("tag.skip-") => Self::TagKeptBack,
             _ => return None,

@@ -1,5 +1,7 @@
 //! Projects, streams and tags as the store gives them.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::HoldUntil;
@@ -51,6 +53,16 @@ impl Stream {
     /// `<project>/<stream>`, the repository's name in the registry.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.project, self.name)
+    }
+
+    /// The annotation that says, by `true`, that what the stream stands for may be asked over plain HTTP and with any certificate, as
+    /// OpenShift has it.
+    pub const INSECURE_REPOSITORY: &str = "openshift.io/image.insecureRepository";
+
+    /// Whether the stream says that of itself.
+    pub fn is_insecure(&self) -> bool {
+        let annotations: BTreeMap<String, String> = serde_json::from_str(&self.annotations).unwrap_or_default();
+        annotations.get(Self::INSECURE_REPOSITORY).is_some_and(|flag| flag == "true")
     }
 }
 

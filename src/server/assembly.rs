@@ -32,7 +32,7 @@ use super::controllers::{
     BuildSettings, Builds, Completions, Controller, Freezes, Gc, GcSettings, Holds, Housekeeping, ImportRules, Imports,
     Inspect, Notices, Packages, Proof, Rollouts, Runner, SearchFill, Traffic, Triggers,
 };
-use super::importer::{Importer, MirrorSets, Surroundings};
+use super::importer::{Importer, MirrorSets, SiteLogins, Surroundings};
 use super::notices;
 use super::packages::Views;
 use super::pulls::Pulls;
@@ -134,6 +134,7 @@ impl Weir {
         let lock = claim_directory(&config.storage.data_dir)?;
         let store = open_store(&config.storage).await?;
         let store = store.allowing(config.allowed_registries.clone().unwrap_or_default()).keeping(config.depth.depth());
+        let store = store.scheduling(!config.import_interval.is_zero());
         if store.backend() == Backend::Sqlite {
             // Nobody else uses this database: leases of an earlier process are nobody's.
             store.end_all_leases().await?;
@@ -156,8 +157,11 @@ impl Weir {
             notice_reach: if config.notices_to_private { notices::Reach::Private } else { notices::Reach::Public },
             tag_history: config.tag_history,
         };
+        let logins = SiteLogins::open(config.registry_auth_file.as_deref()).await.context("--registry-auth-file")?;
         let around = Surroundings {
             own_hosts: settings.own_hosts(),
+            logins,
+            insecure: config.insecure_registries.clone().unwrap_or_default(),
             mirrors: MirrorSets {
                 digests: config.registry_mirrors.clone().unwrap_or_default(),
                 tags: config.registry_tag_mirrors.clone().unwrap_or_default(),

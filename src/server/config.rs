@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::blobs::{BucketUrl, S3Args};
 use super::store::RollbackDepth;
-use crate::model::{AllowedRegistries, Digest, Mirrors, Role};
+use crate::model::{AllowedRegistries, Digest, InsecureRegistries, Mirrors, Role};
 
 /// Weir: image streams for any team.
 #[derive(Debug, Parser)]
@@ -109,10 +109,10 @@ pub struct Config {
     /// File with that password
     #[arg(long, env = "WEIR_ADMIN_PASSWORD_FILE", value_name = "FILE")]
     pub admin_password_file: Option<PathBuf>,
-    /// Time between two checks of a tag that follows an external image, where the tag says nothing else
-    #[arg(long, env = "WEIR_IMPORT_INTERVAL", default_value = "15m", value_name = "DURATION", value_parser = parse_duration)]
+    /// Time between two checks of a tag that follows an external image, where the tag says nothing else. 0 or off: no tag is checked by schedule; people's checks, webhooks and what is set anew are, and import rules list as they say
+    #[arg(long, env = "WEIR_IMPORT_INTERVAL", default_value = "15m", value_name = "DURATION|0", value_parser = parse_duration_or_off)]
     pub import_interval: Duration,
-    /// Registries from which people may import, for instance docker.io,quay.io,*.example.com:5000; empty for none [default: all]
+    /// Registries from which people may import, for instance docker.io,quay.io,*.example.com:5000; http:// before one lets insecure images come from its port 80; empty for none [default: all]
     #[arg(long, env = "WEIR_ALLOWED_REGISTRIES", value_name = "HOST[:PORT],…")]
     pub allowed_registries: Option<AllowedRegistries>,
     /// Where images of other registries are fetched first by their digests, for instance docker.io=mirror.example.com/hub; http:// before the mirror lets it be insecure
@@ -121,6 +121,12 @@ pub struct Config {
     /// Where it is asked first what tags of other registries mean; written as for --registry-mirrors. A mirror that is behind holds tags back
     #[arg(long, env = "WEIR_REGISTRY_TAG_MIRRORS", value_name = "SOURCE=MIRROR,…")]
     pub registry_tag_mirrors: Option<Mirrors>,
+    /// File with credentials for other registries, as Docker's config.json, for projects that have none of their own for one; it is read again when it changes
+    #[arg(long, env = "WEIR_REGISTRY_AUTH_FILE", value_name = "FILE")]
+    pub registry_auth_file: Option<PathBuf>,
+    /// Registries that may speak plain HTTP, or have a certificate that nobody vouches for, whatever a tag says, for instance registry.lab:5000,*.lab.example.com
+    #[arg(long, env = "WEIR_INSECURE_REGISTRIES", value_name = "HOST[:PORT],…")]
+    pub insecure_registries: Option<InsecureRegistries>,
     /// How many tags of a whole repository one oc import-image request takes; the others are named. -1 takes all, 0 none
     #[arg(long, env = "WEIR_REPOSITORY_IMPORT_LIMIT", default_value_t = 50, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..))]
     pub repository_import_limit: i32,
@@ -326,7 +332,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_duration_or_off(text: &str) -> Result<Duration, String> {
-    if text == "0" { Ok(Duration::ZERO) } else { parse_duration(text) }
+    if matches!(text, "0" | "off") { Ok(Duration::ZERO) } else { parse_duration(text) }
 }
 
 /// A duration as rows have it.
@@ -383,6 +389,15 @@ mod tests {
         for bad in ["", "15", "0s", "-5m", "soon"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_done_every_so_often_can_be_switched_off() {
+        for off in ["0", "off"] {
+            assert_eq!(parse_duration_or_off(off), Ok(Duration::ZERO));
+        }
+        assert_eq!(parse_duration_or_off("15m"), Ok(Duration::from_secs(900)));
+        assert!(parse_duration_or_off("0s").is_err());
     }
 
     #[test]

@@ -17,10 +17,12 @@ mod places;
 mod pulls;
 mod questions;
 mod selection;
+mod site_logins;
 mod source;
 mod takes;
 mod trials;
 mod trouble;
+mod turns;
 mod whole;
 
 use std::collections::BTreeSet;
@@ -38,9 +40,10 @@ pub use listing::{MAX_LISTED, MOST_SEEN};
 pub use places::{Place, Places};
 pub use pulls::PulledBlob;
 pub use selection::Selection;
+pub use site_logins::SiteLogins;
 pub use source::MirrorSets;
 
-use crate::model::{Actor, Digest, EventKind, NewImage, Stream, Tag, TagName};
+use crate::model::{Actor, Digest, EventKind, InsecureRegistries, NewImage, Stream, Tag, TagName};
 use crate::server::blobs::{self, Blobs};
 use crate::server::oci::{Client, Descriptor, Error as OciError, Manifest, ManifestError};
 use crate::server::store::{self, Expected, Moved, Store, TagMove};
@@ -51,6 +54,7 @@ use fetches::Fetches;
 use questions::Questions;
 use source::{Source, heard};
 use trouble::Troubles;
+use turns::Turns;
 
 /// Blobs fetched side by side for one image.
 const PARALLEL_BLOBS: usize = 3;
@@ -72,6 +76,10 @@ pub struct Surroundings {
     pub own_hosts: Vec<String>,
     /// Where else what other registries have can be had.
     pub mirrors: MirrorSets,
+    /// Credentials for registries that projects have none of their own for.
+    pub logins: SiteLogins,
+    /// Registries that need no TLS, whatever a tag says.
+    pub insecure: InsecureRegistries,
     pub tracker: TaskTracker,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
@@ -84,6 +92,7 @@ struct Shared {
     questions: Questions,
     troubles: Troubles,
     allowances: Allowances,
+    turns: Turns,
     /// Places of trials of import rules.
     trials: Semaphore,
 }
@@ -110,6 +119,9 @@ pub enum ImportError {
     /// It failed a moment ago, and the other registry is left alone for a while.
     #[error("{message}")]
     Resting { reason: String, message: String, left: std::time::Duration },
+    /// There was no turn at the registry for as long as somebody waits, or its project has had its share there.
+    #[error("{message}")]
+    AskedTooMuch { message: String, left: std::time::Duration },
     /// The index is for other machines.
     #[error("the index has no image for {chosen}, which its stream takes, only for {has}")]
     NoPlatform { chosen: String, has: String },
@@ -142,6 +154,7 @@ impl ImportError {
             Self::NoPlatform { .. } => "no-platform",
             Self::Resting { .. } => "resting",
             Self::Paused { .. } => "paused",
+            Self::AskedTooMuch { .. } => "asked-too-much",
             Self::Shared(cause) => cause.reason(),
             Self::Late => "timeout",
             Self::Crowded => "crowded",
@@ -158,10 +171,10 @@ impl ImportError {
         }
     }
 
-    /// Whether the other registry was not even asked, as it wants to be left alone, or a site admin wants that.
+    /// Whether the other registry was not even asked, as it wants to be left alone, a site admin wants that, or it was not its turn.
     pub fn is_resting(&self) -> bool {
         match self {
-            Self::Resting { .. } | Self::Paused { .. } => true,
+            Self::Resting { .. } | Self::Paused { .. } | Self::AskedTooMuch { .. } => true,
             Self::Shared(cause) => cause.is_resting(),
             _ => false,
         }
@@ -176,7 +189,7 @@ impl ImportError {
     pub fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
             Self::Upstream(error) => error.retry_after(),
-            Self::Resting { left, .. } => Some(*left),
+            Self::Resting { left, .. } | Self::AskedTooMuch { left, .. } => Some(*left),
             Self::Shared(cause) => cause.retry_after(),
             _ => None,
         }
@@ -220,7 +233,8 @@ impl Importer {
         let (fetches, failures) = (Fetches::default(), Failures::default());
         let (questions, troubles) = (Questions::default(), Troubles::default());
         let (allowances, trials) = (Allowances::default(), Semaphore::new(trials::AT_ONCE));
-        let shared = Shared { around, fetches, failures, questions, troubles, allowances, trials };
+        let turns = Turns::default();
+        let shared = Shared { around, fetches, failures, questions, troubles, allowances, turns, trials };
         Self { store, blobs, client, shared: Arc::new(shared) }
     }
 

@@ -95,6 +95,7 @@ fn show(budget: &Budget, pause: Option<&Pause>) -> Value {
         "remaining": state.remaining,
         "windowSeconds": state.window_ms.map(|ms| ms / 1000),
         "toldAt": state.told_at.map(rfc3339),
+        "resetsAt": state.resets_at.map(rfc3339),
         "countsHeads": state.heads_count.map(|count| count == 1),
         "restsUntil": rest.map(rfc3339),
         "restReason": rest.and(state.rest_reason.as_deref()),

@@ -1,9 +1,10 @@
 //! What registries call when something was pushed there. It says only that it is time to look: the next check of the project's tags that
-//! follow what was named moves forward, and the check itself finds out what changed. Nothing else is taken from what was sent.
+//! follow what was named moves forward, or the next listing of its import rules that want a new tag, and those themselves find out what
+//! changed. Nothing else is taken from what was sent.
 //!
 //! The sender shows the project's secret in the address (Docker Hub, Quay), in `Authorization` (Harbor, distribution), or by signing the
-//! body with it as GitHub does. Who sends rubbish, or very much of it, moves nothing: no check comes within a minute of the last one,
-//! and all of them keep to what their registry allows.
+//! body with it as GitHub does. Who sends rubbish, or very much of it, moves nothing: no check and no listing comes within a minute of the last
+//! one, and all of them keep to what their registry allows.
 
 mod payload;
 
@@ -18,11 +19,12 @@ use crate::server::openshift::Door;
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::SECRETS;
 use crate::server::openshift::status::Status;
+use crate::server::store::Hinted;
 use payload::pushes;
 
 /// The longest message that is read.
 pub const LONGEST: usize = 256 * 1024;
-/// How close to the last check of a tag a message may bring the next one.
+/// How close to the last check of a tag, or listing of a rule, a message may bring the next one.
 const LEAST_GAP_MS: i64 = 60_000;
 /// GitHub's signature of the body.
 const SIGNATURE: &str = "x-hub-signature-256";
@@ -61,12 +63,14 @@ async fn accept(
     }
     let message: Value = serde_json::from_slice(body)
         .map_err(|error| Status::bad_request(format!("the message is no JSON: {error}")))?;
-    let mut moved = 0;
+    let mut moved = Hinted::default();
     for push in pushes(&message) {
         let tag = push.tag.as_deref();
-        moved += door.store.hint_imports(&hook.project_id, &push.repository, tag, LEAST_GAP_MS).await?;
+        let hinted = door.store.hint_imports(&hook.project_id, &push.repository, tag, LEAST_GAP_MS).await?;
+        moved.checks += hinted.checks;
+        moved.listings += hinted.listings;
     }
-    Ok((StatusCode::ACCEPTED, Json(json!({"checks": moved}))))
+    Ok((StatusCode::ACCEPTED, Json(json!({"checks": moved.checks, "listings": moved.listings}))))
 }
 
 /// Where registries are to send their messages, for who may see the project's secrets.

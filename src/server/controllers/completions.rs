@@ -187,7 +187,7 @@ mod tests {
             at,
             complete_at,
         };
-        let away = ImportError::from(OciError::Upstream { registry: text(), status: 500 });
+        let away = ImportError::from(OciError::Upstream { registry: text(), status: 500, retry_after: None });
         let waits = [0, 60_000, 7_200_000, 700_000_000].map(|later| wait(&image, &away, 1_000_000 + later));
         assert_eq!(waits, [5_000, 30_000, 3_600_000, 3_600_000]);
         let retry_after = Some(Duration::from_secs(120));

@@ -30,6 +30,10 @@ const FIRST_WAIT_MS: i64 = 5 * 60 * 1000;
 const UNSAID_REST_MS: i64 = 60_000;
 /// Pages of such a listing, if they have few tags each.
 const MOST_PAGES: i64 = 10_000;
+/// How long one goes on with a listing before others get its place; it is gone on with after a moment. One that would not come to its end
+/// within its interval like that is given up.
+const RUN: Duration = Duration::from_secs(10 * 60);
+const BETWEEN_RUNS_MS: i64 = 60_000;
 /// A listing that fails so often in a row begins anew: its place in the list may be gone, whatever the registry says.
 const TRIES_OF_A_PLACE: i64 = 5;
 /// Tags that are made or changed in one transaction, so that others get their turn.
@@ -41,12 +45,13 @@ pub struct ImportRules {
     importer: Importer,
     runner: Runner,
     places: Arc<Semaphore>,
+    run: Duration,
 }
 
 impl ImportRules {
     /// Over these parts; rules are worked on in tasks of `runner`.
     pub fn new(store: Store, importer: Importer, runner: Runner) -> Self {
-        Self { store, importer, runner, places: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { store, importer, runner, places: Arc::new(Semaphore::new(AT_ONCE)), run: RUN }
     }
 }
 
@@ -63,7 +68,7 @@ impl Controller for ImportRules {
     async fn reconcile(&self) -> anyhow::Result<Option<Duration>> {
         for rule in self.store.claim_import_rules(LEASE_MS, self.places.available_permits()).await? {
             let place = Arc::clone(&self.places).acquire_owned().await?;
-            let work = Work { store: self.store.clone(), importer: self.importer.clone() };
+            let work = Work { store: self.store.clone(), importer: self.importer.clone(), run: self.run };
             let (stop, wake) = (self.runner.stop.clone(), self.runner.wake.clone());
             self.runner.tracker.spawn(async move {
                 let (title, project) = (rule.title(), rule.project.clone());
@@ -95,6 +100,8 @@ impl Controller for ImportRules {
 struct Work {
     store: Store,
     importer: Importer,
+    /// How long it goes on with a listing.
+    run: Duration,
 }
 
 impl Work {
@@ -118,10 +125,12 @@ impl Work {
                 None => return self.store.release_import_rule(&rule).await.map(|()| None),
             }
         }
+        let began = now();
+        let run_ms = i64::try_from(self.run.as_millis()).unwrap_or(i64::MAX);
         loop {
-            let insecure = rule.spec.insecure == 1;
+            let (insecure, repository) = (rule.spec.insecure == 1, &rule.spec.repository);
             let asked =
-                self.importer.list_tags_page(&rule.project, &rule.spec.repository, insecure, rule.next_page.as_deref());
+                self.importer.list_tags_page_behind(&rule.project, repository, insecure, rule.next_page.as_deref());
             let page = match asked.await {
                 Ok(page) => page,
                 Err(ImportError::Store(cause @ store::Error::Db(_))) => return Err(cause),
@@ -145,7 +154,27 @@ impl Work {
                 Some(listed) if page.next.is_none() => return Ok(Some(listed)),
                 Some(listed) => rule = listed,
             }
+            if now() - began >= run_ms {
+                return self.break_off(&rule, run_ms).await.map(|()| None);
+            }
         }
+    }
+
+    /// Lets others have the place. What is kept is gone on with, unless it would be of no use by the end.
+    async fn break_off(&self, rule: &ImportRule, run_ms: i64) -> Result<(), store::Error> {
+        let under_way = rule.began_at.map_or(0, |began| now() - began);
+        if under_way + BETWEEN_RUNS_MS + run_ms < rule.spec.listing_interval_ms {
+            return self.store.rest_import_rule(rule, now().saturating_add(BETWEEN_RUNS_MS)).await;
+        }
+        let message = format!(
+            "the registry took {} min for {} pages of its list of tags, and did not come to its end",
+            under_way / 60_000,
+            rule.pages
+        );
+        let (reason, again_at) = ("timeout", now().saturating_add(wait_after(rule)));
+        let failure =
+            RuleFailure { reason, message: &message, again_at, not_before: 0, begin_anew: true, refuses_tags: false };
+        self.store.fail_import_rule(rule, &failure).await
     }
 
     async fn not_listed(&self, rule: &ImportRule, error: &ImportError) -> Result<(), store::Error> {

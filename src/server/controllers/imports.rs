@@ -3,7 +3,7 @@
 //! Checks run in tasks of their own, so that a registry that does not answer keeps nobody waiting but its own tags. What is due, and may
 //! be asked now, `store/schedule.rs` gives out; what registries allow is kept to in `importer/asking.rs`, too, for whoever asks.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -41,16 +41,37 @@ pub struct Imports {
     looks_at: Arc<AtomicI64>,
     /// What is being checked now: each group as long as its task lasts.
     under_way: Mutex<Vec<Weak<Vec<String>>>>,
+    /// The schedule is as it is configured.
+    has_begun: AtomicBool,
 }
 
 /// The ids of tags that are checked together.
 type Group = Arc<Vec<String>>;
 
 impl Imports {
-    /// `interval` is the time between checks of tags that set none of their own; checks run in tasks of `runner`.
+    /// `interval` is the time between checks of tags that set none of their own, zero when no tag is checked by schedule; checks run in
+    /// tasks of `runner`.
     pub fn new(store: Store, importer: Importer, interval: Duration, runner: Runner) -> Self {
         let (places, looks_at) = (CheckPlaces::default(), Arc::new(AtomicI64::new(i64::MAX)));
-        Self { store, importer, interval, runner, places, looks_at, under_way: Mutex::default() }
+        let (under_way, has_begun) = (Mutex::default(), AtomicBool::new(false));
+        Self { store, importer, interval, runner, places, looks_at, under_way, has_begun }
+    }
+
+    /// What has to be so before the first check, as the server may have been configured otherwise when it ran last, and what the site's
+    /// credentials change.
+    async fn prepare(&self) -> anyhow::Result<()> {
+        let is_first = !self.has_begun.load(Ordering::Relaxed);
+        if is_first {
+            self.store.begin_schedule(crate::server::config::millis(self.interval)).await?;
+            if !self.importer.has_site_logins() {
+                self.store.unassign_all_imports(false).await?;
+            }
+            self.has_begun.store(true, Ordering::Relaxed);
+        }
+        if self.importer.take_login_news().await {
+            self.store.unassign_all_imports(true).await?;
+        }
+        Ok(())
     }
 
     /// Finds out what the checks of new and changed tags ask. A tag with which that does not work keeps no other waiting.
@@ -146,6 +167,7 @@ impl Controller for Imports {
         self.looks_at.store(i64::MAX, Ordering::Relaxed);
         self.importer.write_down_answers().await?;
         self.renew(lease).await?;
+        self.prepare().await?;
         if let Err(error) = self.assign().await {
             warn!("What the checks of some tags ask could not be found out: {error}");
         }
@@ -167,12 +189,13 @@ impl Controller for Imports {
 }
 
 /// When a tag is checked again: within its interval, or as often as the registry's limit allows; less and less often while it fails; not
-/// before the registry wants to be asked. Unscheduled tags, and images by digest once they are here, only when somebody asks.
+/// before the registry wants to be asked. Unscheduled tags, images by digest once they are here, and all where nothing is scheduled, only when
+/// somebody asks.
 fn next_check(due: &DueImport, default: Duration, spread: i64, error: Option<&ImportError>) -> Option<NextCheck> {
     let DueImport { tag, import } = due;
     let is_digest =
         || tag.source.as_ref().is_some_and(|source| source.parse::<ImageReference>().is_ok_and(|of| !of.id.is_empty()));
-    if tag.scheduled == 0 || (error.is_none() && is_digest()) {
+    if tag.scheduled == 0 || default.is_zero() || (error.is_none() && is_digest()) {
         return None;
     }
     let wanted = tag.interval_ms.unwrap_or_else(|| i64::try_from(default.as_millis()).unwrap_or(i64::MAX));
@@ -194,6 +217,8 @@ fn next_check(due: &DueImport, default: Duration, spread: i64, error: Option<&Im
 
 #[cfg(test)]
 mod gates;
+#[cfg(test)]
+mod share;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

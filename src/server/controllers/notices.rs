@@ -28,6 +28,8 @@ const LAST_WAIT_MS: i64 = 6 * 60 * 60 * 1000;
 const ATTEMPTS: i64 = 12;
 /// How long notices are kept once they came to their end.
 const KEEP_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+/// How often it is looked for checks that were not made in time.
+const LOOK_FOR_OVERDUE: Duration = Duration::from_secs(60);
 /// How often the old ones are forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -39,6 +41,7 @@ pub struct Notices {
     runner: Runner,
     places: Arc<Semaphore>,
     looked: Mutex<Option<Instant>>,
+    looked_for_overdue: Mutex<Option<Instant>>,
     tidied: Mutex<Option<Instant>>,
 }
 
@@ -46,7 +49,18 @@ impl Notices {
     /// Over this store; attempts are made by `sender`, in tasks of `runner`. Links in notices begin with `public_url`.
     pub fn new(store: Store, sender: Sender, public_url: String, runner: Runner) -> Self {
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        Self { store, sender, public_url, runner, places, looked: Mutex::default(), tidied: Mutex::default() }
+        let (looked, tidied) = (Mutex::default(), Mutex::default());
+        // What became overdue while no server ran is caught up with first.
+        let looked_for_overdue = Mutex::new(Some(Instant::now()));
+        Self { store, sender, public_url, runner, places, looked, looked_for_overdue, tidied }
+    }
+
+    /// Checks that are not made are noticed here, and not where they are made: whoever is stuck there tells nothing.
+    async fn look_for_overdue(&self) -> anyhow::Result<()> {
+        let overdue = self.store.count_all_overdue_imports().await?;
+        #[expect(clippy::cast_precision_loss, reason = "a gauge takes nothing else")]
+        metrics::gauge!("weir_imports_overdue").set(overdue as f64);
+        Ok(self.store.record_overdue().await?)
     }
 
     async fn make(&self) -> anyhow::Result<()> {
@@ -107,6 +121,9 @@ impl Controller for Notices {
     async fn reconcile(&self) -> anyhow::Result<Option<Duration>> {
         if is_time(&self.looked, RESYNC) {
             self.store.record_shortages().await?;
+        }
+        if is_time(&self.looked_for_overdue, LOOK_FOR_OVERDUE) {
+            self.look_for_overdue().await?;
         }
         if is_time(&self.tidied, TIDY_EVERY) {
             self.store.tidy_notices(KEEP_MS).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{ImportError, Source};
 use crate::model::{BudgetState, now, told_until};
-use crate::server::oci::{Error as OciError, RateLimit};
+use crate::server::oci::{Error as OciError, RateLimit, minutes};
 use crate::server::store::{Allowance, Answers, BudgetKey, LoginNews, Refused};
 
 /// How long answers may wait to be written down.
@@ -33,6 +33,18 @@ pub(super) struct Told {
     pub(super) rate_limit: Option<RateLimit>,
     /// Nothing but that what was asked for is still the same (304). Caches answer so, too, and leave out what the registry would have told.
     pub(super) is_unchanged: bool,
+}
+
+/// An allowance of which no more than half remains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Scarce {
+    pub(super) limit: i64,
+    /// When it is whole again.
+    pub(super) until: i64,
+    pub(super) window_ms: i64,
+    pub(super) counts_heads: bool,
+    /// What the source's project used of it and is not written down yet.
+    pub(super) unwritten: i64,
 }
 
 /// What is known of each registry, and not written down yet.
@@ -92,23 +104,14 @@ impl Allowances {
         asks: Asks,
         state: Option<&BudgetState>,
     ) -> Result<UnderWay<'a>, ImportError> {
-        let registry = || source.budget.host.clone();
-        let now = now();
-        if let Some((until, state)) = state.and_then(|state| Some((state.rests_until(now)?, state))) {
-            let reason = state.rest_reason.clone().unwrap_or_default();
-            let abuse = reason == "abuse-limit";
-            let left = milliseconds(until - now);
-            let message = OciError::RateLimited { registry: registry(), retry_after: Some(left), abuse }.to_string();
-            return Err(ImportError::Resting { reason, message, left });
-        }
+        refuse_while_resting(source, state)?;
+        let (registry, now) = (|| source.budget.host.clone(), now());
         let mut notes = self.lock();
-        let note = notes.budgets.entry(source.budget.id.clone()).or_default();
-        note.key.get_or_insert_with(|| source.budget.clone());
-        note.learn(state);
+        let note = notes.known(source, state);
         if asks == Asks::Manifest
             && let Some(told) = &mut note.told
             && let Some(remaining) = &mut told.remaining
-            && now < told_until(told.at, told.window_ms)
+            && now < told_until(told.at, told.window_ms, told.resets_at)
         {
             if *remaining <= 0 {
                 let retry_after = Some(LOOK_AGAIN_AFTER);
@@ -123,6 +126,23 @@ impl Allowances {
         let alone = (note.under_way == 1).then_some(note.beside);
         let is_awaited = !state.is_some_and(|state| state.is_understood() && state.strikes == 0);
         Ok(UnderWay { allowances: self, id: &source.budget.id, asks, alone, is_awaited })
+    }
+
+    /// What is known of an allowance of which no more than half remains.
+    pub(super) fn scarce(&self, source: &Source, state: Option<&BudgetState>) -> Option<Scarce> {
+        let mut notes = self.lock();
+        let note = notes.known(source, state);
+        let told = note.told?;
+        let until = told_until(told.at, told.window_ms, told.resets_at);
+        let (limit, remaining) = told.limit.zip(told.remaining)?;
+        if now() >= until || remaining.saturating_mul(2) > limit {
+            return None;
+        }
+        let counts_heads = note.heads_count == Some(true);
+        let (heads, gets) = note.spend.get(&source.project).copied().unwrap_or_default();
+        let unwritten = gets + if counts_heads { heads } else { 0 };
+        let window_ms = told.window_ms.unwrap_or_else(|| until - told.at);
+        Some(Scarce { limit, until, window_ms, counts_heads, unwritten })
     }
 
     /// Whether a HEAD would tell something about a registry that has to be known before it is asked much: also whether a used up
@@ -169,6 +189,14 @@ impl Allowances {
 }
 
 impl Notes {
+    /// What is known of the source's budget, with what other servers have learned.
+    fn known(&mut self, source: &Source, state: Option<&BudgetState>) -> &mut Note {
+        let note = self.budgets.entry(source.budget.id.clone()).or_default();
+        note.key.get_or_insert_with(|| source.budget.clone());
+        note.learn(state);
+        note
+    }
+
     fn login(&mut self, secret_id: &str, host: &str) -> &mut LoginNews {
         let (secret_id, host) = (secret_id.to_owned(), host.to_owned());
         self.logins.entry((secret_id.clone(), host.clone())).or_insert_with(|| LoginNews {
@@ -188,12 +216,12 @@ impl Note {
         self.heads_count = self.heads_count.or(state.heads_count.map(|count| count == 1));
         let Some(at) = state.told_at.filter(|at| self.told.is_none_or(|told| told.at < *at)) else { return };
         let (limit, remaining, window_ms) = (state.limit_count, state.remaining, state.window_ms);
-        self.told = Some(Allowance { limit, remaining, window_ms, at });
+        self.told = Some(Allowance { limit, remaining, window_ms, at, resets_at: state.resets_at });
         self.is_blurred = true;
     }
 
     fn is_used_up(&self) -> bool {
-        let told = self.told.filter(|told| now() < told_until(told.at, told.window_ms));
+        let told = self.told.filter(|told| now() < told_until(told.at, told.window_ms, told.resets_at));
         told.and_then(|told| told.remaining).is_some_and(|remaining| remaining <= 0)
     }
 
@@ -233,9 +261,12 @@ impl Note {
             self.heads_count = Some(remaining < before);
         }
         let limit = number(told.limit).or(self.told.and_then(|told| told.limit));
-        let window_ms = number(told.window_seconds).map(|seconds| seconds.saturating_mul(1000));
-        let window_ms = window_ms.or(self.told.and_then(|told| told.window_ms));
-        self.told = Some(Allowance { limit, remaining, window_ms, at: now() });
+        let ms = |seconds: Option<u64>| number(seconds).map(|seconds| seconds.saturating_mul(1000));
+        let (reset_ms, known_ms) = (ms(told.reset_seconds), self.told.and_then(|told| told.window_ms));
+        // A window that is not told is at least as long as it was ever said to last.
+        let window_ms = ms(told.window_seconds).or(reset_ms.max(known_ms));
+        let (at, resets_at) = (now(), reset_ms.map(|left| now().saturating_add(left)));
+        self.told = Some(Allowance { limit, remaining, window_ms, at, resets_at });
         self.is_blurred = false;
         if self.is_silent_on_heads && asks != Asks::Head && self.heads_count.is_none() {
             self.heads_count = Some(false);
@@ -284,137 +315,28 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// Refuses what would be asked of a registry that wants to be left alone.
+pub(super) fn refuse_while_resting(source: &Source, state: Option<&BudgetState>) -> Result<(), ImportError> {
+    let now = now();
+    let Some((until, state)) = state.and_then(|state| Some((state.rests_until(now)?, state))) else { return Ok(()) };
+    let (reason, registry) = (state.rest_reason.clone().unwrap_or_default(), source.budget.host.clone());
+    let left = milliseconds(until - now);
+    let message = match reason.as_str() {
+        "unavailable" => format!(
+            "registry {registry} said that it is not to be had; Weir asks it nothing more for {}",
+            minutes(left)
+        ),
+        reason => {
+            OciError::RateLimited { registry, retry_after: Some(left), abuse: reason == "abuse-limit" }.to_string()
+        }
+    };
+    Err(ImportError::Resting { reason, message, left })
+}
+
 /// A duration as the database counts it.
 pub(super) fn milliseconds(count: i64) -> Duration {
     Duration::from_millis(u64::try_from(count).unwrap_or(0))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::time::testing::TIME;
-    use crate::server::oci::Access;
-
-    fn source() -> Source {
-        let budget = BudgetKey { id: "r.io".into(), host: "r.io".into(), account: String::new() };
-        let reference = "r.io/a:1".parse().unwrap();
-        Source { reference, access: Access::default(), budget, project: "demo".to_owned(), secret_id: None }
-    }
-
-    fn remains(remaining: u64) -> Told {
-        let rate_limit = RateLimit { limit: Some(100), remaining: Some(remaining), window_seconds: Some(3600) };
-        Told { rate_limit: Some(rate_limit), is_unchanged: false }
-    }
-
-    const SILENT: Told = Told { rate_limit: None, is_unchanged: false };
-    /// A 304 without a word of an allowance.
-    const UNCHANGED: Told = Told { rate_limit: None, is_unchanged: true };
-
-    fn heads_count(allowances: &Allowances) -> Option<bool> {
-        allowances.lock().budgets["r.io"].heads_count
-    }
-
-    #[test]
-    fn whether_heads_are_counted_is_learned_from_two_with_nothing_between() {
-        let (allowances, source) = (Allowances::default(), source());
-        let ask = |asks| allowances.begin(&source, asks, None).unwrap();
-        ask(Asks::Manifest).answered("demo", remains(80));
-        assert_eq!(heads_count(&allowances), None, "one figure says nothing");
-        ask(Asks::Head).answered("demo", remains(80));
-        assert_eq!(heads_count(&allowances), Some(false));
-        ask(Asks::Head).answered("demo", remains(79));
-        assert_eq!(heads_count(&allowances), Some(true));
-        ask(Asks::Blob).answered("demo", SILENT);
-        ask(Asks::Head).answered("demo", remains(79));
-        assert_eq!(heads_count(&allowances), Some(true), "a blob came between, which may have counted");
-        let (one, two) = (ask(Asks::Head), ask(Asks::Head));
-        one.answered("demo", remains(79));
-        two.answered("demo", remains(79));
-        assert_eq!(heads_count(&allowances), Some(true), "asked beside one another");
-        TIME.set(Some(now() + PAIR_WITHIN_MS + 1000));
-        ask(Asks::Head).answered("demo", remains(79));
-        assert_eq!(heads_count(&allowances), Some(true), "so much later, others may have come back");
-        ask(Asks::Head).answered("demo", remains(95));
-        assert_eq!(heads_count(&allowances), Some(true), "more than before says nothing of this one");
-        let (taken, _) = allowances.take();
-        TIME.set(None);
-        assert_eq!((taken.len(), &taken[0].spend), (1, &vec![("demo".to_owned(), 7, 1)]));
-        assert!(allowances.take().0.is_empty());
-    }
-
-    #[test]
-    fn no_manifest_is_asked_for_when_none_remain() {
-        let (allowances, source) = (Allowances::default(), source());
-        allowances.begin(&source, Asks::Head, None).unwrap().answered("demo", remains(2));
-        let held: Vec<_> = (0..2).map(|_| allowances.begin(&source, Asks::Manifest, None).unwrap()).collect();
-        let refused = allowances.begin(&source, Asks::Manifest, None).err().expect("a refusal");
-        assert_eq!((refused.reason(), held.len()), ("rate-limit", 2));
-        drop(held);
-        assert!(allowances.begin(&source, Asks::Manifest, None).is_err(), "what is under way may have counted");
-        assert!(allowances.begin(&source, Asks::Head, None).is_ok());
-        allowances.begin(&source, Asks::Head, None).unwrap().answered("demo", remains(1));
-        assert!(allowances.begin(&source, Asks::Manifest, None).is_ok(), "the registry says that there is one more");
-    }
-
-    #[test]
-    fn what_is_used_up_without_a_window_is_so_for_an_hour_and_a_free_head_shows_it_earlier() {
-        let (allowances, source) = (Allowances::default(), source());
-        TIME.set(Some(1_800_000_000_000));
-        let ask = |asks| allowances.begin(&source, asks, None);
-        let used_up = RateLimit { limit: Some(100), remaining: Some(0), window_seconds: None };
-        let used_up = Told { rate_limit: Some(used_up), is_unchanged: false };
-        for _ in 0..2 {
-            ask(Asks::Head).unwrap().answered("demo", used_up);
-        }
-        assert_eq!(heads_count(&allowances), Some(false));
-        assert!(ask(Asks::Manifest).is_err() && allowances.wants_a_head("r.io"));
-        TIME.set(Some(now() + 3_600_000));
-        assert!(ask(Asks::Manifest).is_ok() && !allowances.wants_a_head("r.io"));
-        TIME.set(None);
-    }
-
-    #[test]
-    fn what_a_304_leaves_out_shows_nothing_and_what_it_tells_counts() {
-        let (allowances, source) = (Allowances::default(), source());
-        let ask = |asks| allowances.begin(&source, asks, None).unwrap();
-        ask(Asks::Manifest).answered("demo", remains(80));
-        ask(Asks::Head).answered("demo", UNCHANGED);
-        assert_eq!(heads_count(&allowances), None, "a cache may have answered");
-        ask(Asks::Head).answered("demo", Told { is_unchanged: true, ..remains(78) });
-        assert_eq!(heads_count(&allowances), Some(true));
-        ask(Asks::Head).answered("demo", UNCHANGED);
-        assert_eq!(heads_count(&allowances), Some(true));
-        ask(Asks::Manifest).answered("demo", UNCHANGED);
-        assert_eq!(
-            allowances.lock().budgets["r.io"].told.and_then(|told| told.remaining),
-            Some(77),
-            "it may have counted"
-        );
-        ask(Asks::Head).answered("demo", SILENT);
-        assert_eq!(heads_count(&allowances), Some(false), "answered in full, and not a word");
-    }
-
-    #[test]
-    fn a_head_that_told_nothing_before_a_manifest_told_an_allowance_is_remembered() {
-        let (allowances, source) = (Allowances::default(), source());
-        let ask = |asks| allowances.begin(&source, asks, None).unwrap();
-        ask(Asks::Head).answered("demo", SILENT);
-        ask(Asks::Manifest).answered("demo", remains(80));
-        assert_eq!(heads_count(&allowances), Some(false));
-        assert!(!allowances.wants_a_head("r.io"));
-    }
-
-    #[test]
-    fn of_a_secret_the_last_answer_counts() {
-        let allowances = Allowances::default();
-        let cause = OciError::WrongPassword { reference: "r.io/a:1".to_owned() };
-        allowances.turned_away("secret", "r.io", &cause);
-        allowances.let_in("secret", "r.io");
-        allowances.let_in("secret", "other.io");
-        allowances.turned_away("secret", "other.io", &cause);
-        let (_, news) = allowances.take();
-        let refused: Vec<_> = news.iter().map(|one| (one.host.as_str(), one.refused.is_some())).collect();
-        assert_eq!(refused, [("other.io", true), ("r.io", false)]);
-        assert!(news.iter().all(|one| one.answered_at.is_some()));
-    }
-}
+mod tests;

@@ -1,17 +1,19 @@
-//! The one way in which questions go to other registries: none while a registry is paused or rests, none for a manifest when its allowance
-//! is known to be used up; and what every answer tells is remembered for all servers.
+//! The one way in which questions go to other registries: none while a registry is paused or rests, none before its turn (`turns`), none
+//! for a manifest when its allowance is known to be used up; and what every answer tells is remembered for all servers.
 //!
 //! Rests are in the database before anybody is told of them. What was asked and told is kept in memory (`allowances`) and written down
 //! every few seconds ([`Importer::write_down_answers`]): a crash loses figures that the next answer tells again.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tracing::warn;
 
-use super::allowances::{Asks, Told, milliseconds};
+use super::allowances::{Asks, Told, milliseconds, refuse_while_resting};
 use super::{ImportError, Importer, Source};
 use crate::model::{now, rfc3339};
 use crate::server::oci::{BlobDownload, Changed, Error as OciError, HeadManifest, RemoteManifest};
-use crate::server::store;
+use crate::server::store::{self, RestKind};
 
 /// What an answer may tell besides what was asked for.
 pub(super) trait Tells {
@@ -42,6 +44,11 @@ impl Tells for Changed {
     }
 }
 
+/// As the database counts it.
+fn in_ms(wait: Duration) -> i64 {
+    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
+}
+
 impl Tells for Bytes {}
 impl Tells for BlobDownload {}
 
@@ -66,6 +73,10 @@ impl Importer {
             false => source,
         };
         let state = self.store.find_budget(&source.budget.id).await?;
+        refuse_while_resting(source, state.as_ref())?;
+        self.wait_for_turn(source, asks, state.as_ref()).await?;
+        // What was true before the wait need not be after it.
+        let state = self.store.find_budget(&source.budget.id).await?;
         let under_way = self.shared.allowances.begin(source, asks, state.as_ref())?;
         let answer = question.await;
         self.note_login(source, answer.as_ref().err()).await;
@@ -76,11 +87,17 @@ impl Importer {
                 let is_used_up = asks == Asks::Head && self.shared.allowances.is_used_up(&source.budget.id);
                 let abuse = *abuse && !is_used_up;
                 under_way.refused(&source.project);
-                let asked = retry_after.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
-                let until = self.store.rest_budget(&source.budget, asked, abuse).await?;
+                let asked = retry_after.map(in_ms);
+                let kind = if abuse { RestKind::AbuseLimit } else { RestKind::RateLimit };
+                let until = self.store.rest_budget(&source.budget, asked, kind).await?;
                 warn!(registry = %registry, "Registry {registry} refuses to answer: it is asked nothing until {}", rfc3339(until));
                 let (registry, retry_after) = (registry.clone(), Some(milliseconds(until - now())));
                 return Err(OciError::RateLimited { registry, retry_after, abuse }.into());
+            }
+            Err(OciError::Upstream { registry, retry_after: Some(wait), .. }) => {
+                under_way.refused(&source.project);
+                let until = self.store.rest_budget(&source.budget, Some(in_ms(*wait)), RestKind::Unavailable).await?;
+                warn!(registry = %registry, "Registry {registry} is not to be had: it is asked nothing until {}", rfc3339(until));
             }
             Err(_) => under_way.failed(&source.project),
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::allowances::Asks;
 use super::source::{Source, heard};
 use super::takes::{End, Found, seen};
+use super::turns::Wait;
 use super::{CheckPlace, ImportError, Importer};
 use crate::model::{Digest, Tag};
 use crate::server::oci::{Changed, Error as OciError, Manifest};
@@ -110,6 +111,7 @@ impl Importer {
     async fn find(&self, due: &[DueImport]) -> Result<Found, ImportError> {
         let Some(tag) = due.first().map(|one| &one.tag) else { return Err(ImportError::Late) };
         let source = self.source(&tag.project, tag.source.as_deref().unwrap_or_default(), tag.insecure == 1).await?;
+        let source = source.waiting(Wait::from(due));
         let seen = due.iter().find_map(seen).and_then(|digest| digest.parse::<Digest>().ok());
         for mirror in self.mirrors_of_tag(&source).await? {
             if let Some((digest, top)) = heard(&mirror, self.find_at(&mirror, seen.as_ref()).await) {

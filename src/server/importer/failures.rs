@@ -115,7 +115,8 @@ mod tests {
     #[test]
     fn each_failure_lets_the_other_registry_rest_for_longer() {
         let (failures, digest) = (Failures::default(), sha256(b"blob"));
-        let away = ImportError::from(OciError::Upstream { registry: "quay.io".to_owned(), status: 500 });
+        let away =
+            ImportError::from(OciError::Upstream { registry: "quay.io".to_owned(), status: 500, retry_after: None });
         let note = |began| {
             failures.note("s", &digest, Err(&away), began);
             left(&failures, &digest)
@@ -148,7 +149,8 @@ mod tests {
     #[test]
     fn no_more_is_remembered_than_fits() {
         let failures = Failures::default();
-        let away = ImportError::from(OciError::Upstream { registry: "quay.io".to_owned(), status: 500 });
+        let away =
+            ImportError::from(OciError::Upstream { registry: "quay.io".to_owned(), status: 500, retry_after: None });
         for number in 0..2 * AT_MOST {
             failures.note("s", &sha256(&number.to_le_bytes()), Err(&away), false);
         }

@@ -181,7 +181,9 @@ impl Importer {
     /// behind that.
     async fn take_first(&self, stream: &Stream, tag: &Tag) -> Result<Digest, ImportError> {
         let reference = tag.source.as_deref().unwrap_or_default();
-        let source = self.source_elsewhere(&tag.project, reference, tag.insecure == 1).await?;
+        // Where an import would not: the stream speaks of what is pulled through it.
+        let insecure = tag.insecure == 1 || stream.is_insecure();
+        let source = self.source_elsewhere(&tag.project, reference, insecure).await?;
         let top = self.top(&source).await?;
         let upstream = top.digest.clone();
         let manifest = self.select(&source, top, &Selection::of(stream, tag)).await?;

@@ -4,6 +4,7 @@
 use secrecy::ExposeSecret as _;
 use tracing::debug;
 
+use super::turns::Wait;
 use super::{ImportError, Importer};
 use crate::model::{ImageReference, Mirrors};
 use crate::server::oci::{Access, Credentials};
@@ -17,8 +18,17 @@ pub(super) struct Source {
     /// What the registry allows, and the name of the project that asks.
     pub(super) budget: BudgetKey,
     pub(super) project: String,
-    /// The secret that the credentials come from.
+    /// The project's secret that the credentials come from, if they come from one.
     pub(super) secret_id: Option<String>,
+    /// How its questions come to their turns.
+    pub(super) wait: Wait,
+}
+
+impl Source {
+    /// The same, with questions that come to their turns like this.
+    pub(super) fn waiting(self, wait: Wait) -> Self {
+        Self { wait, ..self }
+    }
 }
 
 /// The mirrors of other registries.
@@ -52,15 +62,21 @@ impl Importer {
         self.asked_by(project, parsed, insecure).await
     }
 
-    /// A place to ask, with the project's credentials for it.
+    /// A place to ask, with the project's credentials for it, or else the site's.
     async fn asked_by(&self, project: &str, reference: ImageReference, insecure: bool) -> Result<Source, ImportError> {
         let hub = reference.docker_client_defaults();
-        let found = self.store.registry_credentials(project, &hub.registry, &hub.repository_path()).await?;
+        let (host, path) = (&hub.registry, hub.repository_path());
+        let found = self.store.registry_credentials(project, host, &path).await?;
         let secret_id = found.as_ref().map(|found| found.id.clone());
-        let credentials = found.map(|found| Credentials { username: found.username, password: found.password });
+        let own = found.map(|found| Credentials { username: found.username, password: found.password });
+        let credentials = match own {
+            Some(own) => Some(own),
+            None => self.shared.around.logins.find(host, &path).await,
+        };
         let budget = self.budget(&reference.canonical().registry, credentials.as_ref());
-        let project = project.to_owned();
-        Ok(Source { reference, access: Access { credentials, insecure }, budget, project, secret_id })
+        let insecure = insecure || self.shared.around.insecure.has(host);
+        let (project, access) = (project.to_owned(), Access { credentials, insecure });
+        Ok(Source { reference, access, budget, project, secret_id, wait: Wait::default() })
     }
 
     /// What the registry allows is counted for each account.
@@ -94,7 +110,8 @@ impl Importer {
         for mirrored in mirrors.of(&source.reference) {
             let ImageReference { tag, id, .. } = source.reference.clone();
             let reference = ImageReference { tag, id, ..mirrored.repository };
-            places.push(self.asked_by(&source.project, reference, mirrored.is_insecure).await?);
+            let place = self.asked_by(&source.project, reference, mirrored.is_insecure).await?;
+            places.push(place.waiting(source.wait.elsewhere()));
         }
         Ok(places)
     }

@@ -48,6 +48,8 @@ fn state(kind: NoticeKind) -> Option<&'static str> {
         NoticeKind::HoldEnded => Some("free"),
         NoticeKind::QuotaShort => Some("short"),
         NoticeKind::QuotaEnough => Some("enough"),
+        NoticeKind::ImportOverdue => Some("overdue"),
+        NoticeKind::ImportOnTime => Some("on-time"),
         _ => None,
     }
 }

@@ -146,7 +146,7 @@ impl Client {
                 return Ok(None);
             }
             if !response.status().is_success() {
-                return Err(question.refusal(response).await);
+                return Err(self.transport.refusal(&question, response).await);
             }
             let headers = response.headers();
             let Some(digest) = content_digest(headers) else { return Ok(None) };
@@ -197,7 +197,7 @@ impl Client {
                 return Ok(Changed::Not { rate_limit: RateLimit::of(response.headers()) });
             }
             if !response.status().is_success() {
-                return Err(question.refusal(response).await);
+                return Err(self.transport.refusal(question, response).await);
             }
             let headers = response.headers().clone();
             let body = read_up_to(response, manifest::MAX_SIZE + 1).await.map_err(|e| question.failure(e))?;

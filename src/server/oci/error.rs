@@ -34,8 +34,14 @@ pub enum Error {
     Integrity { detail: String },
     #[error("registry {registry} cannot be reached: {detail}")]
     Unreachable { registry: String, detail: String },
-    #[error("registry {registry} has trouble of its own: it answered {status}")]
-    Upstream { registry: String, status: u16 },
+    /// `retry_after`: it said for how long it is not to be had (RFC 9110, 10.2.3).
+    #[error("registry {registry} has trouble of its own: it answered {status}{}", left_alone(*retry_after))]
+    Upstream { registry: String, status: u16, retry_after: Option<Duration> },
+    #[error(
+        "endpoint \"{registry}\" does not support v2 API: Weir imports from registries that speak version 2 of the protocol; check the address, \
+         or push the image to this registry"
+    )]
+    NotV2 { registry: String },
     #[error("Internal error occurred: {reference}: {detail}")]
     Other { reference: String, detail: String },
 }
@@ -56,6 +62,7 @@ impl Error {
             Self::Integrity { .. } => "integrity",
             Self::Unreachable { .. } => "unreachable",
             Self::Upstream { .. } => "upstream",
+            Self::NotV2 { .. } => "not-v2-registry",
             Self::Other { .. } => "other",
         }
     }
@@ -75,10 +82,15 @@ impl Error {
     /// How long the registry asks to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { retry_after, .. } => *retry_after,
+            Self::RateLimited { retry_after, .. } | Self::Upstream { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
+}
+
+/// For how long nothing is asked, where that is known.
+fn left_alone(wait: Option<Duration>) -> String {
+    wait.map(|wait| format!("; Weir asks it nothing more for {}", minutes(wait))).unwrap_or_default()
 }
 
 fn rate_limited(registry: &str, retry_after: Option<Duration>, abuse: bool) -> String {

@@ -10,6 +10,7 @@ mod image;
 mod limits;
 pub mod manifest;
 mod pace;
+mod protocols;
 mod refused;
 mod transport;
 
@@ -17,7 +18,7 @@ pub use auth::Credentials;
 pub use authorities::Authorities;
 pub use client::{Access, BlobDownload, Changed, Client, HeadManifest, Options, RemoteManifest, TagPage, VIA};
 pub use error::Error;
-pub use limits::{RateLimit, retry_after};
+pub use limits::{RateLimit, minutes, retry_after};
 pub use manifest::{Descriptor, Kind, Manifest, ManifestError, Platform};
 pub use pace::Pace;
 pub use transport::{read_up_to, root_cause};

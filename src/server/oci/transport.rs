@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::auth::{Authorization, Authorizations, Challenge, Credentials, Key, TokenAnswer};
 use super::client::{Access, Options, VIA};
+use super::protocols::Protocols;
 use super::refused::Refused;
 use super::{Error, limits};
 use crate::model::ImageReference;
@@ -23,7 +24,7 @@ use crate::model::ImageReference;
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
 /// How much of an error's or a token server's body is read.
-const MAX_ERROR_BODY: usize = 64 * 1024;
+pub(super) const MAX_ERROR_BODY: usize = 64 * 1024;
 
 /// The connections, and what is remembered of each registry.
 pub(super) struct Transport {
@@ -33,6 +34,7 @@ pub(super) struct Transport {
     schemes: Mutex<HashMap<String, &'static str>>,
     authorizations: Authorizations,
     pub(super) refused: Refused,
+    pub(super) protocols: Protocols,
 }
 
 /// What is asked for: something below `/v2/<repository>/` of a registry.
@@ -63,13 +65,14 @@ impl Transport {
             schemes: Mutex::default(),
             authorizations: Authorizations::default(),
             refused: Refused::default(),
+            protocols: Protocols::default(),
         }
     }
 
     /// Asks, and answers with a success or an error that says what is wrong.
     pub(super) async fn ask(&self, question: &Question<'_>) -> Result<Response, Error> {
         let response = self.ask_any(question).await?;
-        if response.status().is_success() { Ok(response) } else { Err(question.refusal(response).await) }
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(question, response).await) }
     }
 
     /// As [`Transport::ask`], but any status except 401 is an answer, and what the question says is the only way it is asked.
@@ -101,7 +104,7 @@ impl Transport {
         Err(question.unreachable("no scheme worked"))
     }
 
-    fn known_scheme(&self, registry: &str) -> Option<&'static str> {
+    pub(super) fn known_scheme(&self, registry: &str) -> Option<&'static str> {
         self.schemes.lock().unwrap_or_else(PoisonError::into_inner).get(registry).copied()
     }
 
@@ -121,6 +124,9 @@ impl Transport {
         let known = Authorizations::fresh(&place).await;
         let response = self.follow(question, url.clone(), known.as_ref()).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
+            if response.status().is_success() {
+                self.protocols.note_v2(registry);
+            }
             return Ok(response);
         }
         let Some(challenge) = Challenge::of(response.headers()) else { return Err(question.denied(response).await) };
@@ -221,7 +227,7 @@ impl Transport {
     }
 
     /// Sends the request and follows where it is sent to.
-    async fn follow(
+    pub(super) async fn follow(
         &self,
         question: &Question<'_>,
         start: Url,
@@ -304,10 +310,12 @@ impl Question<'_> {
             StatusCode::TOO_MANY_REQUESTS => {
                 let body = read_up_to(response, MAX_ERROR_BODY).await.unwrap_or_default();
                 let abuse = limits::is_abuse(&headers, &String::from_utf8_lossy(&body));
-                Error::RateLimited { registry: self.registry(), retry_after: limits::retry_after(&headers), abuse }
+                Error::RateLimited { registry: self.registry(), retry_after: limits::rest(&headers), abuse }
             }
             status if status.is_server_error() => {
-                Error::Upstream { registry: self.registry(), status: status.as_u16() }
+                let is_away = status == StatusCode::SERVICE_UNAVAILABLE;
+                let retry_after = limits::retry_after(&headers).filter(|wait| is_away && !wait.is_zero());
+                Error::Upstream { registry: self.registry(), status: status.as_u16(), retry_after }
             }
             StatusCode::BAD_REQUEST if says_plain_http(response).await => {
                 Error::PlainHttp { repository: self.target.as_repository().exact() }

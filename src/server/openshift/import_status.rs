@@ -19,6 +19,7 @@ pub fn import_status(reference: &str, reason: &str, message: &str) -> Status {
             "the repository {reference:?} is HTTP only and requires the insecure flag to import"
         )),
         "quota" | "limit" => Status::import_refused(403, message.to_owned()),
+        "not-v2-registry" => Status::not_v2_registry(message.to_owned()),
         // A site admin has nothing asked of it.
         "paused" => Status::import_refused(403, format!("registry blocked: {message}")),
         "invalid-reference" => Status::invalid(vec![Cause::invalid_value("from.name", reference, message)]),

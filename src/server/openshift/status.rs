@@ -155,6 +155,11 @@ impl Status {
         }
     }
 
+    /// 403, with OpenShift's own reason: the other registry speaks an older protocol.
+    pub fn not_v2_registry(message: String) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "NotV2Registry", message)
+    }
+
     /// Some images of a repository were not to be had (OpenShift's `ImportFailed`).
     pub fn import_failed(message: String) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ImportFailed", message)

@@ -10,9 +10,6 @@ use super::status::{Cause, Status};
 use crate::model::{ImageReference, ImportRule, Stream, rfc3339};
 use crate::server::store::{self, ImageRepository};
 
-/// On a stream, `true` says that its repository may be asked over plain HTTP and with any certificate, as OpenShift has it.
-const INSECURE: &str = "openshift.io/image.insecureRepository";
-
 /// On a stream, when it was last tried to import anything into it. It is not kept with the stream: what was looked at tells it.
 const LAST_LOOK: &str = "openshift.io/image.dockerRepositoryCheck";
 
@@ -58,7 +55,7 @@ pub fn read(field: &Field<'_>, meta: &GivenMeta) -> Result<Option<ImageRepositor
     if !causes.is_empty() {
         return Err(Status::invalid(causes));
     }
-    let insecure = meta.annotations.get(INSECURE).is_some_and(|flag| flag == "true");
+    let insecure = meta.annotations.get(Stream::INSECURE_REPOSITORY).is_some_and(|flag| flag == "true");
     Ok(Some(ImageRepository { name, insecure }))
 }
 

@@ -245,9 +245,9 @@ impl From<&ImportError> for Error {
         let (status, code) = match &*cause.cause() {
             "not-found" => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
             "quota" | "limit" => (StatusCode::FORBIDDEN, "DENIED"),
-            "rate-limit" | "abuse-limit" => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+            "rate-limit" | "abuse-limit" | "asked-too-much" => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             "timeout" | "too-slow" => (StatusCode::GATEWAY_TIMEOUT, "UNKNOWN"),
-            "stopping" | "paused" => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
+            "stopping" | "paused" | "unavailable" => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
             "storage" => return Self::internal(cause),
             _ => (StatusCode::BAD_GATEWAY, "UNKNOWN"),
         };

@@ -4,7 +4,7 @@ use super::{Result, Store, WriteTx};
 use crate::model::{Budget, BudgetState, ImageReference, ProjectSpend, now};
 
 /// Milliseconds between two checks at one registry, as long as it does not mind.
-pub const USUAL_GAP_MS: i64 = 50;
+const USUAL_GAP_MS: i64 = 50;
 /// The most a registry that was asked too often has its checks slowed down to.
 const LONGEST_GAP_MS: i64 = 60_000;
 /// How long after the last complaint, or the last step, checks become twice as fast again.
@@ -26,7 +26,7 @@ const KEPT_HOURS: i64 = 30 * DAY_HOURS;
 /// Columns of a budget's state, for queries in which the table is `b`.
 macro_rules! budget_columns {
     () => {
-        "b.id, b.host, b.account, b.limit_count, b.remaining, b.window_ms, b.told_at, b.heads_count, b.answered_at, b.rest_until, \
+        "b.id, b.host, b.account, b.limit_count, b.remaining, b.window_ms, b.told_at, b.resets_at, b.heads_count, b.answered_at, b.rest_until, \
          b.rest_reason, b.strikes, b.gap_ms, b.next_slot_at, b.least_interval_ms"
     };
 }
@@ -56,6 +56,29 @@ pub struct Allowance {
     pub remaining: Option<i64>,
     pub window_ms: Option<i64>,
     pub at: i64,
+    /// When it is whole again.
+    pub resets_at: Option<i64>,
+}
+
+/// Why a registry is left alone for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestKind {
+    /// What it allows is used up.
+    RateLimit,
+    /// It was asked too often, by whomever.
+    AbuseLimit,
+    /// It is not to be had, as it says itself; nobody did anything wrong.
+    Unavailable,
+}
+
+impl RestKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimit => "rate-limit",
+            Self::AbuseLimit => "abuse-limit",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 /// What came of questions to one registry since the last time this was written.
@@ -168,13 +191,14 @@ impl Store {
 
     /// The registry refused to answer. Nothing is asked of it for as long as it wants, or longer with each refusal when it does not
     /// say; after a complaint about the rate, it is asked more slowly from then on. Gives the end of the rest.
-    pub async fn rest_budget(&self, key: &BudgetKey, asked_ms: Option<i64>, is_abuse: bool) -> Result<i64> {
+    pub async fn rest_budget(&self, key: &BudgetKey, asked_ms: Option<i64>, kind: RestKind) -> Result<i64> {
         let mut tx = self.write_tx().await?;
         tx.ensure_budget(key).await?;
         let state = tx.budget(&key.id).await?;
         // Of several that were under way, the first refusal counts.
         let is_news = state.rests_until(now()).is_none();
-        let strikes = state.strikes + i64::from(is_news);
+        // That it is away for a while is no complaint.
+        let strikes = state.strikes + i64::from(is_news && kind != RestKind::Unavailable);
         let doublings = u32::try_from(strikes.clamp(1, 12) - 1).unwrap_or(0);
         let own = FIRST_REST_MS.saturating_mul(1 << doublings).min(LAST_REST_MS);
         // No time at all, or one that is over, says nothing; and whoever refuses again a moment later meant longer.
@@ -182,7 +206,7 @@ impl Store {
         let asked = asked.map(|asked| if strikes > 1 { asked.max(LEAST_FURTHER_REST_MS) } else { asked });
         let rest = asked.unwrap_or_else(|| own.saturating_mul(rand::random_range(90..=110)) / 100);
         let until = now().saturating_add(rest).max(state.rest_until.unwrap_or(0));
-        let slower = is_abuse && is_news;
+        let slower = kind == RestKind::AbuseLimit && is_news;
         let gap = if slower { (state.gap_ms * 2).min(LONGEST_GAP_MS) } else { state.gap_ms };
         sqlx::query(
             "update registry_budgets set rest_until = $2, rest_reason = $3, strikes = $4, gap_ms = $5, \
@@ -190,21 +214,21 @@ impl Store {
         )
         .bind(&key.id)
         .bind(until)
-        .bind(if is_abuse { "abuse-limit" } else { "rate-limit" })
+        .bind(kind.as_str())
         .bind(strikes)
         .bind(gap)
         .bind(i64::from(slower))
         .bind(now())
         .execute(&mut *tx)
         .await?;
-        if is_abuse {
-            // The rate is that of the site's address, whoever it asks as.
+        if kind != RestKind::RateLimit {
+            // The rate is that of the site's address, and who is away is away for all, whoever they ask as.
             sqlx::query(
-                "update registry_budgets set rest_until = $2, rest_reason = 'abuse-limit' \
-                 where host = $1 and coalesce(rest_until, 0) < $2",
+                "update registry_budgets set rest_until = $2, rest_reason = $3 where host = $1 and coalesce(rest_until, 0) < $2",
             )
             .bind(&key.host)
             .bind(until)
+            .bind(kind.as_str())
             .execute(&mut *tx)
             .await?;
         }
@@ -243,7 +267,7 @@ impl WriteTx {
         Ok(())
     }
 
-    async fn budget(&mut self, id: &str) -> Result<BudgetState> {
+    pub(super) async fn budget(&mut self, id: &str) -> Result<BudgetState> {
         let state = sqlx::query_as(concat!("select ", budget_columns!(), " from registry_budgets b where b.id = $1"))
             .bind(id)
             .fetch_one(&mut **self)
@@ -270,13 +294,14 @@ impl WriteTx {
         if let Some(told) = answers.told {
             sqlx::query(
                 "update registry_budgets set limit_count = coalesce($2, limit_count), remaining = $3, \
-                 window_ms = coalesce($4, window_ms), told_at = $5 where id = $1 and coalesce(told_at, 0) <= $5",
+                 window_ms = coalesce($4, window_ms), told_at = $5, resets_at = $6 where id = $1 and coalesce(told_at, 0) <= $5",
             )
             .bind(&answers.budget.id)
             .bind(told.limit)
             .bind(told.remaining)
             .bind(told.window_ms)
             .bind(told.at)
+            .bind(told.resets_at)
             .execute(&mut **self)
             .await?;
         }
@@ -319,102 +344,10 @@ impl From<&Spend> for ProjectSpend {
     }
 }
 
-fn hour_of(at: i64) -> i64 {
+/// The hour of a time, since the epoch.
+pub(super) fn hour_of(at: i64) -> i64 {
     at.div_euclid(HOUR_MS)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Forecast;
-    use crate::model::time::testing::TIME;
-    use crate::server::store::testing::{each_store, project};
-
-    fn key(id: &str) -> BudgetKey {
-        BudgetKey { id: id.to_owned(), host: id.to_owned(), account: String::new() }
-    }
-
-    fn answers(id: &str, at: i64) -> Answers {
-        let (told, heads_count) = (None, None);
-        Answers { budget: key(id), spend: Vec::new(), told, heads_count, answered_at: at, is_good: true }
-    }
-
-    #[tokio::test]
-    async fn rests_last_as_long_as_asked_and_longer_each_time_when_nothing_is_said() {
-        for store in each_store().await {
-            let start = 1_800_000_000_000;
-            TIME.set(Some(start));
-            assert_eq!(store.rest_budget(&key("a"), Some(120_000), false).await.unwrap(), start + 120_000);
-            // A shorter one, told by another request under way, does not end it.
-            assert_eq!(store.rest_budget(&key("a"), Some(1_000), false).await.unwrap(), start + 120_000);
-            let state = store.find_budget("a").await.unwrap().unwrap();
-            assert_eq!((state.strikes, state.rest_reason.as_deref()), (1, Some("rate-limit")));
-            assert_eq!(state.gap_ms, USUAL_GAP_MS, "what is used up has nothing to do with the rate");
-
-            let mut last = 0;
-            for _ in 0..3 {
-                let until = store.rest_budget(&key("b"), None, true).await.unwrap();
-                let rest = until - now();
-                assert!(rest * 10 >= last * 15, "{rest} after {last}");
-                last = rest;
-                TIME.set(Some(until));
-            }
-            let state = store.find_budget("b").await.unwrap().unwrap();
-            assert_eq!((state.strikes, state.gap_ms), (3, USUAL_GAP_MS * 8));
-            // It becomes faster again, step by step.
-            for gap in [USUAL_GAP_MS * 8, USUAL_GAP_MS * 4, USUAL_GAP_MS * 2, USUAL_GAP_MS, USUAL_GAP_MS] {
-                store.note_answers(&[answers("b", now() + 1)]).await.unwrap();
-                let state = store.find_budget("b").await.unwrap().unwrap();
-                assert_eq!((state.strikes, state.gap_ms), (0, gap));
-                TIME.set(Some(now() + SPEED_UP_AFTER_MS + 1000));
-            }
-            TIME.set(None);
-        }
-    }
-
-    #[tokio::test]
-    async fn no_time_to_wait_is_no_leave_to_ask_on_and_all_accounts_rest_after_a_complaint() {
-        for store in each_store().await {
-            let start = 1_800_000_000_000;
-            TIME.set(Some(start));
-            let until = store.rest_budget(&key("a"), Some(0), false).await.unwrap();
-            assert!(until - start >= FIRST_REST_MS * 9 / 10, "{}", until - start);
-            TIME.set(Some(until));
-            assert_eq!(store.rest_budget(&key("a"), Some(1), false).await.unwrap(), until + LEAST_FURTHER_REST_MS);
-
-            let account = BudgetKey { id: "b ada".to_owned(), account: "ada".to_owned(), ..key("b") };
-            store.note_answers(&[answers("b", start), answers("c", start)]).await.unwrap();
-            store.rest_budget(&account, Some(60_000), false).await.unwrap();
-            let rests = async |id: &str| store.find_budget(id).await.unwrap().unwrap().rest_until;
-            assert_eq!(rests("b").await, None, "only the account's allowance is used up");
-            TIME.set(Some(now() + 60_000));
-            let until = store.rest_budget(&account, Some(90_000), true).await.unwrap();
-            assert_eq!((rests("b").await, rests("c").await), (Some(until), None));
-            TIME.set(None);
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_told_and_asked_is_added_up_by_project() {
-        for store in each_store().await {
-            project(&store, "one").await;
-            project(&store, "two").await;
-            let told = Allowance { limit: Some(100), remaining: Some(60), window_ms: Some(21_600_000), at: now() };
-            let spend = vec![("one".to_owned(), 5, 1), ("two".to_owned(), 7, 30), ("gone".to_owned(), 1, 1)];
-            let first = Answers { spend, told: Some(told), heads_count: Some(false), ..answers("docker.io", now()) };
-            let older = Allowance { remaining: Some(99), at: now() - 60_000, ..told };
-            let again =
-                Answers { spend: vec![("one".to_owned(), 5, 0)], told: Some(older), ..answers("docker.io", now()) };
-            store.note_answers(&[first, again]).await.unwrap();
-            let budgets = store.list_budgets().await.unwrap();
-            assert_eq!(budgets.len(), 1);
-            let state = &budgets[0].state;
-            assert_eq!((state.limit_count, state.remaining, state.heads_count), (Some(100), Some(60), Some(0)));
-            let spend: Vec<_> = budgets[0].spend.iter().map(|s| (s.project.as_str(), s.heads, s.recent_gets)).collect();
-            assert_eq!(spend, [("two", 7, 30), ("one", 10, 1)]);
-            assert!(matches!(budgets[0].forecast(now()), Forecast::Until(_)), "{:?}", budgets[0].forecast(now()));
-            store.sweep_budgets().await.unwrap();
-            assert_eq!(store.list_budgets().await.unwrap().len(), 1, "what was used lately stays");
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! A rule is claimed by a lease, as is all work. Whoever works on it says with each step which version of the rule that is for: when somebody
 //! has changed it meanwhile, or the lease is another server's, nothing is recorded, and the work ends.
 
-use super::import_rules::select_rule;
+use super::import_rules::{BETWEEN_REQUESTS_MS, select_rule};
 use super::imports::shortened;
 use super::{Entry, Result, Store, WriteTx};
 use crate::model::{Actor, Choice, ImportRule, now};
@@ -144,7 +144,7 @@ impl Store {
         let failed = sqlx::query(
             "update import_rules set outcome = 'failed', reason = $4, message = $5, tried_at = $6, \
              failing_since = coalesce(failing_since, $6), failures = failures + 1, next_at = $7, \
-             not_before = case when not_before > $8 then not_before else $8 end, \
+             not_before = case when not_before > $8 then not_before else $8 end, hinted_at = null, \
              unapplied = case when $10 = 1 then 0 else unapplied end, requested_at = case when requested_at > $9 then requested_at else null end, \
              lease_owner = null, lease_until = null where id = $1 and version = $2 and lease_owner = $3",
         )
@@ -221,13 +221,14 @@ impl WriteTx {
             .await?;
         sqlx::query(
             "update import_rules set listing = listing + 1, listed_at = $2, tried_at = $2, next_page = null, pages = 0, listed_tags = 0, \
-             unapplied = 1, next_at = $3, outcome = 'ok', reason = null, message = null, failing_since = null, failures = 0, \
+             unapplied = 1, next_at = case when hinted_at is not null and $5 < $3 then $5 else $3 end, hinted_at = null, outcome = 'ok', reason = null, message = null, failing_since = null, failures = 0, \
              requested_at = case when requested_at > $4 then requested_at else null end where id = $1",
         )
         .bind(&rule.id)
         .bind(now())
         .bind(again_at)
         .bind(rule.requested_at.unwrap_or(0))
+        .bind(now().saturating_add(BETWEEN_REQUESTS_MS))
         .execute(&mut **self)
         .await?;
         if rule.outcome == "failed" {

@@ -14,7 +14,7 @@ const KIND: &str = "importrules";
 /// Names that are addresses below the stream's rules.
 const ADDRESSES: [&str; 2] = ["new", "dry-run"];
 /// A repository is not listed twice within this time, whoever asks for it.
-const BETWEEN_REQUESTS_MS: i64 = 60_000;
+pub(super) const BETWEEN_REQUESTS_MS: i64 = 60_000;
 
 macro_rules! select_rule {
     ($rest:literal) => {

@@ -4,7 +4,7 @@ use super::moves::Move;
 use super::tag_specs::FIRST_CHECK_WITHIN_MS;
 use super::tags::select_tag;
 use super::{Entry, Error, Result, Store, WriteTx};
-use crate::model::{Actor, EventKind, SourceKind, Tag, TagImport, now};
+use crate::model::{Actor, EventKind, SourceKind, Tag, TagImport, counted, now};
 use crate::server::wake::Controller;
 
 macro_rules! select_import {
@@ -24,6 +24,14 @@ macro_rules! select_import {
     };
 }
 pub(super) use select_import;
+
+/// A check that should have been made long before `$1`. While its registry is paused it should not.
+macro_rules! overdue {
+    () => {
+        "i.next_at is not null and i.overdue_at <= $1 and not exists \
+         (select 1 from registry_budgets b join paused_registries z on z.host = b.host where b.id = i.budget)"
+    };
+}
 
 /// A tag whose source is to be checked now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +152,7 @@ impl WriteTx {
             return Ok(());
         }
         let within = tag.interval_ms.unwrap_or(FIRST_CHECK_WITHIN_MS);
-        let next_at = (tag.scheduled == 1).then(|| now().saturating_add(within));
+        let next_at = (tag.scheduled == 1 && self.schedules).then(|| now().saturating_add(within));
         sqlx::query(
             "update tag_imports set outcome = 'unchanged', reason = null, message = null, failing_since = null, failures = 0, \
              generation = $4, next_at = $2, overdue_at = $3, requested_at = null, lease_owner = null, lease_until = null, \
@@ -356,16 +364,59 @@ impl Store {
         Ok(import)
     }
 
+    /// How many tags of all projects should have been checked long ago.
+    pub async fn count_all_overdue_imports(&self) -> Result<i64> {
+        let (count,) = sqlx::query_as(concat!("select count(*) from tag_imports i where ", overdue!()))
+            .bind(now())
+            .fetch_one(self.pool())
+            .await?;
+        Ok(count)
+    }
+
+    /// Writes down for which projects checks have become overdue, and for which none is any more.
+    pub async fn record_overdue(&self) -> Result<()> {
+        let changed: Vec<(String, Option<i64>, i64)> = sqlx::query_as(concat!(
+            "select p.name, p.imports_overdue_at, coalesce(o.n, 0) from projects p left join \
+               (select i.project_id, count(*) as n from tag_imports i where ",
+            overdue!(),
+            " group by i.project_id) o on o.project_id = p.id \
+             where (p.imports_overdue_at is null) = (o.n is not null) order by p.id limit 100"
+        ))
+        .bind(now())
+        .fetch_all(self.pool())
+        .await?;
+        for (project, since, count) in changed {
+            let mut tx = self.write_tx().await?;
+            let is_overdue = since.is_none();
+            let still = sqlx::query(
+                "update projects set imports_overdue_at = $2 where name = $1 and (imports_overdue_at is null) = ($3 = 1)",
+            )
+            .bind(&project)
+            .bind(is_overdue.then(now))
+            .bind(i64::from(is_overdue))
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if still == 1 {
+                let action = if is_overdue { "import.overdue" } else { "import.on-time" };
+                let reason = is_overdue.then(|| format!("{} not made in time", counted(count, "check")));
+                let (object, reason) = (project.as_str(), reason.as_deref());
+                let entry = Entry { action, project: Some(&project), object, reason, ..Entry::default() };
+                tx.record(&Actor::schedule(), entry).await?;
+                tx.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
     /// How many of a project's tags should have been checked long ago.
     pub async fn count_overdue_imports(&self, project_id: &str) -> Result<i64> {
-        let (count,) = sqlx::query_as(
-            "select count(*) from tag_imports i where i.project_id = $1 and i.next_at is not null and i.overdue_at <= $2 \
-             and not exists (select 1 from registry_budgets b join paused_registries z on z.host = b.host where b.id = i.budget)",
-        )
-        .bind(project_id)
-        .bind(now())
-        .fetch_one(self.pool())
-        .await?;
+        let (count,) =
+            sqlx::query_as(concat!("select count(*) from tag_imports i where i.project_id = $2 and ", overdue!()))
+                .bind(now())
+                .bind(project_id)
+                .fetch_one(self.pool())
+                .await?;
         Ok(count)
     }
 

@@ -30,6 +30,7 @@ mod following;
 mod freezes;
 mod garbage;
 mod graph;
+mod hints;
 mod holds;
 mod hooks;
 mod image_origins;
@@ -121,7 +122,7 @@ pub use apps::AppFields;
 pub use as_of::{AppThen, StreamThen, TagThen};
 pub use asked_imports::{AskedImport, ImportTarget};
 pub use assigned::{Assigned, HistoryPart};
-pub use budgets::{Allowance, Answers, BudgetKey, USUAL_GAP_MS};
+pub use budgets::{Allowance, Answers, BudgetKey, RestKind};
 pub use build_list::ListedConfig;
 pub use build_work::{BuildEnd, Lost};
 pub use builds::BuildRequest;
@@ -137,6 +138,7 @@ pub use duties::Duty;
 pub use expected::{Expected, TAG_PRECONDITION};
 pub use freezes::NewFreeze;
 pub use garbage::{Moment, Preview, RollbackDepth, bytes_of};
+pub use hints::Hinted;
 pub use hooks::RegistryHook;
 pub use image_origins::ImageOrigin;
 pub use image_repository::ImageRepository;
@@ -176,6 +178,7 @@ pub use tag_rules::{ImmutableTags, TagRules};
 pub use tag_specs::{TagSet, TagSpec};
 pub use tokens::{NewToken, looks_like_token};
 pub use traffic::{DayOfTraffic, PullCount, Pulled};
+pub use turns::{Share, Slot, slots_of};
 pub use undo::Undone;
 pub use usage::UsageFault;
 pub use whole_streams::{WantedTag, WholeStream};
@@ -198,6 +201,8 @@ pub struct Store {
     durable: Arc<Durable>,
     allowed: Arc<AllowedRegistries>,
     depth: RollbackDepth,
+    /// Whether tags are checked by schedule.
+    schedules: bool,
 }
 
 /// Which database it is.
@@ -274,6 +279,7 @@ pub struct WriteTx {
     durable: Arc<Durable>,
     allowed: Arc<AllowedRegistries>,
     depth: RollbackDepth,
+    schedules: bool,
 }
 
 /// The right to write, which one writer of this process has at a time.
@@ -317,7 +323,16 @@ impl Store {
         })?;
         let news = News { wake: self.wake.clone(), woken: BTreeSet::new(), changed: BTreeSet::new() };
         let (durable, allowed) = (Arc::clone(&self.durable), Arc::clone(&self.allowed));
-        Ok(WriteTx { tx, news, ending: Ending::of(&self.commits), turn, durable, allowed, depth: self.depth })
+        Ok(WriteTx {
+            tx,
+            news,
+            ending: Ending::of(&self.commits),
+            turn,
+            durable,
+            allowed,
+            depth: self.depth,
+            schedules: self.schedules,
+        })
     }
 
     async fn begin(&self) -> sqlx::Result<Transaction<'static, Any>> {
@@ -370,6 +385,12 @@ impl Store {
     #[must_use]
     pub fn keeping(self, depth: RollbackDepth) -> Self {
         Self { depth, ..self }
+    }
+
+    /// Lets tags that follow other registries be checked by schedule, or only when somebody or a webhook asks.
+    #[must_use]
+    pub fn scheduling(self, schedules: bool) -> Self {
+        Self { schedules, ..self }
     }
 
     /// Answers when the database does.

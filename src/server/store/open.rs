@@ -93,7 +93,8 @@ impl Store {
         });
         let (writer, commits, allowed) = (Arc::new(Mutex::new(None)), Arc::default(), Arc::default());
         let depth = RollbackDepth::default();
-        let store = Self { pool, wake, backend, writer, key, owner: new_id().into(), commits, durable, allowed, depth };
+        let (owner, schedules) = (new_id().into(), true);
+        let store = Self { pool, wake, backend, writer, key, owner, commits, durable, allowed, depth, schedules };
         if backend == Backend::Postgres {
             store.compare_by_bytes().await.map_err(refused)?;
         }

@@ -16,12 +16,9 @@ use crate::server::wake::Controller;
 /// Questions under way at one registry.
 const AT_ONE_REGISTRY: i64 = 8;
 /// So much of its pace a registry may be asked at once.
-const BURST_MS: i64 = 1000;
+pub(super) const BURST_MS: i64 = 1000;
 /// What is kept of a counted allowance for fetching what changed, and for seeing whether there is more of it again: one in so many.
 const RESERVE: i64 = 20;
-
-/// Tags whose checks one hint moves.
-const HINTED_AT_ONCE: i64 = 1000;
 
 /// A claim's lease is free.
 pub(super) const FREE: &str = "(i.lease_until is null or i.lease_until < $1)";
@@ -60,15 +57,6 @@ struct InDemand {
     asking: i64,
     /// Those of them that download, or are sure to, and others that have asked.
     downloading: i64,
-}
-
-/// A tag that a hint may be about.
-#[derive(sqlx::FromRow)]
-struct Concerned {
-    tag_id: String,
-    next_at: i64,
-    last_try_at: i64,
-    least_interval_ms: i64,
 }
 
 /// How many questions a registry may be asked now.
@@ -231,48 +219,20 @@ impl Store {
         Ok(next)
     }
 
-    /// Something in another registry may have changed: moves the next check of the project's tags that follow it forward, but none
-    /// closer than `least_gap_ms` to its last check, or than the registry's allowance lets it be checked. No tag at all stands for each
-    /// tag of the repository. Gives how many moved.
-    pub async fn hint_imports(
-        &self,
-        project_id: &str,
-        repository: &str,
-        tag: Option<&str>,
-        least_gap_ms: i64,
-    ) -> Result<usize> {
-        let concerned: Vec<Concerned> = sqlx::query_as(
-            "select i.tag_id, i.next_at, coalesce(i.last_try_at, 0) as last_try_at, coalesce(b.least_interval_ms, 0) as least_interval_ms \
-             from tag_imports i left join registry_budgets b on b.id = i.budget where i.repository = $1 and i.project_id = $2 \
-             and ($3 = '' or i.upstream_tag = $3) and i.next_at > $4 order by i.next_at limit $5",
-        )
-        .bind(repository)
-        .bind(project_id)
-        .bind(tag.unwrap_or_default())
-        .bind(now())
-        .bind(HINTED_AT_ONCE)
-        .fetch_all(self.pool())
-        .await?;
-        let earlier = |one: Concerned| {
-            let at = now().max(one.last_try_at + least_gap_ms.max(one.least_interval_ms));
-            (at < one.next_at).then_some((one.tag_id, at))
-        };
-        let moved: Vec<_> = concerned.into_iter().filter_map(earlier).collect();
-        // Most hints are of nobody's concern, or come again: they must not cost a write.
-        if moved.is_empty() {
-            return Ok(0);
-        }
+    /// What checks ask has to be found out anew, as the site's own credentials have changed; without `all`, where they were in use and none
+    /// of the project's may be.
+    pub async fn unassign_all_imports(&self, all: bool) -> Result<()> {
         let mut tx = self.write_tx().await?;
-        for (tag_id, at) in &moved {
-            sqlx::query("update tag_imports set next_at = $2 where tag_id = $1 and next_at > $2")
-                .bind(tag_id)
-                .bind(at)
-                .execute(&mut *tx)
-                .await?;
-        }
+        sqlx::query(
+            "update tag_imports set budget = null, question = null where budget is not null and ($1 = 1 \
+             or (budget in (select b.id from registry_budgets b where b.account <> '') \
+               and project_id not in (select s.project_id from secrets s where s.kind = 'registry')))",
+        )
+        .bind(i64::from(all))
+        .execute(&mut *tx)
+        .await?;
         tx.wake(Controller::Imports);
-        tx.commit_soon().await?;
-        Ok(moved.len())
+        tx.commit_soon().await
     }
 
     async fn is_any_import_due(&self) -> Result<bool> {

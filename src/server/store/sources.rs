@@ -17,6 +17,7 @@ pub struct ImportPlace {
     pub project: String,
     /// `<repository>@<digest>`
     pub reference: String,
+    /// 1 when the tag says so, or its stream by OpenShift's annotation, which stands in JSON without spaces.
     pub insecure: i64,
 }
 
@@ -288,7 +289,9 @@ pub(super) async fn import_places(
              and (f.follows_tag_id is not null or f.pinned_stream_id is not null) \
            union select n.id from followed f join tags t on t.id = f.id \
              join tags n on n.id = t.follows_tag_id or n.stream_id = t.pinned_stream_id) \
-         select p.name as project, e.reference as reference, max(t.insecure) as insecure from above a \
+         select p.name as project, e.reference as reference, \
+         max(case when t.insecure = 1 or s.annotations like '%\"openshift.io/image.insecureRepository\":\"true\"%' then 1 else 0 end) as insecure \
+         from above a \
          join tag_events e on e.digest = a.digest join tags t on t.id = e.tag_id \
          join streams s on s.id = t.stream_id join projects p on p.id = s.project_id \
          where e.kind = 'import' and e.reference is not null and ($2 = '' or t.id in (select id from followed) \

@@ -1,9 +1,50 @@
-//! When a tag is checked, changed without changing what it follows.
+//! When a tag is checked, changed without changing what it follows: by whom it is for, and for all tags at the start of a server that was
+//! configured otherwise before.
 
 use super::tag_specs::FIRST_CHECK_WITHIN_MS;
-use super::{Entry, Result, WriteTx};
+use super::{Entry, Result, Store, WriteTx};
 use crate::model::{Actor, Tag, now};
 use crate::server::wake::Controller;
+
+/// Tags on a schedule whose images are known as their spec has them now: what plans their next check is the schedule alone.
+macro_rules! settled {
+    () => {
+        "lease_until is null and requested_at is null and found_at is null and outcome in ('ok', 'unchanged', 'failed') \
+         and exists (select 1 from tags t where t.id = tag_imports.tag_id and t.scheduled = 1 and t.deleted_at is null \
+           and t.generation = tag_imports.generation)"
+    };
+}
+
+impl Store {
+    /// Lets the plans of checks be those of a server that checks so often, or, at zero, only when somebody asks. What stands still although
+    /// it is scheduled goes on; images by digest cannot change once they are here.
+    pub async fn begin_schedule(&self, interval_ms: i64) -> Result<()> {
+        let mut tx = self.write_tx().await?;
+        match interval_ms {
+            0 => {
+                sqlx::query(concat!(
+                    "update tag_imports set next_at = null, overdue_at = null where next_at is not null and ",
+                    settled!()
+                ))
+                .execute(&mut *tx)
+                .await?;
+            }
+            within => {
+                sqlx::query(concat!(
+                    "update tag_imports set next_at = $1, overdue_at = $2 where next_at is null and ",
+                    settled!(),
+                    " and (outcome = 'failed' or exists (select 1 from tags t where t.id = tag_imports.tag_id and t.source not like '%@%'))"
+                ))
+                .bind(now())
+                .bind(now().saturating_add(within))
+                .execute(&mut *tx)
+                .await?;
+            }
+        }
+        tx.wake(Controller::Imports);
+        tx.commit_soon().await
+    }
+}
 
 impl WriteTx {
     /// Changes when a tag is checked, and nothing else: what it follows stays known, so that no image is fetched again for it.

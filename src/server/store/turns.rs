@@ -1,16 +1,38 @@
-//! The turns in which the checks of one registry are given out: each project gets one, then each a second, what somebody asked for and what
-//! waited longest first.
+//! The turns in which one registry is asked. Those of checks are given out to projects in rounds: each gets one, then each a second, what
+//! somebody asked for and what waited longest first. Other questions take theirs one by one, out of the same bucket.
 
 use std::collections::HashMap;
 
+use super::budgets::{BudgetKey, hour_of};
 use super::downloads::{OF_ONE_PROJECT, downloads, sure_to_download};
 use super::imports::select_import;
-use super::schedule::FREE;
-use super::{DueImport, Result, WriteTx};
+use super::schedule::{BURST_MS, FREE};
+use super::{DueImport, Result, Store, WriteTx};
 use crate::model::{BudgetState, TagImport, now};
 
 /// Slots that a first import takes: it asks for a manifest, a configuration and layers.
 const FIRST_IMPORT: i64 = 4;
+
+/// A turn at a registry, for a question that no check asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// It is taken, and comes at that time. So many other projects have checks due there, which want their turns as well.
+    At { at: i64, gap_ms: i64, others: i64 },
+    /// There is none before that time, and none was taken.
+    From(i64),
+}
+
+/// What a project had of an allowance, and with how many it shares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    pub spent: i64,
+    pub projects: i64,
+}
+
+/// How many turns the claim of a question takes.
+pub fn slots_of(due: &[DueImport]) -> i64 {
+    if due.iter().any(|one| one.import.upstream_digest.is_none()) { FIRST_IMPORT } else { 1 }
+}
 
 /// What was claimed of a budget.
 pub(super) struct Taken {
@@ -40,7 +62,66 @@ pub(super) struct Most {
     pub(super) downloads: i64,
 }
 
+impl Store {
+    /// Takes the next turn at a registry if it comes within `most_ms`. Checks are given out only where turns are free by then, so that this
+    /// one comes before them.
+    pub async fn take_slot(&self, key: &BudgetKey, project: &str, most_ms: i64) -> Result<Slot> {
+        let mut tx = self.write_tx().await?;
+        tx.ensure_budget(key).await?;
+        let state = tx.budget(&key.id).await?;
+        let (now, gap_ms) = (now(), state.gap_ms.max(1));
+        let at = state.next_slot_at.saturating_sub(BURST_MS.max(gap_ms)).saturating_add(gap_ms).max(now);
+        if at - now > most_ms {
+            tx.abandon().await?;
+            return Ok(Slot::From(at));
+        }
+        let others = tx.others_in_demand(&key.id, project).await?;
+        sqlx::query("update registry_budgets set next_slot_at = $2 where id = $1")
+            .bind(&key.id)
+            .bind(state.next_slot_at.max(now).saturating_add(gap_ms))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit_soon().await?;
+        Ok(Slot::At { at, gap_ms, others })
+    }
+
+    /// What a project had of a registry's allowance within its window, as far as that is written down.
+    pub async fn share_of(&self, budget: &str, project: &str, window_ms: i64, counts_heads: bool) -> Result<Share> {
+        let since = hour_of(now().saturating_sub(window_ms));
+        let (spent, projects) = sqlx::query_as(
+            "select (select cast(coalesce(sum(s.gets + s.heads * $4), 0) as bigint) from registry_spend s \
+               join projects p on p.id = s.project_id where s.budget_id = $1 and p.name = $2 and s.hour > $3), \
+             (select count(*) from (select i.project_id from tag_imports i where i.budget = $1 and i.project_id is not null \
+               union select s.project_id from registry_spend s where s.budget_id = $1 and s.hour > $3 \
+               union select p.id from projects p where p.name = $2) x)",
+        )
+        .bind(budget)
+        .bind(project)
+        .bind(since)
+        .bind(i64::from(counts_heads))
+        .fetch_one(self.pool())
+        .await?;
+        Ok(Share { spent, projects })
+    }
+}
+
 impl WriteTx {
+    /// How many other projects have checks due at a registry.
+    async fn others_in_demand(&mut self, budget: &str, project: &str) -> Result<i64> {
+        let statement = format!(
+            "select count(distinct i.project_id) from tag_imports i where i.budget = $2 \
+             and (i.next_at <= $1 or i.requested_at is not null) and {FREE} \
+             and i.project_id <> coalesce((select p.id from projects p where p.name = $3), '')"
+        );
+        let (others,) = sqlx::query_as(sqlx::AssertSqlSafe(statement))
+            .bind(now())
+            .bind(budget)
+            .bind(project)
+            .fetch_one(&mut **self)
+            .await?;
+        Ok(others)
+    }
+
     /// Claims questions of a budget. Each round gives every project one: what somebody asked for, or what waited longest.
     pub(super) async fn claim_of(
         &mut self,
@@ -66,8 +147,7 @@ impl WriteTx {
             }
             *its += is_download;
             downloads += is_download;
-            let is_first = due.iter().any(|one| one.import.upstream_digest.is_none());
-            used += if is_first { FIRST_IMPORT } else { 1 };
+            used += slots_of(&due);
             questions.push(due);
             if used >= most.slots {
                 may_be_more = true;

@@ -14,7 +14,8 @@ pub enum Tone {
 }
 
 impl Tone {
-    fn class(self) -> &'static str {
+    /// Its colour, for a badge that says more than a word.
+    pub fn class(self) -> &'static str {
         match self {
             Self::Ok => "badge badge-ok",
             Self::Running => "badge badge-running",

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::cool_down;
-use crate::model::{TagImport, now};
+use crate::model::{Tag, TagImport, now};
 use crate::server::auth::Right;
 use crate::server::store::DueImport;
 use crate::ui::app::PageResult;
@@ -34,7 +34,7 @@ pub async fn page(cx: Cx) -> PageResult {
         };
         view! { <Empty heading><p>{text}</p></Empty> }.into_any()
     } else {
-        table(&project, due)
+        table(&cx, &project, due)
     };
     let chip = |words: &'static str, value: &'static str| {
         let current = cx.query("f") == value;
@@ -54,8 +54,8 @@ pub async fn page(cx: Cx) -> PageResult {
 }
 
 /// The table of imports, of a project or of one stream.
-pub fn table(project: &InProject, due: Vec<DueImport>) -> AnyView {
-    let rows: Vec<_> = due.into_iter().map(|due| row(project, due)).collect();
+pub fn table(cx: &Cx, project: &InProject, due: Vec<DueImport>) -> AnyView {
+    let rows: Vec<_> = due.into_iter().map(|due| row(cx, project, due)).collect();
     view! {
         <DataTable
             columns=&[
@@ -70,8 +70,11 @@ pub fn table(project: &InProject, due: Vec<DueImport>) -> AnyView {
     .into_any()
 }
 
+/// Said of a tag that would be checked by schedule on another server.
+pub const NOT_SCHEDULED: &str = "not scheduled on this server";
+
 /// When a tag is checked next, in words: as soon as its registry, and whoever paused that, lets it.
-pub fn next_check(import: &TagImport) -> AnyView {
+pub fn next_check(cx: &Cx, tag: &Tag, import: &TagImport) -> AnyView {
     if let Some(person) = &import.paused_by {
         return format!("not while {person} has its registry paused: a site admin can resume it").into_any();
     }
@@ -82,11 +85,30 @@ pub fn next_check(import: &TagImport) -> AnyView {
         }
         (_, Some(_), _) => "now".into_any(),
         (_, None, Some(at)) => view! { <Ago at /> }.into_any(),
+        (_, None, None) if tag.scheduled == 1 && cx.settings().import_interval.is_zero() => {
+            view! { <span class="muted">{NOT_SCHEDULED}</span> }.into_any()
+        }
         (_, None, None) => view! { <span class="muted">"when asked"</span> }.into_any(),
     }
 }
 
-fn row(project: &InProject, due: DueImport) -> AnyView {
+/// Why what a tag follows was not to be had, where that is nobody's slip: the other registry did not answer, or refused to.
+const AWAY: [&str; 6] = ["unreachable", "timeout", "too-slow", "upstream", "rate-limit", "abuse-limit"];
+
+/// Since when what a tag follows is out of reach, and how old the copy is that pulls get meanwhile.
+pub fn copy_badge(tag: &Tag, import: &TagImport) -> Option<AnyView> {
+    let since =
+        import.failing_since.filter(|_| import.reason.as_deref().is_some_and(|reason| AWAY.contains(&reason)))?;
+    let copied_at = import.last_ok_at.or(tag.moved_at).filter(|_| tag.digest.is_some() && tag.deleted_at.is_none())?;
+    let badge = view! {
+        <span class=Tone::Warn.class()>
+            "upstream unreachable since "<Ago at=since />", copy of "<Ago at=copied_at />
+        </span>
+    };
+    Some(badge.into_any())
+}
+
+fn row(cx: &Cx, project: &InProject, due: DueImport) -> AnyView {
     let DueImport { tag, import } = due;
     let path = format!("/p/{}/streams/{}/tags/{}", project.name, tag.stream, tag.name);
     let result = match import.outcome.as_str() {
@@ -106,7 +128,7 @@ fn row(project: &InProject, due: DueImport) -> AnyView {
     let never = || view! { <span class="muted">"never"</span> }.into_any();
     let ago = |at: Option<i64>| at.map_or_else(never, |at| view! { <Ago at /> }.into_any());
     let overdue = import.is_overdue(now()).then(|| view! { <Badge tone=Tone::Warn text="Overdue" /> });
-    let next = next_check(&import);
+    let next = next_check(cx, &tag, &import);
     let cooling = cool_down::line(project, &path, &tag, &import);
     view! {
         <tr data-row=tag.id.clone()>

@@ -182,6 +182,7 @@ fn mood(budget: &Budget) -> AnyView {
     let state = &budget.state;
     match (state.rests_until(now()), state.rest_reason.as_deref()) {
         (Some(_), Some("abuse-limit")) => view! { <Badge tone=Tone::Fail text="Asked too often" /> }.into_any(),
+        (Some(_), Some("unavailable")) => view! { <Badge tone=Tone::Warn text="Away for a while" /> }.into_any(),
         (Some(_), _) => view! { <Badge tone=Tone::Warn text="Limit used up" /> }.into_any(),
         (None, _) if budget.unanswered > 0 && budget.unanswered == budget.tags => {
             view! { <Badge tone=Tone::Fail text="Does not answer" /> }.into_any()
@@ -202,13 +203,16 @@ fn waiting_for(budget: &Budget) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// What to do about a registry that wants to be left alone: two states, and different ways out.
+/// What to do about a registry that wants to be left alone: different states, and different ways out.
 fn advice(state: &BudgetState) -> Option<AnyView> {
     let until = state.rests_until(now())?;
     let words = match state.rest_reason.as_deref() {
         Some("abuse-limit") => {
             "It turned this address away for asking too often, whatever the account. Weir goes on more slowly by itself; look for other \
              programs behind the same address."
+        }
+        Some("unavailable") => {
+            "It said that it is not to be had for now, whoever asks: there is nothing to be done here. What is here is served."
         }
         _ => {
             "What it allows is used up. Add credentials of an account with a higher limit to the projects that ask most, or check their tags less often."
@@ -235,7 +239,10 @@ fn allowance(state: &BudgetState) -> AnyView {
         <dt>"Limit"</dt>
         <dd>{format!("{limit}{window}")}</dd>
         <dt>"Remaining"</dt>
-        <dd>{state.remaining.map_or_else(|| "not told".to_owned(), |count| count.max(0).to_string())}", told by the registry "<Ago at=told_at /></dd>
+        <dd>
+            {state.remaining.map_or_else(|| "not told".to_owned(), |count| count.max(0).to_string())}", told by the registry "<Ago at=told_at />
+            {state.resets_at.map(|at| view! { ", whole again "<Ago at /> })}
+        </dd>
         <dt>"Counted"</dt>
         <dd>{counted}</dd>
     }

@@ -347,7 +347,7 @@ pub async fn imports_page(cx: Cx) -> PageResult {
         .into_any()
     } else {
         view! {
-            {super::imports::table(&project, due)}
+            {super::imports::table(&cx, &project, due)}
             <Pager cx=cx.clone() next words=("Back", "Next") />
         }
         .into_any()

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use super::cool_down;
 use super::history::{HistoryTable, RowPlace};
 use super::hold_end::until_form;
-use super::imports::next_check;
+use super::imports::{NOT_SCHEDULED, copy_badge, next_check};
 use super::past_tag;
 use super::resolution;
 use super::tag_rejected;
@@ -113,6 +113,7 @@ pub fn laid_out(cx: &Cx, open: &Open, tab: &'static str, body: AnyView) -> PageR
         {open.hold.as_ref().map(|_| view! { <Badge tone=Tone::Held text="Held" /> })}
         {open.immutable.as_ref().map(|_| view! { <Badge tone=Tone::Muted text="Immutable" /> })}
         {tag.deleted_at.map(|_| view! { <Badge tone=Tone::Muted text="Deleted" /> })}
+        {open.import.as_ref().and_then(|import| copy_badge(tag, import))}
     };
     let mut page = Page::new(tag.title(), body)
         .kind("tag")
@@ -370,6 +371,7 @@ fn about(cx: &Cx, open: &Open, traffic: Traffic) -> AnyView {
         let every = tag.interval_ms.unwrap_or_else(|| i64::try_from(cx.settings().import_interval.as_millis()).unwrap_or(i64::MAX));
         let words = crate::ui::components::duration_words;
         let schedule = match tag.scheduled {
+            1 if cx.settings().import_interval.is_zero() => NOT_SCHEDULED.to_owned(),
             1 if import.least_interval_ms > every => format!(
                 "every {}: the limit of its registry is too low for every {}",
                 words(import.least_interval_ms),
@@ -387,7 +389,7 @@ fn about(cx: &Cx, open: &Open, traffic: Traffic) -> AnyView {
             <dd>{import.last_try_at.map_or_else(|| "not yet".into_any(), |at| view! { <Ago at />": "{import.outcome.clone()} }.into_any())}</dd>
             <dt>"Next check"</dt>
             <dd>
-                {next_check(import)}
+                {next_check(cx, tag, import)}
                 {import.is_overdue(now()).then(|| view! { <Badge tone=Tone::Warn text="Overdue" /> })}
             </dd>
         }

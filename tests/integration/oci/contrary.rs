@@ -55,7 +55,8 @@ async fn allowances_are_read() {
         answer(200, &headers, manifest.clone())
     })
     .await;
-    let expected = Some(RateLimit { limit: Some(100), remaining: Some(7), window_seconds: Some(21600) });
+    let (limit, remaining, window_seconds) = (Some(100), Some(7), Some(21600));
+    let expected = Some(RateLimit { limit, remaining, window_seconds, reset_seconds: None });
     let (client, reference) = (Client::default(), upstream.reference("a:1"));
     let head = client.head_manifest(&reference, None, &insecure()).await.expect("asked").expect("told");
     assert_eq!((head.digest, head.rate_limit), (image.digest(), expected));

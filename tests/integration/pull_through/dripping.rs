@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio_util::task::TaskTracker;
-use weir::model::Role;
+use weir::model::{InsecureRegistries, Role};
 use weir::server::hash::sha256;
-use weir::server::importer::{Importer, MirrorSets, Surroundings};
+use weir::server::importer::{Importer, MirrorSets, SiteLogins, Surroundings};
 use weir::server::oci::{Client as OciClient, Options, Pace};
 use weir::server::registry;
 use weir::server::state::AppState;
@@ -26,6 +26,8 @@ async fn door_with(story: &Story, pace: Pace) -> Client {
     let around = Surroundings {
         own_hosts: Vec::new(),
         mirrors: MirrorSets::default(),
+        logins: SiteLogins::default(),
+        insecure: InsecureRegistries::default(),
         tracker: TaskTracker::new(),
         stop: state.stop.clone(),
     };

@@ -11,11 +11,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use weir::model::{Actor, Role, TagEvent};
+use weir::model::{Actor, InsecureRegistries, Role, TagEvent};
 use weir::server::auth::{Auth, hash_password};
 use weir::server::blobs::Filesystem;
 use weir::server::hash::sha256;
-use weir::server::importer::{Importer, MirrorSets, Surroundings};
+use weir::server::importer::{Importer, MirrorSets, SiteLogins, Surroundings};
 use weir::server::oci;
 use weir::server::packages::Views;
 use weir::server::pulls::Pulls;
@@ -81,6 +81,8 @@ impl Door {
         let around = Surroundings {
             own_hosts: vec![address.clone()],
             mirrors: MirrorSets::default(),
+            logins: SiteLogins::default(),
+            insecure: InsecureRegistries::default(),
             tracker: TaskTracker::new(),
             stop: stop.clone(),
         };

@@ -499,3 +499,75 @@ async fn pages_of_long_ago_are_not_joined_with_new_ones() {
     assert_eq!((beginnings(&asked).len(), lists(&asked).len()), (1, 3), "{asked:?}");
     TIME.set(None);
 }
+
+#[tokio::test]
+async fn a_long_list_gives_its_place_to_others_and_is_gone_on_with() {
+    for store in each_store().await {
+        let mut scene = Scene::start(store, (0..4500).map(|number| format!("1.{number}.0"))).await;
+        scene.site.rules.run = Duration::ZERO;
+        scene.make(&ImportRuleSpec { newest: Some(1), ..scene.spec(PatternKind::Semver, "1.*") }).await;
+        scene.site.settle().await;
+        assert_eq!((scene.rule().await.pages, lists(&scene.registry.asked()).len()), (1, 1));
+        scene.site.pass(5 * MINUTE).await;
+        assert_eq!(scene.figures().await[0], 4500);
+        assert_eq!(lists(&scene.registry.take()).len(), 5, "each page once");
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_would_not_come_to_its_end_within_its_interval_is_a_failure_and_begins_anew() {
+    let mut scene = Scene::start(quick_store().await, (0..70_000).map(|number| format!("t{number}"))).await;
+    scene.site.rules.run = Duration::from_secs(60);
+    scene.registry.one_page_takes(61 * SECOND);
+    scene.make(&ImportRuleSpec { newest: Some(1), ..scene.spec(PatternKind::All, "") }).await;
+    scene.site.pass(90 * MINUTE).await;
+    let rule = scene.rule().await;
+    assert_eq!((rule.outcome.as_str(), rule.reason.as_deref()), ("failed", Some("timeout")), "{rule:?}");
+    assert!(rule.message.as_deref().unwrap_or_default().contains("did not come to its end"), "{rule:?}");
+    TIME.set(None);
+}
+
+#[tokio::test]
+async fn c16_a_hint_of_a_new_tag_brings_the_listing_of_the_rule_that_wants_it_forward() {
+    for store in each_store().await {
+        let scene = Scene::start(store, ["3.1", "3.2"].map(str::to_owned)).await;
+        scene.make(&scene.spec(PatternKind::Glob, "3.*")).await;
+        scene.site.pass(5 * MINUTE).await;
+        assert_eq!(scene.scheduled().await, ["3.1", "3.2"]);
+        scene.registry.take();
+        let id = scene.site.store.find_project("demo").await.unwrap().unwrap().id;
+        let hint = async |repository: &str, tag: Option<&str>| {
+            scene.site.store.hint_imports(&id, repository, tag, MINUTE).await.unwrap().listings
+        };
+        assert_eq!(hint("org/app", Some("2.9")).await, 0, "the rule does not want it");
+        assert_eq!(hint("org/other", Some("3.3")).await, 0, "it is elsewhere");
+        assert_eq!(hint("org/app", Some("3.1")).await, 0, "it is here, and checked");
+        scene.registry.has("org/app", ["3.1", "3.2", "3.3"].map(str::to_owned));
+        assert_eq!(hint("org/app", Some("3.3")).await, 1);
+        assert_eq!(hint("org/app", Some("3.3")).await, 0, "once is enough");
+        scene.site.settle().await;
+        assert_eq!(scene.scheduled().await, ["3.1", "3.2", "3.3"]);
+        assert_eq!(lists(&scene.registry.take()).len(), 1);
+
+        // A flood lists once a minute at the most.
+        for flood in 0..100 {
+            hint("org/app", if flood % 2 == 0 { Some("3.4") } else { None }).await;
+            scene.site.settle().await;
+        }
+        assert_eq!(lists(&scene.registry.take()).len(), 0, "a minute has not passed");
+        scene.site.pass(MINUTE + SECOND).await;
+        assert_eq!(lists(&scene.registry.take()).len(), 1);
+
+        // What comes while it is being listed may be behind the page where that is.
+        let rule = scene.site.store.request_listing("demo", "app", "rule", &ada()).await.unwrap();
+        TIME.set(Some(rule.not_before.max(now()) + SECOND));
+        let claimed = scene.site.store.claim_import_rules(60_000, 1).await.unwrap();
+        assert_eq!((claimed.len(), hint("org/app", Some("3.4")).await), (1, 1));
+        scene.site.store.release_import_rule(&claimed[0]).await.unwrap();
+        scene.site.settle().await;
+        let next = scene.rule().await.next_at;
+        assert_eq!(next, now() + MINUTE, "it is listed once more");
+        TIME.set(None);
+    }
+}

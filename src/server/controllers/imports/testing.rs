@@ -15,11 +15,11 @@ use tokio::sync::Semaphore;
 
 use super::Imports;
 use crate::model::time::testing::TIME;
-use crate::model::{Actor, Tag, TagImport, now};
+use crate::model::{Actor, InsecureRegistries, Tag, TagImport, now};
 use crate::server::blobs::Filesystem;
 use crate::server::controllers::{Controller, ImportRules, Runner, step};
 use crate::server::hash::sha256;
-use crate::server::importer::{Importer, MirrorSets, Surroundings};
+use crate::server::importer::{Importer, MirrorSets, SiteLogins, Surroundings};
 use crate::server::oci::{Client, Options};
 use crate::server::store::testing::{TestStore, project};
 use crate::server::store::{Store, TagSpec};
@@ -76,6 +76,8 @@ struct Shelf {
     next_pages: Option<u16>,
     /// Every page but the first of a list leads to itself.
     goes_in_circles: bool,
+    /// How much time passes until a page is answered.
+    page_takes: i64,
     /// How often what a tag means has changed.
     versions: BTreeMap<String, u64>,
     /// Contents that are not given any more, also by their digest.
@@ -148,6 +150,11 @@ impl Registry {
     /// Answers pages but the first of a list with this status.
     pub fn refuse_next_pages(&self, status: Option<u16>) {
         self.shelf().next_pages = status;
+    }
+
+    /// Lets so much time pass with each page of a list.
+    pub fn one_page_takes(&self, ms: i64) {
+        self.shelf().page_takes = ms;
     }
 
     /// Lets pages but the first of a list lead to themselves.
@@ -239,6 +246,9 @@ impl Shelf {
         }
         if let Some((repository, query)) = what.split_once("/tags/list?") {
             self.lists_left = self.lists_left.map(|left| left.saturating_sub(1));
+            if self.page_takes > 0 {
+                TIME.set(Some(now() + self.page_takes));
+            }
             return (self.list(repository, query), what);
         }
         let Some((repository, reference)) = what.split_once(':').filter(|_| path.contains("/manifests/")) else {
@@ -375,6 +385,8 @@ impl Site {
         let around = Surroundings {
             own_hosts: Vec::new(),
             mirrors: MirrorSets::default(),
+            logins: SiteLogins::default(),
+            insecure: InsecureRegistries::default(),
             tracker: runner.tracker.clone(),
             stop: runner.stop.clone(),
         };

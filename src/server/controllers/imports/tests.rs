@@ -257,7 +257,7 @@ async fn c16_polling_goes_on_without_any_webhook_and_a_webhook_only_moves_a_chec
     let id = site.store.find_project("demo").await.unwrap().unwrap().id;
     registry.change("org/base:1");
     registry.take();
-    let hint = async |tag| site.store.hint_imports(&id, "org/base", tag, MINUTE).await.unwrap();
+    let hint = async |tag| site.store.hint_imports(&id, "org/base", tag, MINUTE).await.unwrap().checks;
     assert_eq!(hint(Some("2")).await, 0, "nobody follows that tag");
     for flood in 0..100 {
         hint(if flood % 2 == 0 { Some("1") } else { None }).await;

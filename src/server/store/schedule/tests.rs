@@ -147,7 +147,7 @@ async fn a_hint_during_a_check_is_not_lost_and_none_comes_too_close_to_the_last(
         store.record_check(&due, &unchanged, Some(later)).await.unwrap();
         let next = async || store.find_import(&due.tag.id).await.unwrap().unwrap().next_at;
         assert_eq!(next().await, Some(START + 900_000));
-        let hint = async |tag: &str| store.hint_imports(&id, "org/app", Some(tag), 60_000).await.unwrap();
+        let hint = async |tag: &str| store.hint_imports(&id, "org/app", Some(tag), 60_000).await.unwrap().checks;
         assert_eq!((hint("2").await, hint("1").await), (0, 1));
         assert_eq!(next().await, Some(START + 60_000), "not at once after a check");
         assert_eq!(hint("1").await, 0, "nothing is left to be moved");
