@@ -5,6 +5,7 @@ mod budgets;
 mod gates;
 mod hooks;
 mod mirrors;
+mod pages;
 mod registries;
 mod replicas;
 mod troubles;

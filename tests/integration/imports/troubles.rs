@@ -87,7 +87,16 @@ fn refusals() -> Vec<Trouble> {
         row("410", "not-found", "was not found: check its name and tag", 410, &[], ""),
         row("418", "other", "the registry answered 418", 418, &[], ""),
         row("500", "upstream", "has trouble of its own: it answered 500", 500, &[], ""),
-        row("503", "upstream", "has trouble of its own: it answered 503", 503, &[("retry-after", "1")], ""),
+        row("503", "upstream", "has trouble of its own: it answered 503", 503, &[], ""),
+        row(
+            "503-seconds",
+            "upstream",
+            "it answered 503; Weir asks it nothing more for 2 min",
+            503,
+            &[("retry-after", "120")],
+            "",
+        )
+        .resting(67..=120),
     ]
 }
 

@@ -6,6 +6,7 @@ use weir::model::{Actor, Role};
 use weir::server::store::TagSpec;
 
 use super::{Told, document};
+use crate::imports::upstream::Misbehaving;
 use crate::support::tester;
 use crate::ui::form::text;
 use crate::ui::sample::{push, sequences};
@@ -118,4 +119,47 @@ async fn a_project_that_fills_up_is_told_of_once_and_so_is_room_again() {
     set(bytes * 200).await;
     assert_eq!(told.kinds(), ["quota.short", "quota.enough"]);
     assert_eq!(told.boss.get("/p/demo/settings").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn c8_checks_that_are_overdue_are_told_of_once_and_so_is_their_end() {
+    let told = Told::start().await;
+    told.target(&["import.overdue", "import.on-time"]).await;
+    let registry = Misbehaving::start(&TestImage::new("one")).await;
+    let spec = TagSpec { insecure: true, ..TagSpec::import(registry.reference("org/app:1")) };
+    let names = ("base".parse().unwrap(), "1".parse().unwrap());
+    told.weir.store().set_tag("demo", &names.0, &names.1, &spec, None, &tester()).await.unwrap();
+    told.weir.settle().await;
+    let look = async || {
+        for _ in 0..2 {
+            told.weir.store().record_overdue().await.unwrap();
+        }
+        told.weir.settle().await;
+    };
+    look().await;
+    assert_eq!(told.kinds(), Vec::<String>::new(), "all is in time");
+    // Its worker hangs: it is claimed, and never ends.
+    told.weir
+        .run_sql(
+            "update tag_imports set next_at = 1, overdue_at = 2, lease_owner = 'stuck', lease_until = 9000000000000",
+        )
+        .await;
+    assert_eq!(told.weir.store().count_all_overdue_imports().await.unwrap(), 1);
+    look().await;
+    assert_eq!(told.kinds(), ["import.overdue"]);
+    let document = document(&told.receiver.seen()[0]);
+    assert_eq!((&document["data"]["state"], &document["data"]["object"]), (&json!("overdue"), &json!("demo")));
+    assert_eq!(document["data"]["reason"], json!("1 check not made in time"));
+    assert!(document["data"]["link"].as_str().unwrap().ends_with("/p/demo/imports"), "{document}");
+    let page = told.boss.get("/p/demo/streams/base/tags/1").await.text().await.unwrap();
+    assert!(page.contains(">Overdue<"), "the tag's page says so, too: {page}");
+
+    told.weir.run_sql("update tag_imports set lease_owner = null, lease_until = null").await;
+    look().await;
+    look().await;
+    assert_eq!(told.kinds(), ["import.overdue", "import.on-time"]);
+    assert_eq!(told.weir.store().count_all_overdue_imports().await.unwrap(), 0);
+    let page = told.boss.get("/p/demo/streams/base/tags/1").await.text().await.unwrap();
+    assert!(!page.contains(">Overdue<"), "{page}");
+    told.weir.stop().await;
 }

@@ -45,7 +45,8 @@ impl Rest {
         Self::of(TestWeir::live().await).await
     }
 
-    async fn of(weir: TestWeir) -> Self {
+    /// With such a server.
+    pub async fn of(weir: TestWeir) -> Self {
         let ada = weir.user("ada", "demo", Role::Editor).await;
         Self { weir, ada }
     }

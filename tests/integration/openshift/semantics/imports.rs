@@ -245,8 +245,9 @@ async fn section_6_2_a_repository_is_taken_up_to_the_limit_in_the_order_of_prior
 async fn section_6_4_each_cause_has_its_status() {
     let rest = Rest::start().await;
     let password = r#"{"errors":[{"code":"UNAUTHORIZED","message":"incorrect username or password"}]}"#;
+    let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"unknown"}]}"#;
     for (status, body, code, reason, words) in [
-        (404, "", 404, "NotFound", "dockerimage.image.openshift.io \"REFERENCE\" not found"),
+        (404, unknown, 404, "NotFound", "dockerimage.image.openshift.io \"REFERENCE\" not found"),
         (401, "", 401, "Unauthorized", "you may not have access to the container image \"REFERENCE\""),
         (403, "", 401, "Unauthorized", "you may not have access to the container image \"REFERENCE\""),
         (401, password, 401, "Unauthorized", "incorrect username or password for image \"REFERENCE\""),

@@ -2,6 +2,7 @@
 //! this server keeps to. What is of names and references alone is beside `model`, histories of pushes are in `registry`.
 
 mod controller;
+mod elsewhere;
 mod imports;
 mod moves;
 mod names;
