@@ -188,13 +188,9 @@ impl Importer {
             return Ok(());
         }
         let left = milliseconds(scarce.until - now()).max(Duration::from_secs(1));
+        let (host, limit, projects, when) = (&source.budget.host, scarce.limit, share.projects, minutes(left));
         let message = format!(
-            "project {project} has had its share of what registry {} allows, {} of {} for {} projects: try again in {}",
-            source.budget.host,
-            spent,
-            scarce.limit,
-            share.projects,
-            minutes(left)
+            "project {project} has had its share of what registry {host} allows, {spent} of {limit} for {projects} projects: try again in {when}"
         );
         Err(ImportError::AskedTooMuch { message, left })
     }

@@ -122,7 +122,7 @@ async fn c16_each_registrys_message_moves_the_check_of_a_tag_and_the_listing_of_
     let registry = crate::upstreams::lister().await;
     let secret = ada.get_json(HOOK).await["secret"].as_str().expect("a secret").to_owned();
     follow(&weir, "demo", "base:1", TagSpec::import(format!("{}/org/app:1", registry.address()))).await;
-    let rule = json!({"name": "new", "repository": format!("{}/org/app", registry.address()), "patternKind": "glob",
+    let rule = json!({"name": "nine", "repository": format!("{}/org/app", registry.address()), "patternKind": "glob",
         "pattern": "9.*", "insecure": true});
     weir.store().ensure_stream("demo", &"rules".parse().unwrap(), &crate::support::tester()).await.expect("a stream");
     ada.post_json("/weir/v1/projects/demo/streams/rules/import-rules", &rule, reqwest::StatusCode::CREATED).await;
@@ -160,7 +160,7 @@ async fn c16_each_registrys_message_moves_the_check_of_a_tag_and_the_listing_of_
         assert!(lists() > before, "{name}: the repository is listed");
         // The last listing is less than a minute ago: the next comes when that is over, and not at once.
         assert_eq!(send(how, &of_new).await, (Some(0), Some(1)), "{name}");
-        let rule = ada.get_json("/weir/v1/projects/demo/streams/rules/import-rules/new").await;
+        let rule = ada.get_json("/weir/v1/projects/demo/streams/rules/import-rules/nine").await;
         assert_eq!(rule["listing"]["outcome"], json!("ok"), "{name}: {rule}");
         let (before, next) = (lists(), rule["listing"]["nextAt"].clone());
         weir.settle().await;
