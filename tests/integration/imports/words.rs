@@ -81,7 +81,8 @@ async fn c10_a_tag_that_never_imported_is_in_every_list_with_its_reason() {
     let weir = TestWeir::start().await;
     let ada = weir.user("ada", "demo", Role::Editor).await;
     let registry = Misbehaving::start(&TestImage::new("one")).await;
-    registry.misbehave(|_| Some(answer(404, &[], "")));
+    let unknown = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"unknown"}]}"#;
+    registry.misbehave(move |_| Some(answer(404, &[], unknown)));
     follow(&weir, "demo", "base:1", TagSpec::import(registry.reference("org/missing:1"))).await;
     weir.settle().await;
     for (path, words) in [
