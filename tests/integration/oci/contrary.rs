@@ -72,7 +72,8 @@ async fn statuses_have_names() {
         (500, "upstream", true),
         (503, "upstream", true),
     ] {
-        let (error, upstream) = error_of(move || answer(status, &[], "")).await;
+        let body = r#"{"errors":[{"code":"UNKNOWN","message":"no"}]}"#;
+        let (error, upstream) = error_of(move || answer(status, &[], body)).await;
         assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{status}: {error}");
         assert_eq!(upstream.seen().len(), 1, "{status} is not asked again");
     }
