@@ -23,7 +23,7 @@ pub struct ImageConfig {
     pub config: ContainerConfig,
     #[serde(default, deserialize_with = "or_default")]
     pub rootfs: RootFs,
-    /// The steps that made the image, oldest first. Those not `empty_layer` match the layers in order.
+    /// The steps that made the image, oldest first.
     #[serde(default, deserialize_with = "or_default")]
     pub history: Vec<HistoryStep>,
 }
@@ -77,10 +77,41 @@ pub struct HistoryStep {
     pub empty_layer: bool,
 }
 
+/// Which step of the history made each layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerSteps {
+    /// Of each layer, lowest first, its step's place in the history.
+    pub of_layers: Vec<Option<usize>>,
+    /// The history tells of fewer layers than there are: these are likely to be the upper ones.
+    pub guessed: bool,
+}
+
+impl LayerSteps {
+    /// Of each of so many steps, the place of the layer that it made.
+    pub fn of_steps(&self, steps: usize) -> Vec<Option<usize>> {
+        let mut layers = vec![None; steps];
+        for (layer, step) in self.of_layers.iter().enumerate() {
+            if let Some(made) = step.and_then(|step| layers.get_mut(step)) {
+                *made = Some(layer);
+            }
+        }
+        layers
+    }
+}
+
 impl ImageConfig {
-    /// The instruction that made each layer, lowest first; fewer than there are layers when the history is incomplete.
-    pub fn layer_steps(&self) -> impl Iterator<Item = &HistoryStep> {
-        self.history.iter().filter(|step| !step.empty_layer)
+    /// The steps that made so many layers. As the OCI image-spec has it, those that are not `empty_layer` are the layers' in their order, as
+    /// many as there are. A builder that goes on from an image without a history leaves the steps of the upper layers alone; of more
+    /// steps than layers nobody can say which is whose.
+    pub fn layer_steps(&self, layers: usize) -> LayerSteps {
+        let made: Vec<usize> =
+            self.history.iter().enumerate().filter(|(_, step)| !step.empty_layer).map(|(place, _)| place).collect();
+        let Some(unknown) = layers.checked_sub(made.len()) else {
+            return LayerSteps { of_layers: vec![None; layers], guessed: false };
+        };
+        let guessed = unknown > 0 && !made.is_empty();
+        let of_layers = std::iter::repeat_n(None, unknown).chain(made.into_iter().map(Some)).collect();
+        LayerSteps { of_layers, guessed }
     }
 
     /// The value of an environment variable.
@@ -126,10 +157,31 @@ mod tests {
         assert_eq!(config.config.exposed_ports, ["443/tcp", "80/tcp"]);
         assert_eq!(config.config.working_dir, "/srv");
         assert!(config.config.cmd.is_empty() && config.config.volumes.is_empty());
-        let steps: Vec<_> = config.layer_steps().map(|step| step.created_by.as_str()).collect();
-        assert_eq!(steps, ["/bin/sh -c #(nop) ADD file", "RUN x"]);
+        assert_eq!(config.layer_steps(2).of_layers, [Some(0), Some(2)]);
         let again = serde_json::from_str(&serde_json::to_string(&config).expect("written")).expect("read again");
         assert_eq!(config, again);
+    }
+
+    #[test]
+    fn an_incomplete_history_is_that_of_the_upper_layers_and_one_with_too_many_steps_of_none() {
+        let step = |created_by: &str, empty_layer: bool| HistoryStep {
+            created_by: created_by.to_owned(),
+            empty_layer,
+            ..HistoryStep::default()
+        };
+        let history = vec![step("COPY a", false), step("ENV b=c", true), step("RUN d", false)];
+        let config = ImageConfig { history, ..ImageConfig::default() };
+        let steps = |layers: usize| {
+            let LayerSteps { of_layers, guessed } = config.layer_steps(layers);
+            (of_layers, guessed)
+        };
+        assert_eq!(steps(2), (vec![Some(0), Some(2)], false));
+        assert_eq!(steps(4), (vec![None, None, Some(0), Some(2)], true), "what is below was made elsewhere");
+        assert_eq!(steps(1), (vec![None], false));
+        assert_eq!(steps(0), (vec![], false));
+        assert_eq!(ImageConfig::default().layer_steps(2), LayerSteps { of_layers: vec![None; 2], guessed: false });
+        assert_eq!(config.layer_steps(4).of_steps(3), [Some(2), None, Some(3)]);
+        assert_eq!(config.layer_steps(1).of_steps(3), [None; 3]);
     }
 
     #[test]

@@ -77,17 +77,11 @@ impl SearchTerms {
         terms
     }
 
-    /// Of an image; annotations are a JSON object of text, and count as labels do. Values of variables may be secrets: only names.
+    /// Of an image, but for its base; annotations are a JSON object of text, and count as labels do. Values of variables may be secrets:
+    /// only names.
     pub fn of_image(config: &ImageConfig, annotations: &str) -> Self {
         let mut terms = Self::default();
         let annotations = pairs(annotations);
-        let said = |name: &str| annotations.get(name).or_else(|| config.config.labels.get(name));
-        if let Some(name) = said(BASE_NAME) {
-            terms.add_words(SearchField::Base, name, &['/', ':', '-']);
-        }
-        if let Some(digest) = said(BASE_DIGEST) {
-            terms.add_words(SearchField::Base, digest, &[':']);
-        }
         for pair in &config.config.env {
             terms.add_words(SearchField::Env, pair.split('=').next().unwrap_or_default(), &['_']);
         }
@@ -99,9 +93,15 @@ impl SearchTerms {
         terms
     }
 
-    /// An image that this one is built on.
-    pub fn add_base(&mut self, digest: &str) {
-        self.add_words(SearchField::Base, digest, &[':']);
+    /// Adds an image that this one is built on, as far as it is known.
+    pub fn add_base(&mut self, name: Option<&str>, digest: Option<&str>) {
+        self.add_words(SearchField::Base, name.unwrap_or_default(), &['/', ':', '-']);
+        self.add_words(SearchField::Base, digest.unwrap_or_default(), &[':']);
+    }
+
+    /// Whether it is found by nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Field and term, each pair once.
@@ -233,11 +233,13 @@ mod tests {
     fn images_are_found_by_what_they_are_made_of() {
         let config: ImageConfig = serde_json::from_str(
             r#"{"config": {"Env": ["PATH=/bin", "DB_PASSWORD=hunter2"], "ExposedPorts": {"8080/tcp": {}},
-                "Labels": {"maintainer": "ada", "org.opencontainers.image.base.name": "docker.io/library/python:3.12"}}}"#,
+                "Labels": {"maintainer": "ada"}}}"#,
         )
         .unwrap();
-        let annotations = r#"{"org.opencontainers.image.base.digest": "sha256:3c87", "maintainer": "ada"}"#;
-        let terms = SearchTerms::of_image(&config, annotations);
+        let mut terms = SearchTerms::of_image(&config, r#"{"maintainer": "ada"}"#);
+        assert!(of(&terms, "base").is_empty() && !terms.is_empty());
+        terms.add_base(Some("docker.io/library/python:3.12"), None);
+        terms.add_base(None, Some("sha256:3c87"));
         assert_eq!(of(&terms, "env"), ["db_password", "password", "path"]);
         assert_eq!(of(&terms, "port"), ["8080/tcp"]);
         assert!(

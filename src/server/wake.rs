@@ -18,6 +18,7 @@ pub enum Controller {
     Rollouts,
     Packages,
     Notices,
+    Search,
 }
 
 /// Something in a project changed; open pages of that project look again.
@@ -38,6 +39,7 @@ pub struct Wake {
     rollouts: Arc<Notify>,
     packages: Arc<Notify>,
     notices: Arc<Notify>,
+    search: Arc<Notify>,
     logs: broadcast::Sender<String>,
     changes: broadcast::Sender<Changed>,
 }
@@ -54,6 +56,7 @@ impl Default for Wake {
             rollouts: Arc::default(),
             packages: Arc::default(),
             notices: Arc::default(),
+            search: Arc::default(),
             logs: broadcast::channel(1024).0,
             changes: broadcast::channel(1024).0,
         }
@@ -73,6 +76,7 @@ impl Wake {
             Controller::Rollouts => &self.rollouts,
             Controller::Packages => &self.packages,
             Controller::Notices => &self.notices,
+            Controller::Search => &self.search,
         }
     }
 

@@ -9,7 +9,6 @@ use crate::server::openshift::Door;
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::IMAGE_STREAM_IMAGES;
 use crate::server::openshift::status::Status;
-use crate::server::store::Scope;
 
 /// One image; the first digits of its digest do, when no other image of the stream begins so.
 pub async fn get(
@@ -28,9 +27,7 @@ pub async fn get(
     let children = door.store.list_children(&digest).await?;
     let left_out = door.store.list_left_out(&stream.id, &digest).await?;
     let tags = door.store.list_image_tags(&stream.id, &digest).await?;
-    let principal = caller.principal();
-    let scope = Scope { user_id: principal.list_for(), project: principal.project_limit() };
-    let base = door.store.find_base(scope, &door.own_hosts, &stream, &image).await?;
+    let base = door.store.find_base(caller.principal().scope(), &door.own_hosts, &stream, &image).await?;
     let config: Option<ImageConfig> = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let mut shown = facts(&image);
     shown["project"] = stream.project.as_str().into();
@@ -88,14 +85,17 @@ fn run(config: &ImageConfig) -> Value {
     })
 }
 
-/// Lowest first, each with the instruction that made it.
+/// Lowest first, each with the instruction that made it, as far as that is known; `createdByGuessed` where it is only likely.
 fn show_layers(config: Option<&ImageConfig>, layers: &[ImageLayer]) -> Value {
-    let mut steps = config.into_iter().flat_map(ImageConfig::layer_steps);
-    let layer = |layer: &ImageLayer| {
-        let made = steps.next().map(|step| step.created_by.as_str());
-        json!({"digest": layer.layer_digest, "size": layer.size, "mediaType": layer.media_type, "createdBy": made})
+    let nothing = ImageConfig::default();
+    let config = config.unwrap_or(&nothing);
+    let steps = config.layer_steps(layers.len());
+    let layer = |(layer, step): (&ImageLayer, &Option<usize>)| {
+        let made = step.and_then(|step| config.history.get(step)).map(|step| step.created_by.as_str());
+        json!({"digest": layer.layer_digest, "size": layer.size, "mediaType": layer.media_type, "createdBy": made,
+            "createdByGuessed": steps.guessed && made.is_some()})
     };
-    layers.iter().map(layer).collect()
+    layers.iter().zip(&steps.of_layers).map(layer).collect()
 }
 
 /// Oldest first, those without a layer, too.

@@ -34,7 +34,8 @@ pub async fn in_project(
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &IMAGE_STREAMS, &project, "").await?;
     let Query(question) = question.map_err(|error| Status::bad_request(error.body_text()))?;
-    answer(&door, Scope { user_id: None, project: Some(&project) }, &question).await
+    let scope = Scope { user_id: None, project: Some(&project), ..caller.principal().scope() };
+    answer(&door, scope, &question).await
 }
 
 /// The same in all projects that the caller may see.
@@ -44,9 +45,7 @@ pub async fn everywhere(
     question: Result<Query<Question>, QueryRejection>,
 ) -> Result<Json<Value>, Status> {
     let Query(question) = question.map_err(|error| Status::bad_request(error.body_text()))?;
-    let principal = caller.principal();
-    let scope = Scope { user_id: principal.list_for(), project: principal.project_limit() };
-    answer(&door, scope, &question).await
+    answer(&door, caller.principal().scope(), &question).await
 }
 
 async fn answer(door: &Door, scope: Scope<'_>, question: &Question) -> Result<Json<Value>, Status> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::http::{HeaderMap, HeaderValue};
 
 use crate::model::{Actor, Plan, Role, Token, TokenKind, User};
-use crate::server::store::{self, Store};
+use crate::server::store::{self, Others, Scope, Store};
 use crate::server::telemetry::REQUEST_ID;
 
 use super::roles::Right;
@@ -176,6 +176,16 @@ impl Principal {
     /// The only project that a list may show, by name, when its token is limited to one.
     pub fn project_limit(&self) -> Option<&str> {
         self.project_limit.as_deref()
+    }
+
+    /// What lists and searches show it: of the projects it may see all, of others nothing.
+    pub fn scope(&self) -> Scope<'_> {
+        let others = match (self.project_limit(), self.list_for()) {
+            (Some(_), _) => Others::Hidden,
+            (None, Some(user_id)) => Others::SeenBy(user_id),
+            (None, None) => Others::All,
+        };
+        Scope { user_id: self.list_for(), project: self.project_limit(), others }
     }
 
     /// Whether it may ask which repositories there are; it is told of those it may see. A ticket must be for that.

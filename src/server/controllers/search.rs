@@ -1,4 +1,5 @@
 //! Makes searchable what was there before an upgrade, then looks now and then for what servers of an older version wrote beside this one.
+//! When the base of images came, went or got another name, these are found by it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -55,12 +56,15 @@ impl Controller for SearchFill {
     }
 
     fn signal(&self) -> Option<wake::Controller> {
-        None
+        Some(wake::Controller::Search)
     }
 
     async fn reconcile(&self) -> anyhow::Result<Option<Duration>> {
         // Like what is searched by, what is sorted by is missing of what an older server beside this one wrote.
         self.store.fill_sort_keys().await?;
+        if self.store.index_due_bases(BATCH).await? {
+            return Ok(Some(PAUSE));
+        }
         if self.store.index_some_pending(BATCH).await? > 0 {
             if !self.store.is_search_filling().await? {
                 info!("The search finds everything that was there before the upgrade");

@@ -7,11 +7,14 @@ use crate::model::{
 use crate::server::hash::chain_ids;
 
 /// What the image's own annotations and labels say.
-#[derive(Default)]
-struct Said {
-    name: Option<String>,
-    digest: Option<String>,
+pub(super) struct Said {
+    pub name: Option<String>,
+    pub digest: Option<String>,
 }
+
+/// What the build took in that brought image `$1` to a tag of stream `$2`, the last such build.
+pub(super) const BUILD_INPUTS: &str = "select b.inputs from tag_events e join tags t on t.id = e.tag_id join builds b on b.id = e.build_id \
+     where e.digest = $1 and t.stream_id = $2 order by e.sequence desc limit 1";
 
 impl Store {
     /// The base of an image of this stream. Of other projects it tells what `scope` may see.
@@ -24,7 +27,7 @@ impl Store {
     ) -> Result<Option<Base>> {
         let config: ImageConfig =
             image.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        let said = said(image, &config);
+        let said = Said::of(&image.annotations, &config);
         if let Some(mut base) = self.base_by_build(stream, &image.digest, &said).await? {
             base.behind = self.moves_since(scope, &base).await?;
             return Ok(Some(base));
@@ -43,32 +46,9 @@ impl Store {
 
     /// The input that the image's build began its last stage from.
     async fn base_by_build(&self, stream: &Stream, digest: &str, said: &Said) -> Result<Option<Base>> {
-        let inputs: Option<(String,)> = sqlx::query_as(
-            "select b.inputs from tag_events e join tags t on t.id = e.tag_id join builds b on b.id = e.build_id \
-             where e.digest = $1 and t.stream_id = $2 order by e.sequence desc limit 1",
-        )
-        .bind(digest)
-        .bind(&stream.id)
-        .fetch_optional(self.pool())
-        .await?;
-        let Some((inputs,)) = inputs else { return Ok(None) };
-        let inputs: Vec<ResolvedInput> = serde_json::from_str(&inputs)?;
-        let is_said = |input: &&ResolvedInput| input.digest.is_some() && input.digest == said.digest;
-        let by_strategy = |input: &&ResolvedInput| input.kind == InputKind::Strategy;
-        let by_from = |input: &&ResolvedInput| input.kind == InputKind::From;
-        let input = inputs
-            .iter()
-            .find(is_said)
-            .or_else(|| inputs.iter().find(by_strategy))
-            .or_else(|| inputs.iter().rev().find(by_from));
-        Ok(input.map(|input| Base {
-            known: BaseKnown::Provenance,
-            name: Some(input.tag.as_ref().map_or_else(|| input.reference.clone(), ToString::to_string)),
-            // Of an image elsewhere the build knew no digest; what it pulled stands in the image's annotations.
-            digest: input.digest.clone().or_else(|| said.digest.clone()),
-            tag: input.tag.clone(),
-            behind: None,
-        }))
+        let inputs: Option<(String,)> =
+            sqlx::query_as(BUILD_INPUTS).bind(digest).bind(&stream.id).fetch_optional(self.pool()).await?;
+        inputs.map_or(Ok(None), |(inputs,)| base_of_inputs(&inputs, said))
     }
 
     /// The image that has most of this one's layers, from the lowest on, and no others; with a tag that points or pointed to it.
@@ -121,12 +101,36 @@ impl Store {
     }
 }
 
-fn said(image: &Image, config: &ImageConfig) -> Said {
-    let annotations: std::collections::BTreeMap<String, String> =
-        serde_json::from_str(&image.annotations).unwrap_or_default();
-    let label = |name: &str| annotations.get(name).or_else(|| config.config.labels.get(name)).cloned();
-    let filled = |text: &String| !text.is_empty();
-    Said { name: label(BASE_NAME).filter(filled), digest: label(BASE_DIGEST).filter(filled) }
+impl Said {
+    /// `annotations` are a JSON object of text.
+    pub(super) fn of(annotations: &str, config: &ImageConfig) -> Self {
+        let annotations: std::collections::BTreeMap<String, String> =
+            serde_json::from_str(annotations).unwrap_or_default();
+        let label = |name: &str| annotations.get(name).or_else(|| config.config.labels.get(name)).cloned();
+        let filled = |text: &String| !text.is_empty();
+        Self { name: label(BASE_NAME).filter(filled), digest: label(BASE_DIGEST).filter(filled) }
+    }
+}
+
+/// What a build began its last stage from, of its `inputs` as JSON.
+pub(super) fn base_of_inputs(inputs: &str, said: &Said) -> Result<Option<Base>> {
+    let inputs: Vec<ResolvedInput> = serde_json::from_str(inputs)?;
+    let is_said = |input: &&ResolvedInput| input.digest.is_some() && input.digest == said.digest;
+    let by_strategy = |input: &&ResolvedInput| input.kind == InputKind::Strategy;
+    let by_from = |input: &&ResolvedInput| input.kind == InputKind::From;
+    let input = inputs
+        .iter()
+        .find(is_said)
+        .or_else(|| inputs.iter().find(by_strategy))
+        .or_else(|| inputs.iter().rev().find(by_from));
+    Ok(input.map(|input| Base {
+        known: BaseKnown::Provenance,
+        name: Some(input.tag.as_ref().map_or_else(|| input.reference.clone(), ToString::to_string)),
+        // Of an image elsewhere the build knew no digest; what it pulled stands in the image's annotations.
+        digest: input.digest.clone().or_else(|| said.digest.clone()),
+        tag: input.tag.clone(),
+        behind: None,
+    }))
 }
 
 /// The tag of this server that a base's name is; a short name was one of Docker Hub's when the image was built elsewhere.

@@ -261,6 +261,7 @@ impl WriteTx {
             .await?;
         if content == Content::Manifest {
             self.index_image(stream_id, project_id, digest).await?;
+            self.base_changed(digest).await?;
         }
         let own = if others.stream.is_none() { size } else { 0 };
         self.add_to_stream(stream_id, size, own).await?;
@@ -340,6 +341,9 @@ impl WriteTx {
     pub(super) async fn remove_leaving(&mut self, content: Content) -> Result<u64> {
         let streams: Vec<Loss> = sqlx::query_as(over!(content, stream_losses)).fetch_all(&mut **self).await?;
         let projects: Vec<Loss> = sqlx::query_as(over!(content, project_losses)).fetch_all(&mut **self).await?;
+        if content == Content::Manifest {
+            self.bases_leave().await?;
+        }
         for loss in streams {
             self.add_to_stream(&loss.id, -loss.bytes, -loss.own_bytes).await?;
         }

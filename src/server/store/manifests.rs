@@ -3,7 +3,7 @@
 use super::expected::Expected;
 use super::memory::Leaves;
 use super::moves::{Move, Moved};
-use super::search_index::chain_of;
+use super::search_bases::chain_of;
 use super::serving::beyond;
 use super::tag_rules::refusal;
 use super::{Entry, Error, Result, Store, WriteTx};
@@ -305,6 +305,7 @@ impl WriteTx {
         if inserted == 0 {
             return Ok(());
         }
+        self.write_chains(&image.digest, image.config.as_deref()).await?;
         for (position, layer) in (0_i64..).zip(&image.layers) {
             sqlx::query("insert into image_layers (digest, position, layer_digest, size, media_type) values ($1, $2, $3, $4, $5)")
                 .bind(&image.digest)

@@ -286,6 +286,9 @@ impl WriteTx {
         .bind(&tag.stream_id)
         .execute(&mut **self)
         .await?;
+        if movement.build_id.is_some() {
+            self.index_bases(&tag.stream_id, &tag.project_id, movement.digest).await?;
+        }
         Ok(sequence)
     }
 
@@ -320,6 +323,7 @@ impl WriteTx {
         // A person who puts a rejected digest back takes the rejection back with it.
         self.allow(tag, movement.digest, movement.actor).await?;
         self.serve_here(tag, movement.digest).await?;
+        self.base_changed(movement.digest).await?;
         self.wake(Controller::Triggers);
         Ok(())
     }
@@ -365,6 +369,9 @@ impl WriteTx {
         .execute(&mut **self)
         .await?;
         self.index_tag(&tag.id).await?;
+        if let Some(digest) = &tag.digest {
+            self.base_changed(digest).await?;
+        }
         self.end_import(tag, actor).await?;
         self.end_hold(&Held::Tag(tag), actor).await?;
         sqlx::query("update rejected_digests set ended_at = $2, ended_by = $3 where tag_id = $1 and ended_at is null")

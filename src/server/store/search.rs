@@ -18,6 +18,8 @@ pub struct Found {
     pub about: Option<String>,
     /// Where the term is from, for instance `label`.
     pub field: String,
+    /// The same as it is stored, by which pages go on: of a base in another project with that.
+    place: String,
     /// What it was found by.
     pub term: String,
     pub entry_id: i64,
@@ -33,6 +35,30 @@ pub struct Scope<'a> {
     pub user_id: Option<&'a str>,
     /// In this one only.
     pub project: Option<&'a str>,
+    /// What may be told of other projects beside that: their images, as bases of what is found.
+    pub others: Others<'a>,
+}
+
+/// The projects, besides that of a thing, that may be told of with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Others<'a> {
+    /// None at all: a token for one project sees no other.
+    #[default]
+    Hidden,
+    /// Those that this user may see.
+    SeenBy(&'a str),
+    All,
+}
+
+impl<'a> Others<'a> {
+    /// The user whose rights decide; no such user has any, and nobody's name stands for all.
+    fn user(self) -> &'a str {
+        match self {
+            Self::Hidden => "nobody",
+            Self::SeenBy(user_id) => user_id,
+            Self::All => "",
+        }
+    }
 }
 
 /// Behind which find a page begins.
@@ -47,7 +73,7 @@ pub struct SearchCursor {
 impl Found {
     /// The cursor of the page that begins behind this: one word.
     pub fn cursor(&self) -> String {
-        format!("{}:{}:{}:{}", self.project, self.entry_id, self.field, urlencoding::encode(&self.term))
+        format!("{}:{}:{}:{}", self.project, self.entry_id, self.place, urlencoding::encode(&self.term))
     }
 }
 
@@ -79,12 +105,34 @@ const PROJECTS: &str = "select p.id, p.name from projects p where p.name collate
      and (select count(*) from (select 1 from search_terms m where m.project_id = p.id and m.kind = $4 and m.term >= $5 and m.term < $6 \
        order by m.term limit 1) x) > 0 order by p.name collate \"binary\" limit $7";
 
+/// Whether a term may be told to who asks (`$15`): what an image is built on in another project stands under that project's id.
+macro_rules! is_told {
+    ($row:literal) => {
+        concat!(
+            "(",
+            $row,
+            ".field not like 'base@%' or $15 = '' or exists (select 1 from role_bindings v where v.user_id = $15 and v.project_id = substr(",
+            $row,
+            ".field, 6)))"
+        )
+    };
+}
+
+/// Whether a term is of the field that is asked for, `$8`.
+macro_rules! is_of_field {
+    ($row:literal) => {
+        concat!("($8 = '' or ", $row, ".field = $8 or $8 = 'base' and ", $row, ".field like 'base@%')")
+    };
+}
+
 /// Whether a term of the entry lies in a range. Counting a first one is more than it looks: PostgreSQL makes a join of `exists`, and reads
 /// all there is for that.
 macro_rules! has_term {
-    ($condition:literal) => {
+    ($condition:expr) => {
         concat!(
             "(select count(*) from (select 1 from search_terms o where o.entry_id = m.entry_id and o.kind = $2 and ",
+            is_told!("o"),
+            " and ",
             $condition,
             " limit 1) x)"
         )
@@ -92,14 +140,19 @@ macro_rules! has_term {
 }
 
 /// In project `$1` what has terms of kind `$2` behind `$3` to `$5`, from `$6` to before `$7`, of field `$8`, and others in the ranges from `$9`
-/// to `$12`; `$13` is the project's name. An entry stands at the first of its terms.
+/// to `$12`; `$13` is the project's name, `$15` as in `is_told`. An entry stands at the first of its terms.
 const IN_PROJECT: &str = concat!(
     "select e.kind, cast($13 as text) as project, case e.kind when 'tag' then s.name || ':' || g.name when 'build' then c.name \
        when 'app' then a.name else s.name end as name, case e.kind when 'stream' then s.description when 'tag' then g.digest \
-       when 'build' then c.inspect_error when 'app' then a.observe_error else e.digest end as about, t.field, t.term, t.entry_id \
+       when 'build' then c.inspect_error when 'app' then a.observe_error else e.digest end as about, \
+       case when t.field like 'base@%' then 'base' else t.field end as field, t.field as place, t.term, t.entry_id \
      from (select m.term, m.field, m.entry_id from search_terms m where m.project_id = $1 and m.kind = $2 \
-       and (m.term, m.field, m.entry_id) > ($3, $4, $5) and m.term < $7 and ($8 = '' or m.field = $8) and ",
-    has_term!("o.term >= $6 and (o.term, o.field) < (m.term, m.field) and ($8 = '' or o.field = $8)"),
+       and (m.term, m.field, m.entry_id) > ($3, $4, $5) and m.term < $7 and ",
+    is_of_field!("m"),
+    " and ",
+    is_told!("m"),
+    " and ",
+    has_term!(concat!("o.term >= $6 and (o.term, o.field) < (m.term, m.field) and ", is_of_field!("o"))),
     " = 0 and ($9 = '' or ",
     has_term!("o.term >= $9 and o.term < $10"),
     " > 0) and ($11 = '' or ",
@@ -110,7 +163,7 @@ const IN_PROJECT: &str = concat!(
 );
 
 /// `$1` to `$6` are the ranges, `$7` who asks, `$8` the only project, `$9` to `$11` what is passed already.
-const BY_DIGEST: &str = "select 'image' as kind, p.name as project, s.name, r.digest as about, s.name as field, r.digest as term, \
+const BY_DIGEST: &str = "select 'image' as kind, p.name as project, s.name, r.digest as about, s.name as field, s.name as place, r.digest as term, \
      cast(0 as bigint) as entry_id from repository_images r join streams s on s.id = r.stream_id join projects p on p.id = s.project_id \
      where (r.digest >= $1 and r.digest < $2 or r.digest >= $3 and r.digest < $4 or r.digest >= $5 and r.digest < $6) \
      and ($7 = '' or exists (select 1 from role_bindings b where b.project_id = p.id and b.user_id = $7)) and ($8 = '' or p.name = $8) \
@@ -166,7 +219,7 @@ impl Store {
                 let left = self.projects_with(scope, (&after.project, &after.project), wanted, 1).await?;
                 let mut found = Vec::new();
                 for project in &left {
-                    found = self.search_project(project, wanted, Some(after), limit).await?;
+                    found = self.search_project(scope, project, wanted, Some(after), limit).await?;
                 }
                 (found, format!("{}-", after.project))
             }
@@ -181,7 +234,7 @@ impl Store {
                 if room <= 0 {
                     return Ok(found);
                 }
-                found.extend(self.search_project(project, wanted, None, room).await?);
+                found.extend(self.search_project(scope, project, wanted, None, room).await?);
             }
         }
     }
@@ -213,6 +266,7 @@ impl Store {
 
     async fn search_project(
         &self,
+        scope: Scope<'_>,
         (id, name): &(String, String),
         wanted: &Wanted,
         after: Option<&SearchCursor>,
@@ -242,10 +296,11 @@ impl Store {
             .bind(&others[1].1)
             .bind(name)
             .bind(limit)
+            .bind(scope.others.user())
             .fetch_all(self.pool())
             .await?;
         // In the index's order, which a join need not keep.
-        found.sort_by(|a, b| (&a.term, &a.field, a.entry_id).cmp(&(&b.term, &b.field, b.entry_id)));
+        found.sort_by(|a, b| (&a.term, &a.place, a.entry_id).cmp(&(&b.term, &b.place, b.entry_id)));
         Ok(found)
     }
 

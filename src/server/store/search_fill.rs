@@ -2,11 +2,14 @@
 //! older version writes while servers are exchanged one by one. Both go on while doors are open, a few things at a time, may be cut short
 //! anywhere, and go on where they were.
 
-use super::search_index::chain_of;
+use super::search_bases::chain_of;
 use super::{Result, Store, WriteTx};
 
 /// The kinds of things, in the order in which they are read: the layers' names first, since bases are found by them.
 const KINDS: [&str; 6] = ["chain", "stream", "tag", "build", "app", "image"];
+
+/// What is read once after an upgrade: images whose layers had no names when they were indexed are looked at again behind all else.
+const PENDING: [&str; 7] = ["chain", "stream", "tag", "build", "app", "image", "base"];
 
 /// What is missing is written so many things at a time: pushes wait no longer than that takes.
 const IN_ONE_GO: usize = 50;
@@ -25,8 +28,8 @@ pub struct FillPlace {
 
 /// Some things of each kind behind a place, each with whether it has no entry.
 const WALKS: [&str; 6] = [
-    "select i.digest as id, '' as digest, cast(case when i.chain_id is null and i.config is not null then 1 else 0 end as bigint) as missing \
-       from images i where i.digest > $1 and $2 = $2 order by i.digest limit $3",
+    "select i.digest as id, '' as digest, cast(case when i.config is not null and not exists (select 1 from image_chains c where c.digest = i.digest) \
+       then 1 else 0 end as bigint) as missing from images i where i.digest > $1 and $2 = $2 order by i.digest limit $3",
     "select s.id, '' as digest, cast(case when exists (select 1 from search_entries e where e.stream_id = s.id and e.digest is null) \
        then 0 else 1 end as bigint) as missing from streams s where s.id > $1 and $2 = $2 order by s.id limit $3",
     "select t.id, '' as digest, cast(case when t.deleted_at is not null or exists (select 1 from search_entries e where e.tag_id = t.id) \
@@ -52,7 +55,7 @@ impl Store {
         if !self.is_search_filling().await? {
             return Ok(0);
         }
-        for kind in KINDS {
+        for kind in PENDING {
             let read = self.index_pending_of(kind, limit).await?;
             if read > 0 {
                 return Ok(read);
@@ -111,7 +114,7 @@ impl WriteTx {
         if kind == "chain" {
             return self.set_chain(id).await;
         }
-        if self.is_indexed(kind, id, digest).await? {
+        if kind != "base" && self.is_indexed(kind, id, digest).await? {
             return Ok(false);
         }
         match kind {
@@ -127,7 +130,10 @@ impl WriteTx {
                         .fetch_optional(&mut **self)
                         .await?;
                 let Some((project_id,)) = project else { return Ok(false) };
-                self.index_image(id, &project_id, digest).await?;
+                match kind {
+                    "base" => self.index_bases(id, &project_id, digest).await?,
+                    _ => self.index_image(id, &project_id, digest).await?,
+                }
             }
         }
         Ok(true)
@@ -150,12 +156,23 @@ impl WriteTx {
             .bind(digest)
             .fetch_optional(&mut **self)
             .await?;
-        let Some(chain) = config.and_then(|(config,)| chain_of(config.as_deref())) else { return Ok(false) };
+        let config = config.and_then(|(config,)| config);
+        let Some(chain) = chain_of(config.as_deref()) else { return Ok(false) };
+        self.write_chains(digest, config.as_deref()).await?;
         sqlx::query("update images set chain_id = $2 where digest = $1")
             .bind(digest)
             .bind(chain)
             .execute(&mut **self)
             .await?;
+        // Whoever wrote it knew no base by layers, nor what is built on this.
+        sqlx::query(
+            "insert into search_pending (kind, id, digest) select 'base', stream_id, digest from repository_images where digest = $1 \
+             on conflict do nothing",
+        )
+        .bind(digest)
+        .execute(&mut **self)
+        .await?;
+        self.base_changed(digest).await?;
         Ok(true)
     }
 }

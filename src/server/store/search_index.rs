@@ -1,9 +1,8 @@
-//! Keeps what a search finds by: entries and their terms, written with the thing they are for. `search_fill.rs` writes those of what was
-//! there before, and of what somebody else wrote.
+//! Keeps what a search finds by: entries and their terms, written with the thing they are for. What images are built on is found by
+//! `search_bases.rs`; `search_fill.rs` writes what was there before, and what somebody else wrote.
 
 use super::{Result, WriteTx};
 use crate::model::{ImageConfig, SearchTerms, title_term};
-use crate::server::hash::chain_ids;
 
 /// The same `insert` with room for so many terms.
 macro_rules! insert_terms {
@@ -98,35 +97,11 @@ impl WriteTx {
                 .await?;
         let Some((config, annotations)) = row else { return Ok(()) };
         let config: ImageConfig = config.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-        let mut terms = SearchTerms::of_image(&config, &annotations);
-        if terms.iter().all(|(field, _)| field != "base")
-            && let Some(base) = self.base_by_layers(project_id, &config).await?
-        {
-            terms.add_base(&base);
-        }
-        let (stream_id, digest) = (Some(stream_id), Some(digest));
-        let target = Target { kind: "image", project_id, stream_id, digest, ..Target::default() };
-        self.write_entry(&target, &terms).await?;
-        Ok(())
-    }
-
-    /// An image of the project whose layers are the first of this one's, the most of them.
-    async fn base_by_layers(&mut self, project_id: &str, config: &ImageConfig) -> Result<Option<String>> {
-        let chains = chain_ids(&config.rootfs.diff_ids);
-        for chain in chains.iter().rev().skip(1) {
-            let found: Option<(String,)> = sqlx::query_as(
-                "select i.digest from images i join repository_images r on r.digest = i.digest and r.project_id = $2 \
-                 where i.chain_id = $1 order by i.digest limit 1",
-            )
-            .bind(chain)
-            .bind(project_id)
-            .fetch_optional(&mut **self)
-            .await?;
-            if let Some((digest,)) = found {
-                return Ok(Some(digest));
-            }
-        }
-        Ok(None)
+        let terms = SearchTerms::of_image(&config, &annotations);
+        let target =
+            Target { kind: "image", project_id, stream_id: Some(stream_id), digest: Some(digest), ..Target::default() };
+        let entry = self.write_entry(&target, &terms).await?;
+        self.write_bases(entry, stream_id, project_id, digest, &config, &annotations).await
     }
 
     async fn write_entry(&mut self, target: &Target<'_>, terms: &SearchTerms) -> Result<i64> {
@@ -148,7 +123,13 @@ impl WriteTx {
         Ok(entry)
     }
 
-    async fn write_terms(&mut self, kind: &str, project_id: &str, entry: i64, terms: &[(&str, &str)]) -> Result<()> {
+    pub(super) async fn write_terms(
+        &mut self,
+        kind: &str,
+        project_id: &str,
+        entry: i64,
+        terms: &[(&str, &str)],
+    ) -> Result<()> {
         let (room, statement) = if terms.len() > 2 * FEW.0 { MANY } else { FEW };
         for some in terms.chunks(room) {
             let mut query = sqlx::query(statement).bind(project_id).bind(kind).bind(entry);
@@ -161,10 +142,4 @@ impl WriteTx {
         }
         Ok(())
     }
-}
-
-/// The name of all of an image's layers; none when its configuration does not list them.
-pub(super) fn chain_of(config: Option<&str>) -> Option<String> {
-    let config: ImageConfig = serde_json::from_str(config?).ok()?;
-    chain_ids(&config.rootfs.diff_ids).pop()
 }

@@ -8,7 +8,7 @@ use super::{packages, stream};
 use crate::model::{DigestPrefix, Image, ImageChild, ImageConfig, ImageLayer, Platforms, Stream};
 use crate::server::auth::Right;
 use crate::server::packages::sounds_secret;
-use crate::server::store::{ImageTag, Scope};
+use crate::server::store::ImageTag;
 use crate::ui::app::PageResult;
 use crate::ui::components::{Ago, Badge, Col, CopyText, DataTable, DigestText, Tone, short_digest, size_words};
 use crate::ui::context::{Cx, InProject};
@@ -123,7 +123,7 @@ async fn inside_of(cx: &Cx, open: &Open, image: &Image, stream_path: &str) -> Re
     let layers = store.list_layers(&image.digest).await?;
     let packages = cx.views().packages(store, &stream.id, &image.digest).await?;
     let viewer = cx.viewer()?;
-    let scope = Scope { user_id: viewer.list_for(), project: viewer.project_limit() };
+    let scope = viewer.scope();
     let base = store.find_base(scope, &cx.settings().own_hosts(), stream, image).await?;
     let history = history(&config, &layers);
     let path = format!("{stream_path}/images/{}", image.digest);
@@ -305,20 +305,23 @@ fn runs(config: &ImageConfig) -> AnyView {
 }
 
 fn layer_table(config: &ImageConfig, layers: Vec<ImageLayer>) -> AnyView {
-    let mut steps = config.layer_steps();
+    let steps = config.layer_steps(layers.len());
     let rows: Vec<_> = layers
         .into_iter()
+        .zip(&steps.of_layers)
         .enumerate()
-        .map(|(number, layer)| {
-            let made = steps.next().map(|step| instruction(&step.created_by)).unwrap_or_default();
+        .map(|(number, (layer, step))| {
+            let made = step.and_then(|step| config.history.get(step)).map(|step| instruction(&step.created_by));
+            let made = made.map_or_else(
+                || view! { <span class="muted">"not recorded"</span> }.into_any(),
+                |made| view! { <code class="break">{made}</code> }.into_any(),
+            );
             view! {
                 <tr>
                     <th scope="row" class="num" data-label="#">
                         {number + 1}
                     </th>
-                    <td data-label="Made by">
-                        <code class="break">{made}</code>
-                    </td>
+                    <td data-label="Made by">{made}</td>
                     <td data-label="Layer">
                         <DigestText digest=layer.layer_digest />
                     </td>
@@ -334,6 +337,15 @@ fn layer_table(config: &ImageConfig, layers: Vec<ImageLayer>) -> AnyView {
             <div class="card-header">
                 <h2>"Layers"</h2>
             </div>
+            {steps
+                .guessed
+                .then(|| {
+                    view! {
+                        <p>
+                            "The image’s history tells of fewer layers than there are: it is taken for that of the upper ones."
+                        </p>
+                    }
+                })}
             <DataTable columns=&[Col::Number("#"), Col::Text("Made by"), Col::Text("Layer"), Col::Number("Size")]>{rows}</DataTable>
         </section>
     }

@@ -59,13 +59,18 @@ pub fn history(config: &ImageConfig, layers: &[ImageLayer]) -> Option<AnyView> {
     if config.history.is_empty() {
         return None;
     }
-    let mut layers = layers.iter();
+    let made = config.layer_steps(layers.len()).of_steps(config.history.len());
     let rows: Vec<_> = config
         .history
         .iter()
+        .zip(made)
         .enumerate()
-        .map(|(number, step)| {
-            let size = if step.empty_layer { None } else { layers.next().map(|layer| layer.size) };
+        .map(|(number, (step, made))| {
+            let size = match made.and_then(|made| layers.get(made)) {
+                Some(layer) => size_words(layer.size),
+                None if step.empty_layer => "none".to_owned(),
+                None => "unknown".to_owned(),
+            };
             let comment = Some(step.comment.clone()).filter(|comment| !comment.is_empty());
             view! {
                 <tr>
@@ -78,7 +83,7 @@ pub fn history(config: &ImageConfig, layers: &[ImageLayer]) -> Option<AnyView> {
                     </td>
                     <td data-label="When, as it says">{step.created.clone().unwrap_or_default()}</td>
                     <td data-label="Layer" class="num">
-                        {size.map_or_else(|| "none".to_owned(), size_words)}
+                        {size}
                     </td>
                 </tr>
             }

@@ -23,7 +23,7 @@ pub async fn page(cx: Cx) -> PageResult {
         return Ok(nothing(format!("To find “{text}”, {SHORT_DIGEST}"), None));
     }
     let filling = cx.store().is_search_filling().await?.then(filling);
-    let scope = Scope { user_id: viewer.list_for(), project: viewer.project_limit() };
+    let scope = viewer.scope();
     let title = format!("Found for “{text}”");
     if let Some((kind, heading)) = GROUPS.into_iter().find(|(kind, _)| *kind == cx.query("kind")) {
         let body = one_kind(&cx, scope, &query, kind, heading).await?;

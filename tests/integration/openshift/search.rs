@@ -3,9 +3,11 @@
 use axum::http::Method;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use weir::model::Role;
+use weir::model::{Actor, EventKind, ImageLayer, NewImage, Role};
+use weir::server::store::TagMove;
 
 use super::{Rest, digest, own};
+use crate::support::Client;
 
 fn names(page: &Value) -> Vec<String> {
     let name = |item: &Value| format!("{}/{}", item["project"].as_str().unwrap(), item["name"].as_str().unwrap());
@@ -79,6 +81,86 @@ async fn the_console_finds_images_by_what_they_are_made_of() {
     assert!(page.contains("env: path") && page.contains(&digest(2)), "{page}");
     let page = rest.ada.get("/search?q=v&kind=tag&n=25").await.text().await.unwrap();
     assert!(page.contains("app:v1") && page.contains("app:v3") && page.contains("All kinds"), "{page}");
+}
+
+/// Pushes an image of these layers; gives its digest.
+async fn push_layers(rest: &Rest, project: &str, stream: &str, n: u8, layers: &[&str]) -> String {
+    let (store, ada) = (rest.weir.store(), Actor::person("ada"));
+    let stream = store.ensure_stream(project, &stream.parse().unwrap(), &ada).await.unwrap();
+    let history: Vec<Value> = layers[1..].iter().map(|layer| json!({"created_by": format!("RUN {layer}")})).collect();
+    let config = json!({"rootfs": {"diff_ids": layers}, "history": history}).to_string();
+    let image = NewImage {
+        digest: digest(n),
+        media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+        manifest: "{}".to_owned(),
+        config: Some(config),
+        layers: (0..layers.len()).map(|at| layer(u8::try_from(at).unwrap())).collect(),
+        ..NewImage::default()
+    };
+    for layer in &image.layers {
+        store.link_blob(&stream.id, &layer.layer_digest, layer.size, None).await.unwrap();
+    }
+    let tag = "v1".parse().unwrap();
+    let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+    store.put_manifest(&stream, &image, Some(to), &ada).await.unwrap();
+    image.digest
+}
+
+fn layer(n: u8) -> ImageLayer {
+    let media_type = "application/vnd.oci.image.layer.v1.tar".to_owned();
+    ImageLayer { layer_digest: digest(200 + n), size: 10, media_type }
+}
+
+#[tokio::test]
+async fn images_are_found_by_a_base_that_their_layers_show_and_page_and_search_agree() {
+    let rest = Rest::start().await;
+    let (secret, eve) =
+        (rest.weir.user("sam", "vault", Role::Editor).await, rest.weir.user("eve", "demo", Role::Viewer).await);
+    let app = push_layers(&rest, "demo", "app", 1, &["sha256:a", "sha256:b", "sha256:c"]).await;
+    let base =
+        async |client: &Client| client.get_json(&own(&format!("streams/app/images/{app}"))).await["base"].clone();
+    let found = async |client: &Client, path: &str| {
+        rest.weir.settle().await;
+        let page = client.get_json(path).await;
+        (names(&page), page["items"][0]["foundBy"].clone())
+    };
+    let (one, all) = (own("search?q=base:hidden&kind=image"), "/weir/v1/search?q=base:hidden&kind=image");
+    assert_eq!((found(&eve, &one).await.0.len(), base(&eve).await), (0, Value::Null));
+    // It comes later, and to a project that not everybody sees.
+    push_layers(&rest, "vault", "hidden", 2, &["sha256:a", "sha256:b"]).await;
+    for client in [&eve, &rest.ada] {
+        for path in [one.as_str(), all] {
+            assert_eq!(found(client, path).await.0, Vec::<String>::new(), "{path}");
+        }
+        assert_eq!(base(client).await, Value::Null);
+        let page = client.get("/search?q=base:hidden").await.text().await.unwrap();
+        assert!(page.contains("Nothing found for"), "{page}");
+    }
+    assert_eq!(found(&secret, all).await.0, Vec::<String>::new(), "who sees the base alone finds nothing built on it");
+    rest.weir.store().grant_role("vault", "eve", Role::Viewer, &Actor::person("ada")).await.unwrap();
+    for path in [one.as_str(), all, &own("search?q=base:hidden:v1&kind=image")] {
+        assert_eq!(found(&eve, path).await, (vec!["demo/app".to_owned()], json!("base")), "{path}");
+    }
+    let shown = base(&eve).await;
+    assert_eq!((&shown["known"], &shown["name"]), (&json!("layers"), &json!("vault/hidden:v1")));
+    let by_digest = format!("/weir/v1/search?q=base:{}&kind=image", digest(2));
+    assert_eq!(found(&eve, &by_digest).await.0, ["demo/app"]);
+    let site_admin = rest.weir.admin().await;
+    assert_eq!(found(&site_admin, &one).await.0, ["demo/app"]);
+    rest.weir.stop().await;
+}
+
+#[tokio::test]
+async fn an_incomplete_history_is_told_as_that_of_the_upper_layers() {
+    let rest = Rest::start().await;
+    let image = push_layers(&rest, "demo", "app", 1, &["sha256:a", "sha256:b", "sha256:c"]).await;
+    let shown = rest.ada.get_json(&own(&format!("streams/app/images/{image}"))).await;
+    let layers = shown["layers"].as_array().unwrap().iter();
+    let made: Vec<_> = layers.map(|layer| (layer["createdBy"].as_str(), layer["createdByGuessed"] == true)).collect();
+    assert_eq!(made, [(None, false), (Some("RUN sha256:b"), true), (Some("RUN sha256:c"), true)]);
+    let page = rest.ada.page(&format!("/p/demo/streams/app/images/{image}")).await;
+    assert!(page.contains("not recorded") && page.contains("tells of fewer layers than there are"), "{page}");
+    rest.weir.stop().await;
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ async fn push(store: &TestStore, project: &str, title: &str, n: u8, layers: &[&s
 
 async fn base(store: &TestStore, user: Option<&str>, stream: &Stream, n: u8) -> Option<Base> {
     let image = store.find_image(&digest(n)).await.unwrap().unwrap();
-    let scope = Scope { user_id: user, project: None };
+    let scope = Scope { user_id: user, ..Scope::default() };
     store.find_base(scope, &["weir.test".to_owned()], stream, &image).await.unwrap()
 }
 

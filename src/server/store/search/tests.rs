@@ -329,6 +329,8 @@ async fn an_upgrade_makes_what_was_there_searchable() {
         let mut tx = store.write_tx().await.unwrap();
         sqlx::query("delete from search_entries").execute(&mut *tx).await.unwrap();
         sqlx::query("update images set chain_id = null").execute(&mut *tx).await.unwrap();
+        sqlx::query("delete from image_chains").execute(&mut *tx).await.unwrap();
+        sqlx::query("delete from search_due").execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
         for text in texts {
             assert!(all(&store, everywhere(), text).await.is_empty(), "{text}");
