@@ -5,10 +5,10 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::store::testing::steps;
 
-/// How many there are where `WEIR_MODEL_STEPS` says nothing else.
+/// How many there are of each kind of input where `WEIR_MODEL_STEPS` says nothing else.
 const CASES: usize = 100_000;
 
-/// So many eighths of all random cases, each with a source of its own.
+/// So many eighths of a kind's random cases, each with a source of its own.
 pub fn cases(eighths: usize, check: impl Fn(&mut Random)) {
     let cases = u32::try_from(steps(CASES) * eighths / 8).unwrap_or(u32::MAX);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
