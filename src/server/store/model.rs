@@ -1,8 +1,9 @@
-//! Histories, follows, holds and rejections against a model of a hundred lines: random pushes, imports, builds, follows, pins, rollbacks,
-//! holds, deletions, restores and undoings, of tags that follow each other across streams and projects. After each of them the store has
-//! to say what the model says, to the last row. The order of events comes from a seed alone; a failure prints it, and the steps.
+//! Histories, follows, holds and rejections against a model without a database: random pushes, imports, builds, follows, pins, rollbacks,
+//! holds with every end that they have, rejections and what takes them back, deletions, restores and undoings, of tags that follow each
+//! other across streams and projects. Each of them the store has to answer as the model does, and in the end it has to say what the model
+//! says, to the last row. The order of events comes from a seed alone; a failure prints it, and the steps.
 //!
-//! 10^5 steps, of which a push to three tags is three; `WEIR_MODEL_STEPS` sets another number, and `WEIR_MODEL_SEED` begins behind that world.
+//! 10^5 operations; `WEIR_MODEL_STEPS` sets another number, and `WEIR_MODEL_SEED` begins behind that world.
 
 mod simple;
 mod world;

@@ -41,6 +41,24 @@ pub enum Deed {
     HoldUntilNewer {
         tag: TagNumber,
     },
+    /// Holds the tag until a moment of a day, which no other hold has.
+    HoldUntilDate {
+        tag: TagNumber,
+        day: i64,
+        moment: i64,
+    },
+    /// A day passes, and nobody has looked yet which holds that ends.
+    DayPasses,
+    /// Somebody looks.
+    EndDue,
+    Reject {
+        tag: TagNumber,
+        image: Image,
+    },
+    Allow {
+        tag: TagNumber,
+        image: Image,
+    },
     Resume {
         tag: TagNumber,
     },
@@ -77,7 +95,16 @@ pub struct Held {
     since: usize,
     /// The cascade that holds it.
     cascade: Option<usize>,
-    until_newer: bool,
+    until: Until,
+}
+
+/// What ends a hold besides a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    Resumed,
+    Newer,
+    /// The end of a day, and its order among such.
+    Date(i64, i64),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -89,15 +116,16 @@ pub struct Tag {
     pub follows: Option<TagNumber>,
     pub rows: Vec<Row>,
     pub held: Option<Held>,
-    /// With the cascade that rejected it.
-    pub rejected: Vec<(Image, usize)>,
+    /// With the cascade that rejected it, if it was not a person's word alone.
+    pub rejected: Vec<(Image, Option<usize>)>,
 }
 
-/// Tags, of which neighbours share a stream; and cascades: whether each is undone.
+/// Tags, of which neighbours share a stream; cascades: whether each is undone; and which day it is.
 #[derive(Debug, Default)]
 pub struct Simple {
     pub tags: Vec<Tag>,
     pub cascades: Vec<bool>,
+    pub today: i64,
     /// Counts tags that were made, and rows.
     count: usize,
 }
@@ -110,10 +138,9 @@ pub fn stream_of(tag: TagNumber) -> usize {
 }
 
 impl Tag {
-    /// What held it before goes on, but until somebody resumes it.
-    fn hold(&mut self, cascade: Option<usize>) {
-        let held = self.held.get_or_insert(Held { since: self.rows.len(), cascade, until_newer: false });
-        held.until_newer = false;
+    /// What held it before goes on, but until that.
+    fn hold(&mut self, cascade: Option<usize>, until: Until) {
+        self.held.get_or_insert(Held { since: self.rows.len(), cascade, until }).until = until;
     }
 }
 
@@ -184,30 +211,47 @@ impl Simple {
                 let cascade = self.open_cascade();
                 let outcome = self.move_tag(tag, to, EventKind::Rollback, Some(cascade));
                 let tag = &mut self.tags[tag];
-                tag.hold(Some(cascade));
+                tag.hold(Some(cascade), Until::Resumed);
                 if let (true, Some(left)) = (reject, left) {
-                    tag.rejected.push((left, cascade));
+                    tag.rejected.push((left, Some(cascade)));
                 }
                 Some(vec![outcome])
             }
             Deed::Hold { tag } => {
                 self.is_live(tag).then_some(())?;
-                self.tags[tag].hold(None);
+                self.tags[tag].hold(None, Until::Resumed);
                 Some(Vec::new())
             }
             Deed::HoldUntilNewer { tag } => {
-                self.tags[tag].held.as_mut()?.until_newer = true;
+                self.tags[tag].held.as_mut()?.until = Until::Newer;
                 Some(Vec::new())
             }
-            Deed::Resume { tag } => {
-                let Held { since, .. } = self.tags[tag].held.take()?;
-                let waits = |row: &&Row| {
-                    let rejected = self.tags[tag].rejected.iter().any(|(image, _)| Some(*image) == row.image);
-                    row.outcome == Outcome::Held && !rejected
-                };
-                let waiting = self.tags[tag].rows[since..].iter().rev().find(waits).and_then(|row| row.image);
-                Some(waiting.map(|image| self.move_tag(tag, image, EventKind::Api, None)).into_iter().collect())
+            Deed::HoldUntilDate { tag, day, moment } => {
+                (self.is_live(tag) && day > self.today).then_some(())?;
+                self.tags[tag].hold(None, Until::Date(day, moment));
+                Some(Vec::new())
             }
+            Deed::DayPasses => {
+                self.today += 1;
+                Some(Vec::new())
+            }
+            Deed::EndDue => {
+                while let Some(tag) = self.first_due() {
+                    self.resume(tag);
+                }
+                Some(Vec::new())
+            }
+            Deed::Reject { tag, image } => {
+                let free = self.is_live(tag) && self.tags[tag].image != Some(image) && !self.is_rejected(tag, image);
+                free.then(|| self.tags[tag].rejected.push((image, None)))?;
+                Some(Vec::new())
+            }
+            Deed::Allow { tag, image } => {
+                (self.is_live(tag) && self.is_rejected(tag, image)).then_some(())?;
+                self.tags[tag].rejected.retain(|(other, _)| *other != image);
+                Some(Vec::new())
+            }
+            Deed::Resume { tag } => self.resume(tag),
             Deed::Delete { tag } => {
                 self.is_live(tag).then_some(())?;
                 let (cascade, at) = (self.open_cascade(), self.next());
@@ -225,6 +269,28 @@ impl Simple {
             }
             Deed::Undo { cascade } => self.undo(cascade),
         }
+    }
+
+    fn is_rejected(&self, tag: TagNumber, image: Image) -> bool {
+        self.tags[tag].rejected.iter().any(|(other, _)| *other == image)
+    }
+
+    /// The tag whose hold's day came first, of those that nobody has looked at.
+    fn first_due(&self) -> Option<TagNumber> {
+        let came = |tag: TagNumber| match self.tags[tag].held?.until {
+            Until::Date(day, moment) if day <= self.today => Some((day, moment, tag)),
+            _ => None,
+        };
+        (0..self.tags.len()).filter_map(came).min().map(|(.., tag)| tag)
+    }
+
+    /// Ends the hold and makes the move that waited for that.
+    fn resume(&mut self, tag: TagNumber) -> Answer {
+        let Held { since, .. } = self.tags[tag].held.take()?;
+        let waits =
+            |row: &&Row| row.outcome == Outcome::Held && row.image.is_some_and(|image| !self.is_rejected(tag, image));
+        let waiting = self.tags[tag].rows[since..].iter().rev().find(waits).and_then(|row| row.image);
+        Some(waiting.map(|image| self.move_tag(tag, image, EventKind::Api, None)).into_iter().collect())
     }
 
     /// The tag follows that tag from now on, and points to this image if there is one.
@@ -246,7 +312,7 @@ impl Simple {
         let undoing = self.open_cascade();
         for tag in &mut self.tags {
             tag.held = tag.held.filter(|held| held.cascade != Some(cascade));
-            tag.rejected.retain(|(_, by)| *by != cascade);
+            tag.rejected.retain(|(_, by)| *by != Some(cascade));
         }
         let of_cascade = |row: &&Row| row.cascade == cascade && row.outcome == Outcome::Moved;
         let first = |tag: TagNumber| Some((self.tags[tag].rows.iter().find(of_cascade)?.to_owned(), tag));
@@ -296,7 +362,11 @@ impl Simple {
             return (Outcome::Moved, false);
         }
         let pointed_there = |row: &Row| row.outcome == Outcome::Moved && row.image == Some(image);
-        let ends_the_hold = |held: &Held| held.until_newer && !rows.iter().any(pointed_there);
+        let ends_the_hold = |held: &Held| match held.until {
+            Until::Resumed => false,
+            Until::Newer => !rows.iter().any(pointed_there),
+            Until::Date(day, _) => day <= self.today,
+        };
         let outcome = match kind {
             Push | Import | Build | Follow if rejected.iter().any(|(other, _)| *other == image) => Outcome::Rejected,
             Push | Import | Build | Follow if held.is_some_and(|held| !ends_the_hold(&held)) => Outcome::Held,

@@ -6,7 +6,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::simple::{Answer, Deed, Image, NEIGHBOURS, Row, Simple, TagNumber, stream_of};
-use crate::model::{Actor, EventKind, HoldUntil, NewImage, Outcome, RollbackMode, SourceKind, Stream, TagName};
+use crate::model::time::testing::TIME;
+use crate::model::{Actor, Digest, EventKind, HoldUntil, NewImage, Outcome, RollbackMode, SourceKind, Stream, TagName};
 use crate::server::store::testing::TestStore;
 use crate::server::store::{Error, Result, TagMove, TagRollback, TagSpec};
 
@@ -15,7 +16,10 @@ const NAMES: [&str; NEIGHBOURS] = ["latest", "1", "2", "3"];
 const TAGS: usize = STREAMS.len() * NAMES.len();
 const IMAGES: Image = 8;
 /// Answers are compared after every deed, all the rest after so many.
-const COMPARED_AFTER: usize = 10;
+const COMPARED_AFTER: usize = 20;
+/// When day 0 begins, and how long a day is.
+const BEGINNING: i64 = 1_800_000_000_000;
+const DAY: i64 = 86_400_000;
 
 pub struct World {
     store: TestStore,
@@ -81,22 +85,20 @@ impl World {
         let simple = Simple::new(TAGS);
         let (deeds, rows, cascades) = (Vec::new(), vec![Vec::new(); TAGS], Vec::new());
         let (seen, random) = (0, StdRng::seed_from_u64(seed));
-        Self { store, random, seed, streams, simple, deeds, rows, seen, cascades }
+        let world = Self { store, random, seed, streams, simple, deeds, rows, seen, cascades };
+        world.set_clock();
+        world
     }
 
-    /// Does things until so many steps are done: a push to several tags is as many.
+    /// Does so many things.
     pub async fn run(mut self, steps: usize) {
-        let mut done = 0;
-        while done < steps {
+        while self.deeds.len() < steps {
             let deed = self.any_deed();
-            done += match deed {
-                Deed::Put { count, .. } => count,
-                _ => 1,
-            };
-            // These name rows and cascades, which are known by what was compared.
-            let names = matches!(deed, Deed::RollBack { .. } | Deed::Undo { .. });
-            if names || self.deeds.len().is_multiple_of(COMPARED_AFTER) {
+            if self.deeds.len().is_multiple_of(COMPARED_AFTER) {
                 self.compare().await;
+            } else if matches!(deed, Deed::RollBack { .. } | Deed::Undo { .. }) {
+                // These name rows and cascades, which are known by what was compared.
+                self.compare_news().await;
             }
             self.deeds.push(deed);
             let expected = self.simple.perform(deed);
@@ -108,6 +110,7 @@ impl World {
         self.compare().await;
         let (_, faults) = self.store.verify_ledger().await.unwrap();
         assert!(faults.is_empty(), "the ledger's chain is broken (seed {}): {faults:?}", self.seed);
+        TIME.set(None);
     }
 
     fn fail(&self, difference: &str) -> ! {
@@ -120,23 +123,36 @@ impl World {
         let image = self.random.random_range(1..=IMAGES);
         let moves = [EventKind::Push, EventKind::Import, EventKind::Build];
         match self.random.random_range(0..100) {
-            0..42 => {
+            0..38 => {
                 let count = self.random.random_range(1..=NEIGHBOURS - tag % NEIGHBOURS);
                 Deed::Put { kind: moves[self.random.random_range(0..moves.len())], first: tag, count, image }
             }
-            42..48 => Deed::Follow { tag, source: self.random.random_range(0..TAGS) },
-            48..53 => Deed::Free { tag },
-            53..58 => Deed::Pin { tag, image },
-            58..70 => {
+            38..44 => Deed::Follow { tag, source: self.random.random_range(0..TAGS) },
+            44..48 => Deed::Free { tag },
+            48..52 => Deed::Pin { tag, image },
+            52..63 => {
                 let rows = self.simple.tags[tag].rows.len();
                 // Mostly to a row of late.
                 let row = rows.saturating_sub(self.random.random_range(1..6));
                 Deed::RollBack { tag, row, reject: self.random.random_bool(0.7) }
             }
-            70..74 => Deed::Hold { tag },
-            74..79 => Deed::HoldUntilNewer { tag },
-            79..90 => Deed::Resume { tag },
-            90..94 => Deed::Delete { tag },
+            63..66 => Deed::Hold { tag },
+            66..70 => Deed::HoldUntilNewer { tag },
+            70..75 => {
+                // Today's end has come already.
+                let day = self.simple.today + self.random.random_range(0..4);
+                Deed::HoldUntilDate { tag, day, moment: i64::try_from(self.deeds.len()).expect("few deeds") }
+            }
+            75..78 => Deed::DayPasses,
+            78..80 => Deed::EndDue,
+            80..85 => Deed::Resume { tag },
+            85..88 => Deed::Reject { tag, image },
+            88..91 => {
+                // Mostly one that is.
+                let rejected = self.simple.tags[tag].rejected.first().filter(|_| self.random.random_bool(0.8));
+                Deed::Allow { tag, image: rejected.map_or(image, |(image, _)| *image) }
+            }
+            91..94 => Deed::Delete { tag },
             94..97 => Deed::Restore { tag },
             _ => match self.simple.cascades.len() {
                 0 => Deed::Hold { tag },
@@ -182,6 +198,27 @@ impl World {
                 let set = store.set_hold_end(project, stream, name, HoldUntil::Newer, &ada).await;
                 answer(set, |()| Vec::new())
             }
+            Deed::HoldUntilDate { tag, day, moment } => {
+                let (project, stream, name) = self.names(tag);
+                let until = HoldUntil::Date(BEGINNING + day * DAY + moment);
+                let held = store.hold_tag_until(project, stream, name, None, until, &ada).await;
+                answer(held, |()| Vec::new())
+            }
+            Deed::DayPasses => {
+                self.set_clock();
+                Ok(Some(Vec::new()))
+            }
+            Deed::EndDue => answer(store.end_due_holds().await, |_| Vec::new()),
+            Deed::Reject { tag, image } => {
+                let (project, stream, name) = self.names(tag);
+                let image: Digest = digest(image).parse().expect("a digest");
+                answer(store.reject_image(project, stream, name, &image, None, &ada).await, |()| Vec::new())
+            }
+            Deed::Allow { tag, image } => {
+                let (project, stream, name) = self.names(tag);
+                let image: Digest = digest(image).parse().expect("a digest");
+                answer(store.allow_image(project, stream, name, &image, &ada).await, |()| Vec::new())
+            }
             Deed::Resume { tag } => {
                 let (project, stream, name) = self.names(tag);
                 let resumed = store.resume_tag(project, stream, name, &ada).await;
@@ -203,6 +240,11 @@ impl World {
         }
     }
 
+    /// It is late on the model's day.
+    fn set_clock(&self) {
+        TIME.set(Some(BEGINNING + self.simple.today * DAY + DAY - 1));
+    }
+
     async fn set(&self, tag: TagNumber, spec: TagSpec) -> Result<Answer> {
         let (project, stream, name) = self.names(tag);
         let (stream, name) = (stream.parse().unwrap(), name.parse().unwrap());
@@ -217,6 +259,18 @@ impl World {
 
     /// Both say the same of every tag, and of every row that came.
     async fn compare(&mut self) {
+        self.compare_news().await;
+        for (number, found) in self.read_tags().await {
+            let expected = self.standing(number);
+            if found != expected {
+                let names = self.names(number);
+                self.fail(&format!("{names:?} stands so in the store: {found:?}; and so in the model: {expected:?}"));
+            }
+        }
+    }
+
+    /// Both say the same of every row and every cascade that came.
+    async fn compare_news(&mut self) {
         let (came, opened) = self.read_news().await;
         for (sequence, stream, tag, kind, outcome, to, from) in &came {
             let number = number_of(stream, tag);
@@ -234,13 +288,6 @@ impl World {
         self.cascades.extend(opened);
         if self.cascades.len() != self.simple.cascades.len() {
             self.fail(&format!("{} cascades instead of {}", self.cascades.len(), self.simple.cascades.len()));
-        }
-        for (number, found) in self.read_tags().await {
-            let expected = self.standing(number);
-            if found != expected {
-                let names = self.names(number);
-                self.fail(&format!("{names:?} stands so in the store: {found:?}; and so in the model: {expected:?}"));
-            }
         }
     }
 
@@ -261,7 +308,7 @@ impl World {
         let known = i64::try_from(self.cascades.len()).unwrap();
         let opened = sqlx::query_as(
             "select p.name, k.number from cascades k join projects p on p.id = k.project_id \
-             order by k.root_sequence limit 100 offset $1",
+             order by k.root_sequence limit 200 offset $1",
         );
         (rows, opened.bind(known).fetch_all(self.store.pool()).await.unwrap())
     }
