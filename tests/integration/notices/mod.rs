@@ -1,6 +1,7 @@
 //! Notices: other programs are told of changes, at least once and under one id, and everybody can see how that went.
 
 mod delivery;
+mod failures;
 mod rights;
 mod states;
 

@@ -41,7 +41,7 @@ async fn an_import_that_fails_and_recovers_is_told_twice_however_often_it_is_che
 }
 
 #[tokio::test]
-async fn builds_and_rollouts_are_told_of_when_they_begin_to_fail_and_go_well_again() {
+async fn builds_are_told_of_when_they_begin_to_fail_and_go_well_again_and_apps_when_they_go_back() {
     let told = Told::start().await;
     told.target(&["build.failing", "build.recovered", "rollout.failing", "rollout.recovered", "app.rolled-back"]).await;
     let client = told.weir.user("developer", "demo", Role::Editor).await;
