@@ -159,6 +159,35 @@ impl TagEvent {
         }
     }
 
+    /// Why it came about, in words, for whoever reads the row alone: what somebody said, else what its kind and what led to it tell. Beside
+    /// a column for the kind, [`TagEvent::reason`] says all that is new.
+    pub fn why(&self) -> String {
+        if let Some(reason) = self.reason.as_ref().filter(|reason| !reason.is_empty()) {
+            return reason.clone();
+        }
+        let back = |verb: &str| match self.to_number {
+            Some(number) => format!("{verb} to #{number}"),
+            None => verb.to_owned(),
+        };
+        let what = match self.kind {
+            _ if self.outcome == Outcome::Deleted => "deleted".to_owned(),
+            EventKind::Push => "pushed".to_owned(),
+            EventKind::Import => "what it imports changed".to_owned(),
+            EventKind::Build => {
+                self.build.as_ref().map_or_else(|| "built".to_owned(), |build| format!("built by {build}"))
+            }
+            EventKind::Follow => "what it follows moved".to_owned(),
+            EventKind::Rollback => back("rolled back"),
+            EventKind::Restore => back("restored"),
+            EventKind::Api => "set to this image".to_owned(),
+        };
+        // Where no row led to it, the request did.
+        match self.request_id.as_ref().filter(|_| self.cause.is_none()) {
+            Some(request) => format!("{what} in request {request}"),
+            None => what,
+        }
+    }
+
     /// Whether its image was stored here once and is not any more: nobody can go back to it. What was refused never was.
     pub fn is_gone(&self) -> bool {
         let refused = matches!(self.outcome, Outcome::Immutable | Outcome::OtherKind);
@@ -215,6 +244,45 @@ impl LedgerRow {
 }
 
 #[cfg(test)]
+impl TagEvent {
+    /// The first push to `base:latest`.
+    pub(crate) fn sample() -> Self {
+        Self {
+            sequence: 7,
+            number: 1,
+            tag_id: "t".to_owned(),
+            stream: "base".to_owned(),
+            tag: "latest".to_owned(),
+            outcome: Outcome::Moved,
+            digest: Some("sha256:aa".to_owned()),
+            reference: None,
+            from_digest: None,
+            generation: 1,
+            kind: EventKind::Push,
+            actor_kind: ActorKind::Person,
+            actor: "ada".to_owned(),
+            reason: None,
+            cause: None,
+            cascade_id: "c".to_owned(),
+            cascade_number: None,
+            build_id: None,
+            build: None,
+            to_sequence: None,
+            to_number: None,
+            size: None,
+            artifact_type: None,
+            from_known: 0,
+            from_artifact_type: None,
+            at: 1_795_230_660_000,
+            repeats: 0,
+            repeated_at: None,
+            request_id: None,
+            problem: None,
+        }
+    }
+}
+
+#[cfg(test)]
 impl LedgerRow {
     /// A row that says only this, of project `demo`.
     pub(crate) fn sample(action: &str, object: &str) -> Self {
@@ -240,6 +308,32 @@ impl LedgerRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_row_says_why_whatever_it_is_and_what_was_said_comes_first() {
+        let row = |kind: EventKind, outcome: Outcome| TagEvent {
+            kind,
+            outcome,
+            build: Some("app-3".to_owned()),
+            to_number: Some(2),
+            request_id: Some("r7".to_owned()),
+            ..TagEvent::sample()
+        };
+        let outcomes = [Outcome::Moved, Outcome::Held, Outcome::Rejected, Outcome::Deleted];
+        for kind in EventKind::ALL {
+            for outcome in outcomes {
+                assert!(!row(*kind, outcome).why().is_empty(), "{kind} {outcome}");
+                let said = TagEvent { reason: Some("it leaks".to_owned()), ..row(*kind, outcome) };
+                assert_eq!(said.why(), "it leaks");
+            }
+        }
+        assert_eq!(row(EventKind::Push, Outcome::Moved).why(), "pushed in request r7");
+        assert_eq!(row(EventKind::Rollback, Outcome::Moved).why(), "rolled back to #2 in request r7");
+        let built = TagEvent { cause: Some(5), ..row(EventKind::Build, Outcome::Held) };
+        assert_eq!(built.why(), "built by app-3", "the row that led to it tells the request");
+        let empty = TagEvent { reason: Some(String::new()), ..row(EventKind::Api, Outcome::Deleted) };
+        assert_eq!(empty.why(), "deleted in request r7");
+    }
 
     #[test]
     fn rows_lead_to_what_they_are_about() {

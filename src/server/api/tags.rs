@@ -291,7 +291,7 @@ pub fn show_event(event: &TagEvent) -> Value {
         "kind": event.kind,
         "actor": event.actor,
         "actorKind": event.actor_kind,
-        "reason": event.reason,
+        "reason": event.why(),
         "cause": event.cause,
         "request": event.request_id,
         "cascade": event.cascade_number,

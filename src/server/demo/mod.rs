@@ -52,7 +52,8 @@ pub struct Made {
 impl Demo<'_> {
     /// Makes what is not there yet. The server must be running: the images come in through its registry.
     pub async fn make(&self) -> anyhow::Result<Made> {
-        let actor = Actor::person(USER);
+        // Nobody asked for it at a door: the making of the demo is the request.
+        let actor = Actor { request: Some("weir-demo".to_owned()), ..Actor::person(USER) };
         let password = self.user(&actor).await?;
         for (project, text) in [(PROJECT, "The demo"), (ELSEWHERE, "Plays another registry's part in the demo")] {
             self.project(project, text, &actor).await?;

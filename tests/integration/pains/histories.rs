@@ -37,12 +37,17 @@ async fn b2_every_row_of_the_demos_history_says_who_and_why() {
         let history = history["items"].as_array().unwrap();
         assert!(!history.is_empty(), "{stream}");
         for row in history {
-            let is_there =
-                |field: &str| row[field].as_i64().is_some() || row[field].as_str().is_some_and(|s| !s.is_empty());
-            assert!(is_there("actor") && is_there("actorKind"), "{stream}: {row:#}");
-            // What somebody asked for names the request; what followed names the row that it followed from.
-            assert!(["cause", "request", "reason"].into_iter().any(is_there), "{stream}: {row:#}");
-            kinds.insert(row["kind"].as_str().unwrap().to_owned());
+            let is_said = |field: &str| row[field].as_str().is_some_and(|said| !said.is_empty());
+            assert!(["actor", "actorKind", "kind", "reason"].into_iter().all(is_said), "{stream}: {row:#}");
+            // What followed names the row that it followed from; what somebody asked for, the request; and an import what it looked at.
+            let kind = row["kind"].as_str().unwrap();
+            let (cause, request) = (row["cause"].is_i64(), is_said("request"));
+            match kind {
+                "build" => assert!(cause, "{stream}: {row:#}"),
+                "import" => assert!(row["reason"].as_str().unwrap().starts_with("imported from "), "{stream}: {row:#}"),
+                _ => assert!(!cause && request, "{stream}: {row:#}"),
+            }
+            kinds.insert(kind.to_owned());
         }
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["build", "import", "push", "rollback"]);

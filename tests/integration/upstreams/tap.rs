@@ -24,6 +24,8 @@ pub enum Flow {
     Cut,
     /// A byte of the layer at a time, 20 a second.
     Drip,
+    /// Nothing is answered until told otherwise.
+    Silent,
     /// Everything is refused for so many seconds.
     Limited(u64),
     /// Everything is answered by this status.
@@ -50,8 +52,10 @@ impl Tap {
         let (flow, seen) = watch::channel(Flow::UpTo(0));
         let served = Arc::new((image.clone(), layer));
         let upstream = Upstream::start(move |asked| {
-            let (served, flow) = (Arc::clone(&served), seen.clone());
+            let (served, mut flow) = (Arc::clone(&served), seen.clone());
             Box::pin(async move {
+                // Whoever holds the other end is the test, which is over when it is gone.
+                let _ = flow.wait_for(|flow| *flow != Flow::Silent).await;
                 if let Flow::Failing(status) = *flow.borrow() {
                     return answer(status, &[], "");
                 }

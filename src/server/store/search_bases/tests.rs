@@ -216,6 +216,28 @@ async fn a_base_in_a_project_that_one_may_not_see_is_not_told_of() {
 }
 
 #[tokio::test]
+async fn an_upgrade_finds_the_bases_of_what_was_there() {
+    for store in each_store().await {
+        project(&store, "demo").await;
+        push(&store, "demo", "python:3.12", &image(2, &["sha256:a", "sha256:b"], "{}")).await;
+        push(&store, "demo", "app:1", &image(3, &["sha256:a", "sha256:b", "sha256:c"], "{}")).await;
+        // As the version before left it, which knew a base by its digest alone.
+        let fill = include_str!("../../../../migrations/0032_bases.sql").split(';');
+        let fill = fill.filter(|statement| statement.contains("insert into search_pending")).map(str::to_owned);
+        let mut tx = store.write_tx().await.unwrap();
+        let before = ["delete from image_chains", "delete from search_terms where field = 'base'"].map(str::to_owned);
+        for statement in before.into_iter().chain(fill) {
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *tx).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(found(&store, "base:python").await, Vec::<String>::new());
+        while store.index_some_pending(2).await.unwrap() > 0 {}
+        assert_eq!(found(&store, "base:python:3.12").await, ["demo/app"]);
+        assert!(!store.is_search_filling().await.unwrap());
+    }
+}
+
+#[tokio::test]
 async fn looking_for_bases_reads_indexes_and_nothing_else() {
     for store in each_store().await {
         if store.backend() != crate::server::store::Backend::Sqlite {

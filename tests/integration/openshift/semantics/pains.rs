@@ -96,6 +96,11 @@ async fn b2_every_row_says_who_and_what_for() {
         for row in rows.iter().filter(|row| row["digest"] != digest(1)) {
             assert!(row["actor"].as_str().is_some_and(|actor| !actor.is_empty()), "{row:#}");
             assert!(!row[own_cause].is_null(), "{own_cause} of {row:#}");
+            assert!(row["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{row:#}");
+            // An import's cause is what it looked at, at the word of its actor: that is its reason.
+            let caused = !row["cause"].is_null() || !row["request"].is_null();
+            let imported = row["reason"].as_str().is_some_and(|reason| reason.starts_with("imported from "));
+            assert!(caused || row["kind"] == "import" && imported, "{row:#}");
             kinds.push(row["kind"].as_str().unwrap().to_owned());
         }
         assert!(rows.len() >= 2, "{tag}: {rows:#?}");
