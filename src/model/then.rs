@@ -1,6 +1,6 @@
-//! Builds and rollouts as they were at a moment, which their recorded times tell: what came later is not told.
+//! Builds, rollouts and freezes as they were at a moment, which their recorded times tell: what came later is not told.
 
-use super::{Build, BuildPhase, Moment, RolloutPhase, RolloutRow};
+use super::{Build, BuildPhase, Freeze, Moment, RolloutPhase, RolloutRow};
 
 impl Moment {
     /// A time that had come by then.
@@ -61,6 +61,15 @@ impl RolloutRow {
         }
         let phase = if started_at.is_some() { RolloutPhase::Running } else { RolloutPhase::Pending };
         Self { phase, started_at, finished_at: None, message: None, ..self }
+    }
+}
+
+impl Freeze {
+    /// As it was at a moment by which it had been made.
+    #[must_use]
+    pub fn then(self, moment: &Moment) -> Self {
+        let ended_at = moment.had(self.ended_at);
+        Self { ended_by: self.ended_by.filter(|_| ended_at.is_some()), ended_at, ..self }
     }
 }
 

@@ -237,7 +237,7 @@ pub async fn frame(cx: &Cx, page: Page) -> AnyView {
     let only_now = (!page.past && !page.heading.is_empty() && !AsOf::text(cx).is_empty()).then(|| {
         view! {
             <p class="strip strip-warn" role="status">
-                "This page knows no past: it shows how things are now. Streams, tags, builds, apps and the activity can be seen as they were."
+                "This page knows no past: it shows how things are now. Streams, tags, images, builds, apps and the activity can be seen as they were."
             </p>
         }
     });

@@ -6,25 +6,31 @@ use serde_json::{Value, json};
 
 use super::plans::{dry, rollout_step};
 use super::tags::{read_reason, read_until, show_hold};
-use super::{DryRun, PageQuery};
-use crate::model::{App, RolloutRow, rfc3339};
+use super::{DryRun, PageQuery, past_tags};
+use crate::model::{App, Moment, RolloutRow, rfc3339};
 use crate::server::openshift::Door;
 use crate::server::openshift::body::{Body, Warnings};
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::{DEPLOYMENTS, ROLLOUTS};
 use crate::server::openshift::past::AsOf;
 use crate::server::openshift::status::Status;
+use crate::server::store::AppThen;
 
 /// Project and app of a URL.
 type Names = Path<(String, String)>;
 
-/// Where an app stands: what it should run, what holds it, and how far it can go back.
+/// Where an app stands: what it should run, what holds it, and how far it can go back. With `as_of` where it stood at that moment; how far it
+/// could go back is not kept.
 pub async fn get(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Names,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &DEPLOYMENTS, &project, &name).await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(standing_then(&door, &project, &name, &moment).await?));
+    }
     let app = door.store.app(&project, &name).await?;
     let hold = door.store.app_hold(&app.id).await?;
     let depth = door.store.app_depth(&app).await?;
@@ -38,6 +44,28 @@ pub async fn get(
     })))
 }
 
+async fn standing_then(door: &Door, project: &str, name: &str, moment: &Moment) -> Result<Value, Status> {
+    let app = app_then(door, project, name, moment).await?;
+    let hold = door.store.app_hold_then(&app, moment).await?;
+    let newest = door.store.list_rollouts_then(&app, moment, None, 1).await?.into_iter().next();
+    Ok(json!({
+        "asOf": moment.words,
+        "app": app.name,
+        "rollout": newest.as_ref().map_or(0, |rollout| rollout.number),
+        "digest": newest.as_ref().map(|rollout| rollout.digest.as_str()),
+        "phase": newest.as_ref().map(|rollout| rollout.phase),
+        "hold": hold.as_ref().map(past_tags::show_hold),
+        "deletedAt": app.deleted_at.map(rfc3339),
+    }))
+}
+
+/// The app of that name that a project had.
+async fn app_then(door: &Door, project: &str, name: &str, moment: &Moment) -> Result<AppThen, Status> {
+    let project_id = door.store.project(project).await?.id;
+    let missing = || Status::not_found(&DEPLOYMENTS, &format!("{name} at {}", moment.words));
+    door.store.find_app_then(&project_id, name, moment).await?.ok_or_else(missing)
+}
+
 /// An app's rollouts, newest first; `before` takes a rollout's number. With `as_of` those it had at that moment, as they were then.
 pub async fn rollouts(
     State(door): State<Door>,
@@ -47,13 +75,15 @@ pub async fn rollouts(
     AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &DEPLOYMENTS, &project, &name).await?;
-    let app = door.store.app(&project, &name).await?;
     let rows = match as_of {
-        None => door.store.list_rollouts(&app.id, query.before, query.rows()).await?,
-        Some(moment) if app.created_at >= moment.end => {
-            return Err(Status::not_found(&DEPLOYMENTS, &format!("{name} at {}", moment.words)));
+        None => {
+            let app = door.store.app(&project, &name).await?;
+            door.store.list_rollouts(&app.id, query.before, query.rows()).await?
         }
-        Some(moment) => door.store.list_rollouts_then(&app.id, &moment, query.before, query.rows()).await?,
+        Some(moment) => {
+            let app = app_then(&door, &project, &name, &moment).await?;
+            door.store.list_rollouts_then(&app, &moment, query.before, query.rows()).await?
+        }
     };
     Ok(Json(query.envelope(rows, |rollout| rollout.number, show_rollout)))
 }

@@ -7,39 +7,59 @@ use serde_json::{Value, json};
 use super::PageQuery;
 use super::apps::show_rollout;
 use super::tags::show_event;
-use crate::model::rfc3339;
+use crate::model::{Moment, rfc3339};
 use crate::server::openshift::Door;
 use crate::server::openshift::body::{Body, Warnings};
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::CASCADES;
+use crate::server::openshift::past::AsOf;
 use crate::server::openshift::status::Status;
-use crate::server::store::CascadeSummary;
+use crate::server::store::{CascadeSteps, CascadeSummary};
 
-/// Cascades of a project, newest first; `before` takes a cascade's number.
+/// Cascades of a project, newest first; `before` takes a cascade's number. With `as_of` those that had begun by that moment, as far as they
+/// were; whether one was paused then is not kept.
 pub async fn list(
     State(door): State<Door>,
     caller: Caller,
     Path(project): Path<String>,
     query: PageQuery,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &CASCADES, &project, "").await?;
-    let rows = door.store.list_cascades(&project, query.before, query.rows()).await?;
-    Ok(Json(query.envelope(rows, |cascade| cascade.number, show)))
+    let (store, before, rows) = (&door.store, query.before, query.rows());
+    Ok(Json(match as_of {
+        None => query.envelope(store.list_cascades(&project, before, rows).await?, |cascade| cascade.number, show),
+        Some(moment) => {
+            let rows = store.list_cascades_then(&project, &moment, before, rows).await?;
+            query.envelope(rows, |cascade| cascade.number, |cascade| show_then(cascade, &moment))
+        }
+    }))
 }
 
-/// One cascade with its moves, builds and rollouts.
+/// One cascade with its moves, builds and rollouts. With `as_of` as far as it was at that moment.
 pub async fn get(
     State(door): State<Door>,
     caller: Caller,
     Path((project, number)): Path<(String, String)>,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &CASCADES, &project, &number).await?;
-    let cascade = door.store.cascade_summary(&project, parse(&number)?).await?;
-    let events = door.store.list_cascade_events(&cascade.id).await?;
-    let builds = door.store.list_cascade_builds(&cascade.id).await?;
-    let rollouts = door.store.list_cascade_rollouts(&cascade.id).await?;
+    let (mut shown, CascadeSteps { events, builds, rollouts }) = match as_of {
+        None => {
+            let cascade = door.store.cascade_summary(&project, parse(&number)?).await?;
+            let steps = CascadeSteps {
+                events: door.store.list_cascade_events(&cascade.id).await?,
+                builds: door.store.list_cascade_builds(&cascade.id).await?,
+                rollouts: door.store.list_cascade_rollouts(&cascade.id).await?,
+            };
+            (show(&cascade), steps)
+        }
+        Some(moment) => {
+            let cascade = door.store.cascade_then(&project, parse(&number)?, &moment).await?;
+            (show_then(&cascade, &moment), door.store.cascade_steps_then(&cascade.id, &moment).await?)
+        }
+    };
     // A cascade goes on into other projects; what happens there is for those who may see them.
-    let mut shown = show(&cascade);
     shown["events"] = events.iter().map(show_event).collect();
     shown["buildRuns"] = builds
         .iter()
@@ -61,6 +81,15 @@ pub async fn get(
         .collect();
     shown["appRollouts"] = rollouts.iter().filter(|rollout| rollout.project == project).map(show_rollout).collect();
     Ok(Json(shown))
+}
+
+fn show_then(cascade: &CascadeSummary, moment: &Moment) -> Value {
+    let mut shown = show(cascade);
+    shown["asOf"] = moment.words.as_str().into();
+    if let Some(fields) = shown.as_object_mut() {
+        fields.remove("pausedAt");
+    }
+    shown
 }
 
 /// Puts back every tag and app a cascade moved.

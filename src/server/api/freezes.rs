@@ -11,6 +11,7 @@ use crate::model::{Freeze, now, parse_time, rfc3339};
 use crate::server::openshift::body::{Body, Warnings};
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::FREEZES;
+use crate::server::openshift::past::AsOf;
 use crate::server::openshift::status::Status;
 use crate::server::openshift::{Door, Field};
 use crate::server::store::NewFreeze;
@@ -21,16 +22,23 @@ const OPEN: &str = "open";
 /// Project and freeze of a URL.
 type OfFreeze = Path<(String, String)>;
 
-/// Freezes of a project, newest first; `before` takes a freeze's number.
+/// Freezes of a project, newest first; `before` takes a freeze's number. With `as_of` those it had at that moment, as they were.
 pub async fn list(
     State(door): State<Door>,
     caller: Caller,
     Path(project): Path<String>,
     query: PageQuery,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &FREEZES, &project, "").await?;
-    let rows = door.store.list_freezes(&project, query.before, query.rows()).await?;
-    Ok(Json(query.envelope(rows, |freeze| freeze.number, show)))
+    let (store, before, rows) = (&door.store, query.before, query.rows());
+    Ok(Json(match as_of {
+        None => query.envelope(store.list_freezes(&project, before, rows).await?, |freeze| freeze.number, show),
+        Some(moment) => {
+            let rows = store.list_freezes_then(&project, &moment, before, rows).await?;
+            query.envelope(rows, |freeze| freeze.number, |freeze| show_at(freeze, moment.end - 1))
+        }
+    }))
 }
 
 /// One freeze.
@@ -38,9 +46,17 @@ pub async fn get(
     State(door): State<Door>,
     caller: Caller,
     Path((project, number)): OfFreeze,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &FREEZES, &project, &number).await?;
-    Ok(Json(show(&door.store.load_freeze(&project, parse(&number)?).await?)))
+    let parsed = parse(&number)?;
+    let Some(moment) = as_of else {
+        return Ok(Json(show(&door.store.load_freeze(&project, parsed).await?)));
+    };
+    let missing = || Status::not_found(&FREEZES, &format!("{number} at {}", moment.words));
+    let newest = door.store.list_freezes_then(&project, &moment, Some(parsed.saturating_add(1)), 1).await?;
+    let freeze = newest.into_iter().find(|freeze| freeze.number == parsed).ok_or_else(missing)?;
+    Ok(Json(show_at(&freeze, moment.end - 1)))
 }
 
 /// Freezes a project: `until` a time, or `open` until somebody ends it; `from` now unless it names a time; with a `reason`.
@@ -98,9 +114,14 @@ fn parse(number: &str) -> Result<i64, Status> {
 }
 
 fn show(freeze: &Freeze) -> Value {
+    show_at(freeze, now())
+}
+
+/// The freeze as it stood at a time.
+fn show_at(freeze: &Freeze, at: i64) -> Value {
     json!({
         "number": freeze.number,
-        "state": freeze.state(now()).as_str(),
+        "state": freeze.state(at).as_str(),
         "from": rfc3339(freeze.begins_at),
         "until": freeze.ends_at.map_or_else(|| OPEN.to_owned(), rfc3339),
         "reason": freeze.reason,

@@ -4,30 +4,44 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use crate::model::{DigestPrefix, Image, ImageConfig, ImageLayer, rfc3339};
+use crate::model::{DigestPrefix, Image, ImageConfig, ImageLayer, Moment, Stream, rfc3339};
 use crate::server::openshift::Door;
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::IMAGE_STREAM_IMAGES;
+use crate::server::openshift::past::AsOf;
 use crate::server::openshift::status::Status;
+use crate::server::store::ImageTag;
 
-/// One image; the first digits of its digest do, when no other image of the stream begins so.
+/// One image; the first digits of its digest do, when no other image of the stream begins so. With `as_of` one that the stream had at that
+/// moment, and the tags that had pointed to it then: the image itself never changes.
 pub async fn get(
     State(door): State<Door>,
     caller: Caller,
     Path((project, stream, id)): Path<(String, String, String)>,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     let title = format!("{stream}@{id}");
     caller.may(&door, "get", &IMAGE_STREAM_IMAGES, &project, &title).await?;
     let not_found = || Status::not_found(&IMAGE_STREAM_IMAGES, &title);
-    let stream = door.store.stream(&project, &stream).await?;
     let id: DigestPrefix = id.parse().map_err(|_| not_found())?;
+    if let Some(moment) = as_of {
+        return Ok(Json(image_then(&door, &caller, &project, (&stream, &id), &moment).await?));
+    }
+    let stream = door.store.stream(&project, &stream).await?;
     let digest = door.store.find_stream_digest(&stream, &id).await?.ok_or_else(not_found)?;
-    let image = door.store.find_image(&digest).await?.ok_or_else(not_found)?;
-    let layers = door.store.list_layers(&digest).await?;
-    let children = door.store.list_children(&digest).await?;
-    let left_out = door.store.list_left_out(&stream.id, &digest).await?;
     let tags = door.store.list_image_tags(&stream.id, &digest).await?;
-    let base = door.store.find_base(caller.principal().scope(), &door.own_hosts, &stream, &image).await?;
+    let mut shown = whole(&door, &caller, &stream, &digest).await?.ok_or_else(not_found)?;
+    shown["tags"] = show_tags(&tags);
+    Ok(Json(shown))
+}
+
+/// What is known of an image; `None` when nothing is any more.
+async fn whole(door: &Door, caller: &Caller, stream: &Stream, digest: &str) -> Result<Option<Value>, Status> {
+    let Some(image) = door.store.find_image(digest).await? else { return Ok(None) };
+    let layers = door.store.list_layers(digest).await?;
+    let children = door.store.list_children(digest).await?;
+    let left_out = door.store.list_left_out(&stream.id, digest).await?;
+    let base = door.store.find_base(caller.principal().scope(), &door.own_hosts, stream, &image).await?;
     let config: Option<ImageConfig> = image.config.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let mut shown = facts(&image);
     shown["project"] = stream.project.as_str().into();
@@ -44,11 +58,41 @@ pub async fn get(
     shown["config"] = config.as_ref().map(run).unwrap_or_default();
     shown["layers"] = show_layers(config.as_ref(), &layers);
     shown["history"] = config.as_ref().map(history).unwrap_or_default();
-    shown["tags"] = tags
-        .iter()
+    Ok(Some(shown))
+}
+
+/// An image that a stream had. Where its repository has it no more, nothing is told but its digest and its tags.
+async fn image_then(
+    door: &Door,
+    caller: &Caller,
+    project: &str,
+    (stream, id): (&str, &DigestPrefix),
+    moment: &Moment,
+) -> Result<Value, Status> {
+    let title = format!("{stream}@{id} at {}", moment.words);
+    let then = door.store.stream_then(&door.store.project(project).await?.id, stream, moment).await?;
+    let found = door.store.find_stream_digest_then(&then, id, moment).await?;
+    let digest = found.ok_or_else(|| Status::not_found(&IMAGE_STREAM_IMAGES, &title))?;
+    let tags = door.store.list_image_tags_then(&then, &digest, moment).await?;
+    let known = match door.store.serves(&then, &digest).await? {
+        true => whole(door, caller, &door.store.stream(project, stream).await?, &digest).await?,
+        false => None,
+    };
+    let bare = || json!({"digest": digest, "project": project, "stream": then.name, "gone": true});
+    let mut shown = known.unwrap_or_else(bare);
+    // Whether what it is built on is behind is a question of now.
+    if let Some(base) = shown.get_mut("base").and_then(Value::as_object_mut) {
+        base.remove("behind");
+    }
+    shown["asOf"] = moment.words.as_str().into();
+    shown["tags"] = show_tags(&tags);
+    Ok(shown)
+}
+
+fn show_tags(tags: &[ImageTag]) -> Value {
+    tags.iter()
         .map(|tag| json!({"tag": tag.tag, "number": tag.number, "at": rfc3339(tag.at), "current": tag.current == 1}))
-        .collect();
-    Ok(Json(shown))
+        .collect()
 }
 
 fn facts(image: &Image) -> Value {

@@ -13,6 +13,7 @@ mod import_rules;
 mod limits;
 mod notices;
 mod packages;
+mod past_tags;
 mod plans;
 mod registries;
 mod registry_hook;

@@ -7,10 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::limit_in_range;
-use crate::model::{DigestPrefix, Direction, ImagePackage, Stream};
+use crate::model::{DigestPrefix, Direction, ImagePackage, Moment, Stream};
 use crate::server::openshift::Door;
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::IMAGE_STREAM_IMAGES;
+use crate::server::openshift::past::AsOf;
 use crate::server::openshift::status::Status;
 use crate::server::packages::{Compared, PackageChange, SettingPart, Unpaired};
 
@@ -24,18 +25,19 @@ pub struct PackageQuery {
     limit: Option<i64>,
 }
 
-/// An image's packages by name. The digest may be shortened.
+/// An image's packages by name. The digest may be shortened. They never change: `as_of` only asks for an image that was there then.
 pub async fn list(
     State(door): State<Door>,
     caller: Caller,
     Path((project, stream, image)): Path<(String, String, String)>,
+    AsOf(as_of): AsOf,
     query: Result<Query<PackageQuery>, QueryRejection>,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &IMAGE_STREAM_IMAGES, &project, &format!("{stream}@{image}")).await?;
     let Query(query) = query.map_err(|error| Status::bad_request(error.body_text()))?;
     let limit = usize::try_from(limit_in_range(query.limit)?).unwrap_or(usize::MAX);
     let stream = door.store.stream(&project, &stream).await?;
-    let digest = digest_of(&door, &stream, &image).await?;
+    let digest = digest_of(&door, &stream, &image, as_of.as_ref()).await?;
     let packages = door.views.packages(&door.store, &stream.id, &digest).await?;
     let found: Vec<&ImagePackage> = packages.search(&query.q).collect();
     let items: Vec<Value> = found.iter().skip(query.after).take(limit).map(|package| show(package)).collect();
@@ -74,18 +76,20 @@ pub struct CompareQuery {
     limit: Option<i64>,
 }
 
-/// How the image `to` differs from the image `from`.
+/// How the image `to` differs from the image `from`. That never changes: `as_of` only asks for images that were there then.
 pub async fn compare_images(
     State(door): State<Door>,
     caller: Caller,
     Path((project, stream)): Path<(String, String)>,
+    AsOf(as_of): AsOf,
     query: Result<Query<CompareQuery>, QueryRejection>,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &IMAGE_STREAM_IMAGES, &project, &stream).await?;
     let Query(query) = query.map_err(|error| Status::bad_request(error.body_text()))?;
     let limit = usize::try_from(limit_in_range(query.limit)?).unwrap_or(usize::MAX);
     let stream = door.store.stream(&project, &stream).await?;
-    let (from, to) = (digest_of(&door, &stream, &query.from).await?, digest_of(&door, &stream, &query.to).await?);
+    let from = digest_of(&door, &stream, &query.from, as_of.as_ref()).await?;
+    let to = digest_of(&door, &stream, &query.to, as_of.as_ref()).await?;
     let both = door.views.compare(&door.store, &stream.id, (&from, &to), query.platform.as_deref()).await;
     let (pair, compared) = both.map_err(|problem| match problem {
         Unpaired::Store(error) => error.into(),
@@ -102,11 +106,20 @@ pub async fn compare_images(
     Ok(Json(shown))
 }
 
-/// The whole digest of an image of the stream.
-async fn digest_of(door: &Door, stream: &Stream, typed: &str) -> Result<String, Status> {
-    let not_found = || Status::not_found(&IMAGE_STREAM_IMAGES, &format!("{}@{typed}", stream.name));
+/// The whole digest of an image of the stream, or of one that it had at a moment.
+async fn digest_of(door: &Door, stream: &Stream, typed: &str, as_of: Option<&Moment>) -> Result<String, Status> {
+    let at = as_of.map(|moment| format!(" at {}", moment.words)).unwrap_or_default();
+    let not_found = || Status::not_found(&IMAGE_STREAM_IMAGES, &format!("{}@{typed}{at}", stream.name));
     let id: DigestPrefix = typed.parse().map_err(|_| not_found())?;
-    door.store.find_stream_digest(stream, &id).await?.ok_or_else(not_found)
+    let Some(moment) = as_of else {
+        return door.store.find_stream_digest(stream, &id).await?.ok_or_else(not_found);
+    };
+    // The images of an earlier stream of that name are gone with it.
+    let then = door.store.stream_then(&stream.project_id, &stream.name, moment).await?;
+    if then.id != stream.id {
+        return Err(not_found());
+    }
+    door.store.find_stream_digest_then(&then, &id, moment).await?.ok_or_else(not_found)
 }
 
 fn show_compared(compared: &Compared) -> Value {

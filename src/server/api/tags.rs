@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use super::plans::{dry, moved_steps};
-use super::{DryRun, PageQuery};
+use super::{DryRun, PageQuery, past_tags};
 use crate::model::{Hold, HoldUntil, RejectedDigest, RollbackMode, Tag, TagEvent, TagImport, now, rfc3339};
 use crate::server::openshift::Door;
 use crate::server::openshift::Field;
@@ -22,13 +22,18 @@ pub type Names = Path<(String, String, String)>;
 /// A reason longer than this is no reason any more.
 const MAX_REASON: usize = 300;
 
-/// Where a tag stands: what it points to, what holds it, what waits, what is rejected, how its imports go.
+/// Where a tag stands: what it points to, what holds it, what waits, what is rejected, how its imports go. With `as_of` where it stood at that
+/// moment.
 pub async fn get(
     State(door): State<Door>,
     caller: Caller,
     Path((project, stream, tag)): Names,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &IMAGE_STREAM_TAGS, &project, &title(&stream, &tag)).await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past_tags::standing(&door, &project, (&stream, &tag), &moment).await?));
+    }
     let tag = door.store.tag(&project, &stream, &tag).await?;
     let hold = door.store.tag_hold(&tag.id).await?;
     let waiting = door.store.tag_waiting(&tag.id).await?;
@@ -51,7 +56,7 @@ pub async fn get(
     })))
 }
 
-/// A tag's history, newest first; that of a deleted tag, too. With `as_of` the history it had at that moment.
+/// A tag's history, newest first; that of a deleted tag, too. With `as_of` the history it had at that moment, be its stream there or not.
 pub async fn history(
     State(door): State<Door>,
     caller: Caller,
@@ -61,28 +66,25 @@ pub async fn history(
 ) -> Result<Json<Value>, Status> {
     let title = title(&stream, &tag);
     caller.may(&door, "get", &IMAGE_STREAM_TAGS, &project, &title).await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past_tags::history(&door, &project, (&stream, &tag), &moment, query).await?));
+    }
     let not_found = || Status::not_found(&IMAGE_STREAM_TAGS, &title);
     let tag = door.store.find_tag(&project, &stream, &tag).await?.ok_or_else(not_found)?;
     let before = match query.before {
         None => None,
         Some(sequence) => match door.store.find_event(sequence).await? {
             Some(event) if event.tag_id == tag.id => Some(event.number),
-            _ => {
-                return Err(Status::bad_request(format!(
-                    "before={sequence} is no row of this history: take the next of a page"
-                )));
-            }
+            _ => return Err(no_row(sequence)),
         },
-    };
-    let before = match as_of {
-        None => before,
-        Some(moment) => {
-            let end = door.store.history_end_then(&tag.id, &moment).await?;
-            Some(before.map_or(end, |before| before.min(end)))
-        }
     };
     let rows = door.store.list_history(&tag.id, before, query.rows()).await?;
     Ok(Json(query.envelope(rows, |event| event.sequence, show_event)))
+}
+
+/// What a page of a history was to begin before is not of it.
+pub fn no_row(sequence: i64) -> Status {
+    Status::bad_request(format!("before={sequence} is no row of this history: take the next of a page"))
 }
 
 /// Rolls a tag back to a row of its history. An immutable tag moves for project admins only, and only with a reason.

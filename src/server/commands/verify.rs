@@ -12,7 +12,7 @@ use crate::server::assembly::open_blobs;
 use crate::server::blobs::Blobs;
 use crate::server::config::StorageArgs;
 use crate::server::hash::Hasher;
-use crate::server::store::Store;
+use crate::server::store::{HistoryPlace, Store};
 
 /// Images looked at together.
 const PAGE: i64 = 500;
@@ -25,11 +25,15 @@ pub(super) async fn verify(storage: &StorageArgs) -> anyhow::Result<ExitCode> {
         println!("ledger row {}: {}", fault.sequence, fault.problem);
     }
     let mut check = Check { store: &store, blobs: &*blobs, present: HashSet::new(), faults: broken.len() };
+    let moves = check.every_history().await?;
     let (count, bytes) = check.every_blob().await?;
     let images = check.every_image().await?;
     check.every_promise().await?;
     check.every_figure().await?;
-    println!("{rows} ledger rows, {count} blobs with {bytes} bytes, {images} images: {} faults", check.faults);
+    println!(
+        "{rows} ledger rows, {moves} rows of tags' histories, {count} blobs with {bytes} bytes, {images} images: {} faults",
+        check.faults
+    );
     let faults = check.faults;
     store.close().await;
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -46,6 +50,19 @@ impl Check<'_> {
     fn fault(&mut self, text: &str) {
         self.faults += 1;
         println!("{text}");
+    }
+
+    /// The histories of tags, and with them the past, are what the ledger says.
+    async fn every_history(&mut self) -> anyhow::Result<usize> {
+        let (mut count, mut place) = (0, Some(HistoryPlace::default()));
+        while let Some(from) = place {
+            let (rows, faults, next) = self.store.verify_histories(&from).await?;
+            for fault in faults {
+                self.fault(&format!("history of {}, row {}: {}", fault.tag, fault.sequence, fault.problem));
+            }
+            (count, place) = (count + rows, next);
+        }
+        Ok(count)
     }
 
     /// Something is wrong with a blob; who will notice is told, and what helps.

@@ -12,19 +12,24 @@ use super::images::typed;
 use super::kind::BUILD_CONFIGS;
 use super::list::{ListQuery, envelope};
 use super::metadata::{ObjectMeta, read_object, texts};
+use super::past::AsOf;
 use super::status::Status;
-use super::{Door, builds, deleted};
+use super::{Door, builds, deleted, past};
 use crate::model::{AppName, BuildConfig, served_at};
 use crate::server::store::{BuildRequest, ConfigFields};
 
-/// Configs of a project.
+/// Configs of a project. With `as_of` those it had at that moment.
 pub async fn list(
     State(door): State<Door>,
     caller: Caller,
     Path(project): Path<String>,
     query: ListQuery,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "list", &BUILD_CONFIGS, &project, "").await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::configs(&door, &project, &moment, &query).await?));
+    }
     query.check_fields(&[])?;
     let version = door.store.last_sequence().await?;
     let page = query
@@ -49,8 +54,12 @@ pub async fn get(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Path<(String, String)>,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &BUILD_CONFIGS, &project, &name).await?;
+    if let Some(moment) = as_of {
+        return Ok(Json(past::config(&door, &project, &name, &moment).await?));
+    }
     show(&door, &door.store.config(&project, &name).await?).await
 }
 

@@ -9,24 +9,35 @@ use serde_json::{Map, Value, json};
 
 use super::Door;
 use super::caller::Caller;
-use super::image_streams;
 use super::images::typed;
 use super::kind::{SECRETS, STREAM_LAYERS, STREAM_SECRETS};
 use super::list::envelope;
 use super::metadata::ObjectMeta;
+use super::past::AsOf;
 use super::status::Status;
+use super::{image_streams, past};
 use crate::model::{SecretKind, is_artifact};
 
 /// The images in the histories of a stream's tags with those that they list, as far as the view of the stream shows the histories, and all
-/// their blobs. For those who may pull.
+/// their blobs. For those who may pull. With `as_of` those that the view showed at that moment; what the repository does not have any more is
+/// told as missing.
 pub async fn layers(
     State(door): State<Door>,
     caller: Caller,
     Path((project, name)): Path<(String, String)>,
+    AsOf(as_of): AsOf,
 ) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &STREAM_LAYERS, &project, &name).await?;
-    let stream = door.store.stream(&project, &name).await?;
-    let shown = door.store.list_shown_images(&stream.id).await?;
+    let (shown, meta) = match as_of {
+        None => {
+            let stream = door.store.stream(&project, &name).await?;
+            (door.store.list_shown_images(&stream.id).await?, image_streams::meta(&stream))
+        }
+        Some(moment) => {
+            let stream = door.store.stream_then(&door.store.project(&project).await?.id, &name, &moment).await?;
+            (door.store.list_shown_images_then(&stream, &moment).await?, past::stream_meta(&project, &stream, &moment))
+        }
+    };
     let (mut blobs, mut images) = (BTreeMap::new(), BTreeMap::new());
     for image in shown.images {
         let mut refers = Map::new();
@@ -56,7 +67,7 @@ pub async fn layers(
             }
         }
     }
-    let object = json!({"metadata": image_streams::meta(&stream), "blobs": blobs, "images": images});
+    let object = json!({"metadata": meta, "blobs": blobs, "images": images});
     Ok(Json(typed(&STREAM_LAYERS, object)))
 }
 

@@ -1,7 +1,11 @@
-//! Streams, tags and apps as they were at a moment (`?as_of=`): what there was and where it pointed. What they should have been, labels and
-//! conditions are not kept, so these objects have no `spec`; their annotation says which moment it is. Builds are in `builds/past.rs`.
+//! The past (`?as_of=`): the moment that is asked for, and which routes know it. The objects of then are in `past/`, builds in `builds/past.rs`.
+//!
+//! What things should have been, labels and conditions are not kept, so these objects have less than those of now; their annotation says
+//! which moment it is.
 
-use std::collections::BTreeMap;
+mod apps;
+mod configs;
+mod streams;
 
 use axum::extract::{FromRequestParts, MatchedPath, Query, Request};
 use axum::http::Method;
@@ -9,38 +13,75 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::Door;
-use super::images::{bare, typed};
-use super::kind::{DEPLOYMENTS, IMAGE_STREAMS, IMAGE_TAGS, Kind};
-use super::list::{ListQuery, envelope};
+use super::list::ListQuery;
 use super::metadata::ObjectMeta;
 use super::status::Status;
-use crate::model::{Moment, TagTitle, pulled_from, rfc3339};
-use crate::server::store::{self, AppThen, StreamThen, TagThen};
+use crate::model::{Moment, rfc3339};
+
+pub use apps::{app, apps};
+pub use configs::{config, configs};
+pub use streams::{reference_of, stream, stream_meta, streams, tag, tags};
 
 /// The annotation that tells the moment.
 pub const AS_OF: &str = "weir.dev/as-of";
-/// Tags of a stream that are read together.
-const BATCH: i64 = 500;
 
 /// The ends of the routes that know the past.
-const KEPT: [&str; 13] = [
+const KEPT: [&str; 28] = [
     "/imagestreams",
     "/imagestreams/{name}",
+    "/imagestreams/{name}/layers",
     "/imagestreamtags",
     "/imagestreamtags/{name}",
     "/imagetags",
     "/imagetags/{name}",
+    "/imagestreamimages/{name}",
     "/deployments",
     "/deployments/{name}",
-    "/tags/{tag}/history",
+    "/buildconfigs",
+    "/buildconfigs/{name}",
     "/builds",
     "/builds/{name}",
+    "/projects",
+    "/projects/{name}",
+    "/tags/{tag}",
+    "/tags/{tag}/history",
+    "/images/{id}",
+    "/images/{id}/packages",
+    "/compare",
+    "/apps/{app}",
     "/apps/{app}/rollouts",
+    "/cascades",
+    "/cascades/{number}",
+    "/freezes",
+    "/freezes/{number}",
     "/activity",
 ];
+
+/// Why others have none, by what their routes end with.
+const NOT_KEPT: [(&str, &str); 13] = [
+    ("/secrets", "a secret is replaced by the one after it, and nobody is to have the one before"),
+    ("/registries", "what other registries answered is remembered as long as it is of use"),
+    ("/search", "the index knows what is there now; lists of streams and tags can be read as of a moment"),
+    ("/usage", "what is held is counted as it comes and goes, and no former sum stays"),
+    ("/traffic", "it is told by days already: ask for it without as_of"),
+    ("/retention", "a rule is replaced by the one after it; the activity has a row of each change"),
+    ("/tag-rules", "rules are replaced by those after them; the activity has a row of each change"),
+    ("/import-rules", "a rule is replaced by the one after it; the activity has a row of each change"),
+    ("/import-rules/{name}", "a rule is replaced by the one after it; the activity has a row of each change"),
+    ("/notices", "who is told is replaced by what comes after it; the activity has a row of each change"),
+    ("/deliveries", "each delivery has its own times: ask for them without as_of"),
+    (
+        "/graph",
+        "what followed and fed what is not kept; which images builds took in and apps ran is in the builds and apps",
+    ),
+    ("/resolve", "what a name would have come to is not kept; where a tag pointed is"),
+];
+
+/// Why all others have none.
+const ONLY: &str = "only projects, streams, tags with their histories, images, builds, apps with their rollouts, cascades, freezes and the \
+     activity can be read as of a moment";
 
 /// The moment that a request asks for.
 #[derive(Debug, Clone)]
@@ -73,102 +114,18 @@ pub async fn refuse_elsewhere(request: Request, next: Next) -> Response {
     // What cannot be read is refused by whoever reads it for good.
     let asks = Query::<Raw>::try_from_uri(request.uri())
         .is_ok_and(|Query(raw)| !raw.as_of.is_empty() || !raw.dashed.is_empty());
+    if !asks {
+        return next.run(request).await;
+    }
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let knows = reads && KEPT.iter().any(|end| route.ends_with(end));
-    if asks && !knows {
-        let message = "the past of this is not kept: only streams, tags with their histories, builds, apps with their rollouts, and the activity can be read as of a moment";
-        return Status::bad_request(message).into_response();
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Status::bad_request("as_of is for reading: what was cannot be changed").into_response();
     }
-    next.run(request).await
-}
-
-/// The streams that a project had.
-pub async fn streams(door: &Door, project: &str, moment: &Moment, query: &ListQuery) -> Result<Value, Status> {
-    let (project_id, version) = begin(door, project, query).await?;
-    let page = query
-        .page(
-            |after, limit| {
-                let (store, id) = (&door.store, &project_id);
-                async move { store.list_streams_then(id, moment, &after, limit).await }
-            },
-            |stream| stream.name.clone(),
-            |stream| query.wants(&stream.name, &BTreeMap::new()),
-        )
-        .await?;
-    let mut items = Vec::with_capacity(page.items.len());
-    for stream in &page.items {
-        items.push(show_stream(door, project, stream, moment).await?);
+    if KEPT.iter().any(|end| route.ends_with(end)) {
+        return next.run(request).await;
     }
-    Ok(envelope(&IMAGE_STREAMS, version, page.next.as_deref(), items))
-}
-
-/// One stream that a project had.
-pub async fn stream(door: &Door, project: &str, name: &str, moment: &Moment) -> Result<Value, Status> {
-    let stream = door.store.stream_then(&door.store.project(project).await?.id, name, moment).await?;
-    Ok(typed(&IMAGE_STREAMS, show_stream(door, project, &stream, moment).await?))
-}
-
-/// The tags of all of a project's streams, as objects of one of the two kinds.
-pub async fn tags(
-    door: &Door,
-    kind: &Kind,
-    project: &str,
-    moment: &Moment,
-    query: &ListQuery,
-) -> Result<Value, Status> {
-    let (project_id, version) = begin(door, project, query).await?;
-    let page = query
-        .page(
-            |after, limit| {
-                let id = &project_id;
-                async move { list_tags(door, id, moment, &after, limit).await }
-            },
-            |(stream, tag)| title(stream, tag),
-            |(stream, tag)| query.wants(&title(stream, tag), &BTreeMap::new()),
-        )
-        .await?;
-    let items = page.items.iter().map(|(stream, tag)| show_tag(door, kind, project, stream, tag, moment)).collect();
-    Ok(envelope(kind, version, page.next.as_deref(), items))
-}
-
-/// One tag, as an object of one of the two kinds.
-pub async fn tag(
-    door: &Door,
-    kind: &Kind,
-    project: &str,
-    (stream, name): (&str, &str),
-    moment: &Moment,
-) -> Result<Value, Status> {
-    let stream = door.store.stream_then(&door.store.project(project).await?.id, stream, moment).await?;
-    let missing = || Status::not_found(kind, &format!("{}:{name} at {}", stream.name, moment.words));
-    let tag = door.store.find_tag_then(&stream, name, moment).await?.ok_or_else(missing)?;
-    Ok(typed(kind, show_tag(door, kind, project, &stream, &tag, moment)))
-}
-
-/// The apps that a project has and had: what each was to run.
-pub async fn apps(door: &Door, project: &str, moment: &Moment, query: &ListQuery) -> Result<Value, Status> {
-    let (project_id, version) = begin(door, project, query).await?;
-    let page = query
-        .page(
-            |after, limit| {
-                let (store, id) = (&door.store, &project_id);
-                async move { store.list_apps_then(id, moment, &after, limit).await }
-            },
-            |app| app.name.clone(),
-            |app| query.wants(&app.name, &BTreeMap::new()),
-        )
-        .await?;
-    let items = page.items.iter().map(|app| show_app(door, project, app, moment)).collect();
-    Ok(envelope(&DEPLOYMENTS, version, page.next.as_deref(), items))
-}
-
-/// One app.
-pub async fn app(door: &Door, project: &str, name: &str, moment: &Moment) -> Result<Value, Status> {
-    let project_id = door.store.project(project).await?.id;
-    let missing = || Status::not_found(&DEPLOYMENTS, &format!("{name} at {}", moment.words));
-    let found = door.store.find_app_then(&project_id, name, moment).await?.ok_or_else(missing)?;
-    Ok(typed(&DEPLOYMENTS, show_app(door, project, &found, moment)))
+    let why = NOT_KEPT.iter().find(|(end, _)| route.ends_with(end)).map_or(ONLY, |(_, why)| *why);
+    Status::bad_request(format!("the past of this is not kept: {why}")).into_response()
 }
 
 /// The project's id, and the version that lists carry.
@@ -186,97 +143,8 @@ pub fn refuse_labels(query: &ListQuery) -> Result<(), Status> {
     Ok(())
 }
 
-/// Up to `limit` tags beyond `<stream>:<tag>`, stream by stream.
-async fn list_tags(
-    door: &Door,
-    project_id: &str,
-    moment: &Moment,
-    after: &str,
-    limit: i64,
-) -> store::Result<Vec<(StreamThen, TagThen)>> {
-    let (stream_name, mut tag_name) = TagTitle::halves(after).unwrap_or((after, ""));
-    let mut stream_name = stream_name.to_owned();
-    let mut found: Vec<(StreamThen, TagThen)> = Vec::new();
-    // The stream in which the page before ended may have more.
-    let mut streams = match door.store.stream_then(project_id, &stream_name, moment).await {
-        Ok(stream) => vec![stream],
-        Err(store::Error::NotFound { .. }) => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    loop {
-        for stream in streams {
-            let room = limit - i64::try_from(found.len()).unwrap_or(limit);
-            let tags = door.store.list_tags_then(&stream, moment, tag_name, room).await?;
-            found.extend(tags.into_iter().map(|tag| (stream.clone(), tag)));
-            if i64::try_from(found.len()).is_ok_and(|count| count >= limit) {
-                return Ok(found);
-            }
-            (stream_name, tag_name) = (stream.name, "");
-        }
-        streams = door.store.list_streams_then(project_id, moment, &stream_name, BATCH).await?;
-        if streams.is_empty() {
-            return Ok(found);
-        }
-    }
-}
-
-fn title(stream: &StreamThen, tag: &TagThen) -> String {
-    format!("{}:{}", stream.name, tag.name)
-}
-
-async fn show_stream(door: &Door, project: &str, stream: &StreamThen, moment: &Moment) -> Result<Value, Status> {
-    let (mut tags, mut after) = (Vec::new(), String::new());
-    loop {
-        let page = door.store.list_tags_then(stream, moment, &after, BATCH).await?;
-        let Some(last) = page.last() else { break };
-        after.clone_from(&last.name);
-        tags.extend(page.iter().map(|tag| status_tag(door, project, stream, tag)));
-    }
-    let meta = ObjectMeta::new(&stream.name, project, &stream.id, 0, stream.created_at);
-    Ok(json!({
-        "metadata": past(meta, moment, stream.deleted_at, None),
-        "status": {"dockerImageRepository": format!("{}/{project}/{}", door.registry_host, stream.name), "tags": tags},
-    }))
-}
-
-fn status_tag(door: &Door, project: &str, stream: &StreamThen, tag: &TagThen) -> Value {
-    let item = json!({
-        "created": rfc3339(tag.at),
-        "dockerImageReference": reference(door, project, stream, tag),
-        "image": tag.digest,
-        "generation": tag.generation,
-    });
-    json!({"tag": tag.name, "items": [item]})
-}
-
-fn show_tag(door: &Door, kind: &Kind, project: &str, stream: &StreamThen, tag: &TagThen, moment: &Moment) -> Value {
-    let meta = ObjectMeta::new(&title(stream, tag), project, &stream.id, 0, tag.at);
-    let mut shown = json!({
-        "metadata": past(meta, moment, stream.deleted_at, tag.held_by.as_deref()),
-        "image": bare(&tag.digest, &reference(door, project, stream, tag)),
-    });
-    if *kind == IMAGE_TAGS {
-        shown["status"] = status_tag(door, project, stream, tag);
-    } else {
-        shown["generation"] = tag.generation.into();
-    }
-    shown
-}
-
-/// What the newest rollout of then was to run. What an engine was seen running is not kept.
-fn show_app(door: &Door, project: &str, app: &AppThen, moment: &Moment) -> Value {
-    let meta = ObjectMeta { generation: app.number, ..ObjectMeta::new(&app.name, project, &app.id, 0, app.created_at) };
-    let image = app.repository.as_ref().zip(app.digest.as_ref());
-    let image = image.map(|(repository, digest)| format!("{}/{repository}@{digest}", door.registry_host));
-    let container = json!({"name": app.name, "image": image.unwrap_or_default()});
-    json!({
-        "metadata": past(meta, moment, None, app.held_by.as_deref()),
-        "spec": {"template": {"spec": {"containers": [container]}}},
-    })
-}
-
 /// The metadata of a past object, which cannot be written back.
-fn past(meta: ObjectMeta, moment: &Moment, deleted_at: Option<i64>, held_by: Option<&str>) -> ObjectMeta {
+pub fn past(meta: ObjectMeta, moment: &Moment, deleted_at: Option<i64>, held_by: Option<&str>) -> ObjectMeta {
     let mut meta = ObjectMeta { resource_version: String::new(), ..meta };
     let notes = [
         (AS_OF, Some(moment.words.clone())),
@@ -285,8 +153,4 @@ fn past(meta: ObjectMeta, moment: &Moment, deleted_at: Option<i64>, held_by: Opt
     ];
     meta.annotations.extend(notes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     meta
-}
-
-fn reference(door: &Door, project: &str, stream: &StreamThen, tag: &TagThen) -> String {
-    pulled_from(&door.registry_host, project, &stream.name, tag.reference.as_deref().unwrap_or_default())
 }

@@ -13,33 +13,53 @@ use super::images::typed;
 use super::kind::{PROJECT_REQUESTS, PROJECTS};
 use super::list::{ListQuery, envelope};
 use super::metadata::{ObjectMeta, read_head};
+use super::past::{AsOf, past};
 use super::status::{Cause, Status};
 use super::{Door, deleted};
-use crate::model::{Project, ProjectName};
+use crate::model::{Moment, Project, ProjectName};
 use crate::server::store::Error;
 
-/// Projects the caller may see.
-pub async fn list(State(door): State<Door>, caller: Caller, query: ListQuery) -> Result<Json<Value>, Status> {
+/// Projects the caller may see. With `as_of` those of them that there were at that moment; deleted ones are gone with all they had.
+pub async fn list(
+    State(door): State<Door>,
+    caller: Caller,
+    query: ListQuery,
+    AsOf(as_of): AsOf,
+) -> Result<Json<Value>, Status> {
     query.check_fields(&[])?;
     let version = door.store.last_sequence().await?;
     let page = query
         .page(
             |after, limit| {
-                let (store, user) = (&door.store, caller.principal().list_for());
-                async move { store.list_projects(user, &after, limit).await }
+                let (store, user, as_of) = (&door.store, caller.principal().list_for(), as_of.as_ref());
+                async move {
+                    match as_of {
+                        None => store.list_projects(user, &after, limit).await,
+                        Some(moment) => store.list_projects_then(user, moment, &after, limit).await,
+                    }
+                }
             },
             |project| project.name.clone(),
             |project| caller.principal().may_see(&project.name) && query.wants(&project.name, &BTreeMap::new()),
         )
         .await?;
-    let items = page.items.iter().map(shape).collect();
+    let items = page.items.iter().map(|project| shape(project, as_of.as_ref())).collect();
     Ok(Json(envelope(&PROJECTS, version, page.next.as_deref(), items)))
 }
 
 /// One project.
-pub async fn get(State(door): State<Door>, caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, Status> {
+pub async fn get(
+    State(door): State<Door>,
+    caller: Caller,
+    Path(name): Path<String>,
+    AsOf(as_of): AsOf,
+) -> Result<Json<Value>, Status> {
     caller.may(&door, "get", &PROJECTS, &name, &name).await?;
-    Ok(Json(typed(&PROJECTS, shape(&door.store.project(&name).await?))))
+    let project = door.store.project(&name).await?;
+    if let Some(moment) = as_of.as_ref().filter(|moment| project.created_at >= moment.end) {
+        return Err(Status::not_found(&PROJECTS, &format!("{name} at {}", moment.words)));
+    }
+    Ok(Json(typed(&PROJECTS, shape(&project, as_of.as_ref()))))
 }
 
 /// Deletes a project with everything in it.
@@ -82,10 +102,11 @@ pub async fn request(
         Error::Exists { .. } => meta.not_made(Status::already_exists_singular(&PROJECTS, name.as_str())),
         other => Status::from(other).about(&PROJECT_REQUESTS, name.as_str()),
     })?;
-    Ok((StatusCode::CREATED, warnings, Json(typed(&PROJECTS, shape(&project)))))
+    Ok((StatusCode::CREATED, warnings, Json(typed(&PROJECTS, shape(&project, None)))))
 }
 
-fn shape(project: &Project) -> Value {
+/// A project is named and described for good when it is made: as of a moment it is as it is now.
+fn shape(project: &Project, as_of: Option<&Moment>) -> Value {
     let mut meta = ObjectMeta::new(&project.name, "", &project.id, project.version, project.created_at);
     for (key, value) in [
         ("openshift.io/description", &project.description),
@@ -95,6 +116,9 @@ fn shape(project: &Project) -> Value {
         if !value.is_empty() {
             meta.annotations.insert(key.to_owned(), value.clone());
         }
+    }
+    if let Some(moment) = as_of {
+        meta = past(meta, moment, None, None);
     }
     json!({"metadata": meta, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}})
 }

@@ -59,7 +59,6 @@ struct Registry {
 pub fn router(state: &AppState) -> Router {
     let AppState { store, auth, blobs, importer, settings, pulls, .. } = state.clone();
     let repository = Router::new()
-        .route("/tags/list", get(tags::list))
         .route("/referrers/{digest}", get(referrers::list))
         .route("/_oci/ext/discover", get(history::discover_there))
         .route("/_oci/tag-history/{tag}", get(history::list))
@@ -74,7 +73,10 @@ pub fn router(state: &AppState) -> Router {
         .route(
             "/blobs/uploads/{id}",
             get(uploads::status).patch(uploads::append).put(uploads::finish).delete(uploads::cancel),
-        );
+        )
+        .layer(middleware::from_fn(past::refuse_elsewhere))
+        // Lists that know the past.
+        .route("/tags/list", get(tags::list));
     let api = Router::new()
         .route("/", get(version))
         .route("/token", get(token::get).post(token::post))

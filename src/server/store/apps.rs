@@ -137,6 +137,7 @@ impl Store {
         let app = tx.app(project, name).await?;
         let entry = Entry { action: "app.delete", project: Some(project), object: name, ..Entry::default() };
         let sequence = tx.record(actor, entry).await?;
+        tx.keep_app(&app, actor).await?;
         sqlx::query("delete from search_entries where app_id = $1").bind(&app.id).execute(&mut *tx).await?;
         sqlx::query("update apps set deleted_at = $2, version = $3 where id = $1")
             .bind(&app.id)

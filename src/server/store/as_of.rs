@@ -1,10 +1,24 @@
-//! The catalog as it was at a moment: streams, tags and apps that were there then, and where they pointed.
+//! The catalog as it was at a moment: streams and tags that were there then, and where they pointed. Apps are in `as_of/apps.rs`, images and
+//! histories beside it, and `as_of/ended.rs` keeps what is about to be deleted.
 //!
 //! The rule is that of `past.rs`: of a tag's rows from before the moment, the one that came last counts. A stream that was deleted since
 //! has left its tags and their rows in tables of its own (`ended_…`), which are read the same way.
 
-use super::{Error, Result, Store, WriteTx};
-use crate::model::{Actor, ActorKind, EventKind, Moment, Stream, now};
+mod apps;
+mod catalog;
+mod ended;
+mod histories;
+mod holds;
+mod images;
+
+use super::catalog::contains;
+use super::{Error, Result, Store};
+use crate::model::{ActorKind, EventKind, LAST_KEY, Moment, TagSort, natural_key, version_key};
+
+pub use apps::AppThen;
+pub use catalog::{COUNT_TO_THEN, CatalogThen};
+pub use histories::DeletedThen;
+pub use holds::HoldThen;
 
 /// A stream that was there at a moment.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -17,6 +31,13 @@ pub struct StreamThen {
     /// Since then it was deleted.
     pub deleted_at: Option<i64>,
     pub deleted_by: Option<String>,
+}
+
+impl StreamThen {
+    /// It was not deleted since.
+    pub fn is_there(&self) -> bool {
+        self.deleted_at.is_none()
+    }
 }
 
 /// A tag that pointed to an image at a moment, and the row of its history that says so.
@@ -46,25 +67,11 @@ pub struct TagThen {
     pub digest_now: Option<String>,
 }
 
-/// An app that was there at a moment, and its newest rollout then.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct AppThen {
-    pub id: String,
-    pub name: String,
-    pub created_at: i64,
-    pub number: Option<i64>,
-    pub digest: Option<String>,
-    pub repository: Option<String>,
-    pub kind: Option<String>,
-    pub actor_kind: Option<String>,
-    pub actor: Option<String>,
-    pub reason: Option<String>,
-    pub began_at: Option<i64>,
-    /// How the rollout had ended by then, if it had.
-    pub ended: Option<String>,
-    /// The app's newest rollout now.
-    pub digest_now: Option<String>,
-    pub held_by: Option<String>,
+impl TagThen {
+    /// Where it stands in an order: what the page after it begins beyond.
+    pub fn place_in(&self, sort: TagSort) -> String {
+        if sort == TagSort::Semver { version_key(&self.name) } else { natural_key(&self.name) }
+    }
 }
 
 /// Streams of project $1 that were there at moment $2, those of `$rest`.
@@ -84,12 +91,19 @@ macro_rules! streams_then {
     };
 }
 
-/// Tags of stream $1 that pointed somewhere at moment $2, by name beyond $3, or from it on where $5 is 1.
+/// Tags of stream $1 that pointed somewhere at moment $2, and `$rest`. The first argument says whether the stream is there (`live`) or was
+/// deleted since (`ended`).
 macro_rules! tags_then {
-    ($tags:literal, $events:literal, $now:literal) => {
+    (live, $($rest:literal),+) => {
+        tags_then!("tags", "tag_events", "holds h where h.tag_id", "t.digest", $($rest),+)
+    };
+    (ended, $($rest:literal),+) => {
+        tags_then!("ended_tags", "ended_tag_events", "ended_holds h where h.owner_id", "cast(null as text)", $($rest),+)
+    };
+    ($tags:literal, $events:literal, $holds:literal, $now:literal, $($rest:literal),+) => {
         concat!(
             "select t.id, t.name, e.sequence, e.number, e.digest, e.reference, e.generation, e.kind, e.actor_kind, e.actor, e.reason, \
-             e.at, i.size, i.os, i.architecture, (select h.actor from holds h where h.tag_id = t.id and h.since < $2 \
+             e.at, i.size, i.os, i.architecture, (select h.actor from ", $holds, " = t.id and h.since < $2 \
                and (h.ended_at is null or h.ended_at >= $2) limit 1) as held_by, ",
             $now,
             " as digest_now from ",
@@ -100,26 +114,57 @@ macro_rules! tags_then {
             $events,
             " m where m.tag_id = t.id and m.sorted_at < $2 and m.outcome in ('moved', 'deleted') \
                order by m.sorted_at desc, m.number desc limit 1) \
-             left join images i on i.digest = e.digest where t.stream_id = $1 and t.name >= $3 and (t.name > $3 or $5 = 1) \
-             and e.outcome = 'moved' order by t.name limit $4"
+             left join images i on i.digest = e.digest where t.stream_id = $1 and e.outcome = 'moved' and ",
+            $($rest),+
         )
     };
 }
 
-/// Apps of project $1 that were there at moment $2 and are still, those of `$rest`, by name.
-macro_rules! apps_then {
-    ($rest:literal) => {
+/// [`tags_then`] by name beyond $3, or from it on where $5 is 1.
+macro_rules! named_tags_then {
+    ($kept:tt) => {
+        tags_then!($kept, "t.name >= $3 and (t.name > $3 or $5 = 1) order by t.name limit $4")
+    };
+}
+
+/// [`tags_then`] in an order, with names that $5 fits.
+macro_rules! sorted_tags_then {
+    ($kept:tt, $beyond:literal, $order:literal) => {
+        tags_then!(
+            $kept,
+            $beyond,
+            " and ($5 = '%%' or lower(t.name) like $5 escape '!') order by ",
+            $order,
+            " limit $4"
+        )
+    };
+}
+
+/// Repositories of the streams of one kind that there were at moment $5.
+macro_rules! repositories_then {
+    ($streams:literal, $there:literal) => {
         concat!(
-            "select a.id, a.name, a.created_at, r.number, r.digest, r.repository, r.kind, r.actor_kind, r.actor, r.reason, \
-             r.created_at as began_at, case when r.finished_at < $2 then r.phase else null end as ended, n.digest as digest_now, \
-             (select h.actor from holds h where h.app_id = a.id and h.since < $2 and (h.ended_at is null or h.ended_at >= $2) limit 1) \
-               as held_by \
-             from apps a left join rollouts r on r.app_id = a.id and r.number = (select m.number from rollouts m where m.app_id = a.id \
-               and m.created_at < $2 order by m.number desc limit 1) \
-             left join rollouts n on n.app_id = a.id and n.number = a.last_number \
-             where a.project_id = $1 and a.created_at < $2 and a.deleted_at is null and ",
-            $rest,
-            " order by a.name limit $4"
+            "select p.name || '/' || s.name as name from ",
+            $streams,
+            " s join projects p on p.id = s.project_id where s.created_at < $5",
+            $there,
+            " and ($1 = '' or exists (select 1 from role_bindings b where b.project_id = p.id and b.user_id = $1)) \
+             and ($2 = '' or p.name = $2) and p.name || '/' || s.name > $3 collate \"binary\" \
+             order by (p.name || '/' || s.name) collate \"binary\" limit $4"
+        )
+    };
+}
+
+/// Names of the tags of stream $1 that pointed somewhere at moment $2, beyond $3 in the order of their bytes.
+macro_rules! names_then {
+    ($tags:literal, $events:literal) => {
+        concat!(
+            "select t.name from ",
+            $tags,
+            " t where t.stream_id = $1 and t.name > $3 collate \"binary\" and 'moved' = (select m.outcome from ",
+            $events,
+            " m where m.tag_id = t.id and m.sorted_at < $2 and m.outcome in ('moved', 'deleted') \
+               order by m.sorted_at desc, m.number desc limit 1) order by t.name collate \"binary\" limit $4"
         )
     };
 }
@@ -180,11 +225,7 @@ impl Store {
         limit: i64,
         inclusive: bool,
     ) -> Result<Vec<TagThen>> {
-        let text = if stream.deleted_at.is_none() {
-            tags_then!("tags", "tag_events", "t.digest")
-        } else {
-            tags_then!("ended_tags", "ended_tag_events", "cast(null as text)")
-        };
+        let text = if stream.is_there() { named_tags_then!(live) } else { named_tags_then!(ended) };
         let tags = sqlx::query_as(text)
             .bind(&stream.id)
             .bind(moment.end)
@@ -196,84 +237,82 @@ impl Store {
         Ok(tags)
     }
 
-    /// The number of the first row that a tag's history did not have yet at a moment: what lists of it go back from.
-    pub async fn history_end_then(&self, tag_id: &str, moment: &Moment) -> Result<i64> {
-        let newest: Option<(i64,)> =
-            sqlx::query_as("select number from tag_events where tag_id = $1 and sorted_at < $2 order by sorted_at desc, number desc limit 1")
-                .bind(tag_id)
-                .bind(moment.end)
-                .fetch_optional(self.pool())
-                .await?;
-        Ok(newest.map_or(1, |(number,)| number + 1))
-    }
-
-    /// A page of the apps that a project has and had at a moment, by name beyond `after`.
-    pub async fn list_apps_then(
+    /// A page of the tags that pointed to an image at a moment and whose name contains `text`, by name or by version, beyond `after`, a
+    /// [`TagThen::place_in`]. The past has no other order: each would have to look at all of the stream's tags for each page.
+    pub async fn list_sorted_tags_then(
         &self,
-        project_id: &str,
+        stream: &StreamThen,
         moment: &Moment,
+        sort: TagSort,
+        text: &str,
         after: &str,
         limit: i64,
-    ) -> Result<Vec<AppThen>> {
-        let apps = sqlx::query_as(apps_then!("a.name > $3"))
-            .bind(project_id)
+    ) -> Result<Vec<TagThen>> {
+        let by_version = sort == TagSort::Semver;
+        let page = match (stream.is_there(), by_version) {
+            (true, false) => sorted_tags_then!(live, "t.name_key > $3", "t.name_key"),
+            (false, false) => sorted_tags_then!(ended, "t.name_key > $3", "t.name_key"),
+            (true, true) => sorted_tags_then!(live, "t.version_key < $3", "t.version_key desc"),
+            (false, true) => sorted_tags_then!(ended, "t.version_key < $3", "t.version_key desc"),
+        };
+        let tags = sqlx::query_as(page)
+            .bind(&stream.id)
             .bind(moment.end)
-            .bind(after)
+            .bind(if after.is_empty() && by_version { LAST_KEY } else { after })
+            .bind(limit)
+            .bind(contains(text))
+            .fetch_all(self.pool())
+            .await?;
+        Ok(tags)
+    }
+
+    /// Names of the tags that pointed to an image at a moment, after `last`, in byte order.
+    pub async fn list_tag_names_then(
+        &self,
+        stream: &StreamThen,
+        moment: &Moment,
+        last: &str,
+        limit: i64,
+    ) -> Result<Vec<String>> {
+        let text = if stream.is_there() {
+            names_then!("tags", "tag_events")
+        } else {
+            names_then!("ended_tags", "ended_tag_events")
+        };
+        let names: Vec<(String,)> = sqlx::query_as(text)
+            .bind(&stream.id)
+            .bind(moment.end)
+            .bind(last)
             .bind(limit)
             .fetch_all(self.pool())
             .await?;
-        Ok(apps)
+        Ok(names.into_iter().map(|(name,)| name).collect())
     }
 
-    /// The app of that name as it was at a moment; `None` when it was not there, or is not any more.
-    pub async fn find_app_then(&self, project_id: &str, name: &str, moment: &Moment) -> Result<Option<AppThen>> {
-        let app = sqlx::query_as(apps_then!("a.name = $3"))
-            .bind(project_id)
-            .bind(moment.end)
-            .bind(name)
-            .bind(1_i64)
-            .fetch_optional(self.pool())
-            .await?;
-        Ok(app)
-    }
-}
-
-impl WriteTx {
-    /// Keeps the description of a stream, which is about to get another one.
-    pub(super) async fn keep_description(&mut self, stream: &Stream) -> Result<()> {
-        sqlx::query(
-            "insert into former_descriptions (stream_id, project_id, until, description) values ($1, $2, $3, $4)",
-        )
-        .bind(&stream.id)
-        .bind(&stream.project_id)
-        .bind(now())
-        .bind(&stream.description)
-        .execute(&mut **self)
+    /// Names of the repositories that there were at a moment, after `last`, in byte order; whose they are, see [`Store::list_repositories`].
+    pub async fn list_repositories_then(
+        &self,
+        moment: &Moment,
+        user_id: Option<&str>,
+        project: Option<&str>,
+        last: &str,
+        limit: i64,
+    ) -> Result<Vec<String>> {
+        let names: Vec<(String,)> = sqlx::query_as(concat!(
+            "select b.name from (select * from (",
+            repositories_then!("streams", ""),
+            ") l union select * from (",
+            repositories_then!("ended_streams", " and s.deleted_at >= $5"),
+            ") d) b order by b.name collate \"binary\" limit $4"
+        ))
+        .bind(user_id.unwrap_or_default())
+        .bind(project.unwrap_or_default())
+        .bind(last)
+        .bind(limit)
+        .bind(moment.end)
+        .fetch_all(self.pool())
         .await?;
-        Ok(())
-    }
-
-    /// Keeps what the past has to know of a stream that is about to be deleted.
-    pub(super) async fn keep_past(&mut self, stream: &Stream, actor: &Actor) -> Result<()> {
-        sqlx::query(
-            "insert into ended_streams (id, project_id, name, description, created_at, created_by, deleted_at, deleted_by) \
-             select id, project_id, name, description, created_at, created_by, $2, $3 from streams where id = $1",
-        )
-        .bind(&stream.id)
-        .bind(now())
-        .bind(&actor.name)
-        .execute(&mut **self)
-        .await?;
-        for statement in [
-            "insert into ended_tags (id, stream_id, name) select id, stream_id, name from tags where stream_id = $1",
-            "insert into ended_tag_events (sequence, tag_id, number, outcome, digest, reference, generation, kind, actor_kind, actor, \
-             reason, at, sorted_at) select e.sequence, e.tag_id, e.number, e.outcome, e.digest, e.reference, e.generation, e.kind, e.actor_kind, \
-             e.actor, e.reason, e.at, e.sorted_at from tag_events e join tags t on t.id = e.tag_id \
-             where t.stream_id = $1 and e.outcome in ('moved', 'deleted')",
-        ] {
-            sqlx::query(statement).bind(&stream.id).execute(&mut **self).await?;
-        }
-        Ok(())
+        Ok(names.into_iter().map(|(name,)| name).collect())
     }
 }
 

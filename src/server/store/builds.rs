@@ -187,6 +187,7 @@ impl Store {
         if !build.phase.is_final() {
             return Err(Error::Conflict(format!("build {} is not over: cancel it first", build.name())));
         }
+        tx.keep_build(&build.id, &owner.name).await?;
         sqlx::query("delete from builds where id = $1").bind(&build.id).execute(&mut *tx).await?;
         tx.record(
             actor,

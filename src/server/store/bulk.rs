@@ -20,6 +20,21 @@ macro_rules! is_shown {
 }
 pub(super) use is_shown;
 
+/// [`is_shown`] as it was when `n` was the tag's newest move.
+macro_rules! was_shown {
+    ($events:literal) => {
+        concat!(
+            "e.outcome = 'moved' and e.number <= n.number and e.number >= coalesce((select m.number from ",
+            $events,
+            " m where m.tag_id = t.id and m.outcome = 'moved' and m.number <= n.number order by m.number desc limit 1 offset 49), 0) \
+             and e.number > coalesce((select max(d.number) from ",
+            $events,
+            " d where d.tag_id = t.id and d.outcome = 'deleted' and d.number <= n.number), 0)"
+        )
+    };
+}
+pub(super) use was_shown;
+
 /// One move of a tag, as the view of its stream shows it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct ShownMove {

@@ -125,6 +125,13 @@ fn digest_prefix(text: &str) -> String {
         .map_or_else(|| "-".to_owned(), |prefix| format!("{}%", prefix.ranges()[0].0))
 }
 
+/// From which digest and up to which one the text may be the beginning of (7 digits or more); else a range of none.
+pub(super) fn digest_range(text: &str) -> (String, String) {
+    let prefix = text.trim().to_ascii_lowercase().parse::<DigestPrefix>().ok();
+    let [range, ..] = prefix.filter(DigestPrefix::is_distinct).map_or_else(Default::default, |prefix| prefix.ranges());
+    range
+}
+
 /// How far a page counts: it must not take longer the more there is.
 pub const COUNT_TO: i64 = 1000;
 

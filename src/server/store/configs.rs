@@ -85,8 +85,8 @@ impl Store {
         let id = new_id();
         sqlx::query(
             "insert into build_configs (id, project_id, name, labels, annotations, spec, output_tag_id, image_trigger, config_trigger, \
-             paused_at, created_at, created_by, written_by, version, asked_sequence) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13, $13)",
+             paused_at, created_at, spec_since, created_by, written_by, version, asked_sequence) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $12, $13, $13)",
         )
         .bind(&id)
         .bind(&owner.id)
@@ -129,6 +129,9 @@ impl Store {
         let sequence = tx.record(actor, entry).await?;
         let spec = serde_json::to_string(&fields.spec)?;
         let changed = spec != config.spec;
+        if changed {
+            tx.keep_config_spec(&config).await?;
+        }
         sqlx::query(
             "update build_configs set labels = $2, annotations = $3, spec = $4, output_tag_id = $5, image_trigger = $6, \
              config_trigger = $7, paused_at = $8, generation = generation + $9, version = $10, written_by = $11 where id = $1",
@@ -237,6 +240,7 @@ impl Store {
         if let Some((number,)) = running {
             return Err(Error::Conflict(format!("build {name}-{number} is running: cancel it first")));
         }
+        tx.keep_config(&config, actor).await?;
         sqlx::query("delete from build_configs where id = $1").bind(&config.id).execute(&mut *tx).await?;
         tx.record(actor, Entry { action: "config.delete", project: Some(project), object: name, ..Entry::default() })
             .await?;

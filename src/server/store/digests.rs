@@ -7,7 +7,7 @@ use super::{Error, Result, Store, WriteTx};
 use crate::model::{DigestPrefix, Stream};
 
 /// More than one is enough to refuse; a few more help to say what would tell them apart.
-const SHOWN: i64 = 10;
+pub(super) const SHOWN: i64 = 10;
 
 impl Store {
     /// The one image of the stream whose digest begins so; a conflict when there are several.
@@ -67,6 +67,11 @@ async fn find(connection: &mut AnyConnection, stream_id: &str, id: &DigestPrefix
     .bind(SHOWN)
     .fetch_all(connection)
     .await?;
+    the_one(digests, id)
+}
+
+/// The one digest that was found, if any; a conflict when there are several.
+pub(super) fn the_one(digests: Vec<(String,)>, id: &DigestPrefix) -> Result<Option<String>> {
     match digests.as_slice() {
         [] => Ok(None),
         [(digest,)] => Ok(Some(digest.clone())),

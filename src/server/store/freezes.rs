@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
-use crate::model::{Actor, Freeze, FreezeState, frozen_until, now, own_reason, rfc3339};
+use crate::model::{Actor, Freeze, FreezeState, Moment, frozen_until, now, own_reason, rfc3339};
 use crate::server::wake::Controller;
 
 /// The most characters of a freeze's reason.
@@ -168,6 +168,27 @@ impl Store {
                 .fetch_all(self.pool())
                 .await?;
         Ok(freezes)
+    }
+
+    /// Freezes that a project had at a moment, as they were then, newest first, with a number below `before`.
+    pub async fn list_freezes_then(
+        &self,
+        project: &str,
+        moment: &Moment,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<Freeze>> {
+        let end = self.ledger_end_then(moment).await?;
+        let freezes: Vec<Freeze> = sqlx::query_as(select_freeze!(
+            "where p.name = $1 and f.number < $2 and f.sequence < $4 order by f.number desc limit $3"
+        ))
+        .bind(project)
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(limit)
+        .bind(end)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(freezes.into_iter().map(|freeze| freeze.then(moment)).collect())
     }
 
     /// The freeze of that number, or an error that says it is not there.

@@ -102,21 +102,31 @@ impl Store {
         Ok(store)
     }
 
-    /// Gives tags of before an upgrade, and those that an older server beside this one made, the keys that they are sorted by.
+    /// Gives tags of before an upgrade, and those that an older server beside this one made, the keys that they are sorted by. Those of
+    /// deleted streams are listed in pages of the past.
     pub async fn fill_sort_keys(&self) -> Result<(), sqlx::Error> {
+        self.fill_sort_keys_of(
+            "select id, name from tags where name_key = '' order by id limit $1",
+            "update tags set name_key = $2, version_key = $3 where id = $1",
+        )
+        .await?;
+        self.fill_sort_keys_of(
+            "select id, name from ended_tags where name_key = '' order by id limit $1",
+            "update ended_tags set name_key = $2, version_key = $3 where id = $1",
+        )
+        .await
+    }
+
+    async fn fill_sort_keys_of(&self, without: &'static str, update: &'static str) -> Result<(), sqlx::Error> {
         const IN_ONE_GO: i64 = 2000;
         loop {
-            let tags: Vec<(String, String)> =
-                sqlx::query_as("select id, name from tags where name_key = '' order by id limit $1")
-                    .bind(IN_ONE_GO)
-                    .fetch_all(&self.pool)
-                    .await?;
+            let tags: Vec<(String, String)> = sqlx::query_as(without).bind(IN_ONE_GO).fetch_all(&self.pool).await?;
             if tags.is_empty() {
                 return Ok(());
             }
             let mut tx = self.begin().await?;
             for (id, name) in tags {
-                sqlx::query("update tags set name_key = $2, version_key = $3 where id = $1")
+                sqlx::query(update)
                     .bind(id)
                     .bind(natural_key(&name))
                     .bind(version_key(&name))

@@ -1,7 +1,7 @@
 //! Projects.
 
 use super::{Entry, Error, Result, Store, new_id};
-use crate::model::{Actor, Project, ProjectName, now};
+use crate::model::{Actor, Moment, Project, ProjectName, now};
 use crate::server::wake::Controller;
 
 macro_rules! select_project {
@@ -78,6 +78,28 @@ impl Store {
         .bind(after)
         .bind(user_id.unwrap_or_default())
         .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(projects)
+    }
+
+    /// Projects of [`Store::list_projects`] that were there at a moment. Those deleted since are gone with all that was in them, and with who
+    /// might see them.
+    pub async fn list_projects_then(
+        &self,
+        user_id: Option<&str>,
+        moment: &Moment,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<Project>> {
+        let projects = sqlx::query_as(select_project!(
+            "where p.name > $1 and ($2 = '' or exists (select 1 from role_bindings b where b.project_id = p.id and b.user_id = $2)) \
+             and p.created_at < $4 order by p.name limit $3"
+        ))
+        .bind(after)
+        .bind(user_id.unwrap_or_default())
+        .bind(limit)
+        .bind(moment.end)
         .fetch_all(self.pool())
         .await?;
         Ok(projects)

@@ -18,6 +18,7 @@ macro_rules! select_rollout {
         )
     };
 }
+pub(super) use select_rollout;
 
 /// Why a rollout is requested, and to what.
 #[derive(Debug, Clone)]

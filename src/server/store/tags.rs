@@ -36,6 +36,7 @@ macro_rules! select_event {
         )
     };
 }
+pub(super) use select_event;
 
 impl Store {
     /// The tag of that name, deleted ones included only as `deleted_at` says.

@@ -6,6 +6,9 @@ use crate::model::Moment;
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 
+/// What of an address says what is looked at, whatever the moment.
+const KEPT: [&str; 8] = ["q", "sort", "dir", "n", "from", "to", "tag", "platform"];
+
 /// The moment that the address asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsOf(pub Moment);
@@ -35,12 +38,23 @@ impl AsOf {
 
     /// An address at the same moment.
     pub fn link(&self, path: &str) -> String {
-        format!("{path}?{}={}", Self::NAME, urlencoding::encode(&self.0.text))
+        let sign = if path.contains('?') { '&' } else { '?' };
+        format!("{path}{sign}{}={}", Self::NAME, urlencoding::encode(&self.0.text))
+    }
+
+    /// What keeps a form at the moment.
+    pub fn hidden(&self) -> AnyView {
+        view! { <input type="hidden" name=Self::NAME value=self.0.text.clone() /> }.into_any()
     }
 
     /// What a page of the past says first.
     pub fn banner(&self, cx: &Cx) -> AnyView {
-        let (now, words, value) = (cx.path().to_owned(), self.0.words.clone(), self.0.text.clone());
+        // Where in a list one was is of that moment's list.
+        let now = cx.with_query(&[(Self::NAME, ""), ("as_of", ""), ("after", ""), ("trail", "")]);
+        let (words, value) = (self.0.words.clone(), self.0.text.clone());
+        let kept = KEPT.into_iter().filter(|name| !cx.query(name).is_empty());
+        let kept =
+            kept.map(|name| view! { <input type="hidden" name=name value=cx.query(name).to_owned() /> }).collect_view();
         view! {
             <section class="banner banner-warn" aria-label="The past">
                 <p>
@@ -49,6 +63,7 @@ impl AsOf {
                     <a href=now>"Back to now"</a>
                 </p>
                 <form class="cluster" method="get">
+                    {kept}
                     <Moments value=value />
                     <button class="btn btn-small">"Show"</button>
                 </form>

@@ -63,8 +63,7 @@ pub async fn page(cx: Cx) -> PageResult {
         table(&format!("/p/{}", project.name), rows)
     };
     // Filters keep the moment.
-    let moment =
-        as_of.as_ref().map(|as_of| view! { <input type="hidden" name=AsOf::NAME value=as_of.0.text.clone() /> });
+    let moment = as_of.as_ref().map(AsOf::hidden);
     let body = view! {
         <form class="toolbar" method="get" role="search">
             {moment}

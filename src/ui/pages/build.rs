@@ -6,12 +6,14 @@ use leptos::prelude::*;
 
 use super::build_parts::{facts, inputs_table};
 use super::builds::phase_badge;
+use super::past_build;
 use crate::model::{Build, BuildConfig, counted};
 use crate::server::auth::Right;
 use crate::server::store::BuildRequest;
 use crate::ui::app::PageResult;
 use crate::ui::components::{
-    Act, Ago, Badge, Col, DataTable, DigestText, Empty, More, PageSize, Pager, TextField, Tone, Who, duration_words,
+    Act, Ago, AsOf, AsOfForm, Badge, Col, DataTable, DigestText, Empty, More, PageSize, Pager, TextField, Tone, Who,
+    duration_words,
 };
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
@@ -48,6 +50,9 @@ pub fn below(project: &InProject, page: Page) -> Page {
 
 /// `/p/:project/builds/:build`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_build::page(cx, as_of).await;
+    }
     let (project, config) = open(&cx, Right::View).await?;
     let spec = config.spec().map_err(|error| UiError::Internal(error.to_string()))?;
     let inputs = cx.store().list_inputs(&config.id).await?;
@@ -73,7 +78,10 @@ pub async fn page(cx: Cx) -> PageResult {
             {inputs_table(&project, &config, &inputs, cx.settings().registry_host())}
         </section>
         <section class="stack gap-2">
-            <h2>"Runs"</h2>
+            <div class="cluster">
+                <h2>"Runs"</h2>
+                <AsOfForm />
+            </div>
             <a class="pill-new" data-new-pill hidden href="">"New runs"</a>
             {runs}
             <Pager cx=cx.clone() next />

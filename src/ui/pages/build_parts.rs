@@ -110,6 +110,29 @@ fn input_row(project: &InProject, config: &BuildConfig, input: &ConfigInput, hos
 
 /// What its author wrote.
 pub fn facts(project: &InProject, config: &BuildConfig, spec: &BuildConfigSpec) -> AnyView {
+    let mut facts = said(spec);
+    let starts = match (config.image_trigger == 1, config.config_trigger == 1) {
+        (true, true) => "When it is made, and when an image it takes in moves",
+        (true, false) => "When an image it takes in moves",
+        (false, true) => "When it is made; moves of its inputs do not start it",
+        (false, false) => "Only by hand",
+    };
+    facts.push(("Starts", starts.into_any()));
+    let made = view! { <Ago at=config.created_at />{format!(" by {}", config.created_by)} };
+    facts.push(("Made", made.into_any()));
+    let graph = format!("/p/{}/graph?node=build:{}&focus=both", project.name, config.name);
+    facts.push(("In the graph", view! { <a href=graph>"What leads to it and what depends on it"</a> }.into_any()));
+    fact_list(facts)
+}
+
+/// What a build config says, and where its image goes.
+pub fn spec_facts(spec: &BuildConfigSpec) -> AnyView {
+    let mut facts = said(spec);
+    facts.push(("Makes", format!("{}:{}", spec.output_stream, spec.output_tag).into_any()));
+    fact_list(facts)
+}
+
+fn said(spec: &BuildConfigSpec) -> Vec<(&'static str, AnyView)> {
     let mut facts: Vec<(&str, AnyView)> = Vec::new();
     if let Some(git) = &spec.source.git {
         facts.push(("Repository", view! { <CopyText text=git::shown(&git.uri) /> }.into_any()));
@@ -141,17 +164,10 @@ pub fn facts(project: &InProject, config: &BuildConfig, spec: &BuildConfigSpec) 
             facts.push((words, view! { <ul>{lines}</ul> }.into_any()));
         }
     }
-    let starts = match (config.image_trigger == 1, config.config_trigger == 1) {
-        (true, true) => "When it is made, and when an image it takes in moves",
-        (true, false) => "When an image it takes in moves",
-        (false, true) => "When it is made; moves of its inputs do not start it",
-        (false, false) => "Only by hand",
-    };
-    facts.push(("Starts", starts.into_any()));
-    let made = view! { <Ago at=config.created_at />{format!(" by {}", config.created_by)} };
-    facts.push(("Made", made.into_any()));
-    let graph = format!("/p/{}/graph?node=build:{}&focus=both", project.name, config.name);
-    facts.push(("In the graph", view! { <a href=graph>"What leads to it and what depends on it"</a> }.into_any()));
+    facts
+}
+
+fn fact_list(facts: Vec<(&'static str, AnyView)>) -> AnyView {
     let rows: Vec<_> = facts
         .into_iter()
         .map(|(words, value)| {

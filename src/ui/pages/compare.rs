@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use leptos::prelude::*;
 
 use super::compare_parts::{layer_card, package_card, setting_card};
-use super::stream;
+use super::{past_image, stream};
 use crate::model::{DigestPrefix, Outcome, Stream, TagEvent};
 use crate::server::auth::Right;
 use crate::server::packages::{Compared, Pair, Unpaired};
 use crate::ui::app::PageResult;
-use crate::ui::components::{DigestText, Empty, SelectField, short_digest, size_words};
+use crate::ui::components::{AsOf, DigestText, Empty, SelectField, short_digest, size_words};
 use crate::ui::context::{Cx, InProject, address};
 use crate::ui::error::UiError;
 use crate::ui::shell::{Page, Section};
@@ -21,22 +21,30 @@ const CHOICES: i64 = 200;
 /// `/p/:project/streams/:stream/compare?from=&to=`; digests may be shortened. `tag` names the tag whose history it came from.
 pub async fn page(cx: Cx) -> PageResult {
     let (project, stream) = stream::open(&cx, Right::View).await?;
+    let as_of = AsOf::of(&cx)?;
     let (from, to) = (digest(&cx, &stream, "from").await?, digest(&cx, &stream, "to").await?);
-    let history = cx.store().list_stream_history(&stream.id, None, CHOICES).await?;
-    let choice = choice(&cx, &history, from.as_deref(), to.as_deref());
+    let history = match &as_of {
+        None => cx.store().list_stream_history(&stream.id, None, CHOICES).await?,
+        Some(as_of) => {
+            let then = past_image::same_stream_then(&cx, &stream, as_of).await?;
+            cx.store().list_stream_history_then(&then, &as_of.0, None, CHOICES).await?
+        }
+    };
+    let choice = choice(&cx, as_of.as_ref(), &history, from.as_deref(), to.as_deref());
     let path = format!("/p/{}/streams/{}", project.name, stream.name);
     let (body, actions) = match (&from, &to) {
         (Some(from), Some(to)) => {
             let platform = Some(cx.query("platform"));
             match cx.views().compare(cx.store(), &stream.id, (from, to), platform).await {
                 Ok((pair, compared)) => {
-                    (both(&cx, &path, (from, to), &pair, &compared), actions(&cx, &project, &path, &history, from, to))
+                    let body = both(&cx, as_of.as_ref(), &path, (from, to), &pair, &compared);
+                    (body, as_of.is_none().then(|| actions(&cx, &project, &path, &history, from, to)))
                 }
                 Err(Unpaired::Store(error)) => return Err(error.into()),
-                Err(problem) => (not_comparable(&problem), ().into_any()),
+                Err(problem) => (not_comparable(&problem), None),
             }
         }
-        _ => (none_chosen(), ().into_any()),
+        _ => (none_chosen(), None),
     };
     let heading = match (&from, &to) {
         (Some(from), Some(to)) => format!("{} and {}", short_digest(from), short_digest(to)),
@@ -46,12 +54,17 @@ pub async fn page(cx: Cx) -> PageResult {
         {choice}
         {body}
     };
-    Ok(Page::new(heading, body)
+    let link = |path: &str| as_of.as_ref().map_or_else(|| path.to_owned(), |as_of| as_of.link(path));
+    let page = Page::new(heading, body)
         .kind("comparison")
         .within(&project, Section::Streams)
-        .crumb("Streams", format!("/p/{}/streams", project.name))
-        .crumb(stream.name, path)
-        .actions(actions))
+        .crumb("Streams", link(&format!("/p/{}/streams", project.name)))
+        .crumb(stream.name, link(&path));
+    Ok(match (&as_of, actions) {
+        (Some(as_of), _) => page.past(&cx, as_of),
+        (None, Some(actions)) => page.actions(actions),
+        (None, None) => page,
+    })
 }
 
 /// The image that the address names under `name`; `None` when it names none.
@@ -62,11 +75,14 @@ async fn digest(cx: &Cx, stream: &Stream, name: &str) -> Result<Option<String>, 
     }
     let missing = || UiError::NotFound { what: format!("Image {typed} of stream {}", stream.name) };
     let id: DigestPrefix = typed.parse().map_err(|_| missing())?;
+    if let Some(as_of) = AsOf::of(cx)? {
+        return past_image::digest_of(cx, stream, &id, &as_of).await.map(Some);
+    }
     cx.store().find_stream_digest(stream, &id).await?.ok_or_else(missing).map(Some)
 }
 
 /// Two lists of the stream's images to choose from.
-fn choice(cx: &Cx, history: &[TagEvent], from: Option<&str>, to: Option<&str>) -> AnyView {
+fn choice(cx: &Cx, as_of: Option<&AsOf>, history: &[TagEvent], from: Option<&str>, to: Option<&str>) -> AnyView {
     let mut seen = BTreeSet::new();
     let mut options: Vec<(String, String)> = Vec::new();
     for event in history.iter().filter(|event| event.outcome == Outcome::Moved) {
@@ -98,6 +114,7 @@ fn choice(cx: &Cx, history: &[TagEvent], from: Option<&str>, to: Option<&str>) -
     let tag = Some(cx.query("tag").to_owned()).filter(|tag| !tag.is_empty());
     view! {
         <form class="toolbar" method="get">
+            {as_of.map(AsOf::hidden)}
             {select("from", "Left", from)}
             {select("to", "Right", to)}
             {tag.map(|tag| view! { <input type="hidden" name="tag" value=tag /> })}
@@ -138,9 +155,10 @@ fn not_comparable(problem: &Unpaired) -> AnyView {
     view! { <div class="banner banner-warn"><p>{problem}</p></div> }.into_any()
 }
 
-fn both(cx: &Cx, path: &str, digests: (&str, &str), pair: &Pair, compared: &Compared) -> AnyView {
+fn both(cx: &Cx, as_of: Option<&AsOf>, path: &str, digests: (&str, &str), pair: &Pair, compared: &Compared) -> AnyView {
     let side = |heading: &'static str, digest: &str, size: i64, created: Option<String>| {
         let href = format!("{path}/images/{digest}");
+        let href = as_of.map_or_else(|| href.clone(), |as_of| as_of.link(&href));
         view! {
             <div class="stack gap-1">
                 <h2>{heading}</h2>
@@ -179,11 +197,8 @@ fn platforms(cx: &Cx, pair: &Pair) -> Option<AnyView> {
         .platforms
         .iter()
         .map(|name| {
-            let href = address(
-                cx.path(),
-                [("from", cx.query("from")), ("to", cx.query("to")), ("tag", cx.query("tag")), ("platform", name)]
-                    .into_iter(),
-            );
+            let kept = ["from", "to", "tag", AsOf::NAME].map(|name| (name, cx.query(name)));
+            let href = address(cx.path(), kept.into_iter().chain([("platform", name.as_str())]));
             view! {
                 <a class="chip" href=href aria-current=(name == chosen).then_some("true")>
                     {name.clone()}

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::streams::kind_words;
 use crate::model::{EventKind, Outcome, TagEvent, counted};
-use crate::ui::components::{Act, Ago, Badge, Col, DataTable, DigestText, Icon, More, Tone, Who, size_words};
+use crate::ui::components::{Act, Ago, AsOf, Badge, Col, DataTable, DigestText, Icon, More, Tone, Who, size_words};
 use crate::ui::context::address;
 
 /// How a row is shown.
@@ -26,6 +26,14 @@ pub struct RowPlace {
     pub asks_first: bool,
     /// Rows name their tag.
     pub with_tag: bool,
+    /// The moment that is looked back at, which links keep.
+    pub as_of: Option<AsOf>,
+}
+
+impl RowPlace {
+    fn link(&self, path: &str) -> String {
+        self.as_of.as_ref().map_or_else(|| path.to_owned(), |as_of| as_of.link(path))
+    }
 }
 
 /// A table of history rows.
@@ -56,7 +64,7 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
         ""
     };
     let image = event.digest.clone().map(|digest| {
-        let href = format!("{}/streams/{}/images/{digest}", place.project_path, event.stream);
+        let href = place.link(&format!("{}/streams/{}/images/{digest}", place.project_path, event.stream));
         view! { <DigestText digest href /> }
     });
     let state = match event.outcome {
@@ -77,7 +85,7 @@ fn row(place: &RowPlace, event: TagEvent) -> AnyView {
     let tag = place.with_tag.then(|| {
         view! {
             <td data-label="Tag">
-                <a href=tag_path.clone()>{event.tag.clone()}</a>
+                <a href=place.link(&tag_path)>{event.tag.clone()}</a>
             </td>
         }
     });
@@ -132,7 +140,7 @@ fn how(place: &RowPlace, event: &TagEvent) -> AnyView {
     };
     let build = event.build.as_ref().and_then(|build| {
         let (config, number) = build.rsplit_once('-')?;
-        let href = format!("{}/builds/{config}/runs/{number}", place.project_path);
+        let href = place.link(&format!("{}/builds/{config}/runs/{number}", place.project_path));
         Some(view! { " "<a href=href>{format!("{config} #{number}")}</a> })
     });
     view! {
@@ -148,7 +156,7 @@ fn how(place: &RowPlace, event: &TagEvent) -> AnyView {
 fn why(place: &RowPlace, event: &TagEvent) -> AnyView {
     let reason = event.reason.clone().map(|reason| view! { <span class="break">{reason}</span> });
     let cascade = event.cascade_number.map(|number| {
-        let href = format!("{}/cascades/{number}", place.project_path);
+        let href = place.link(&format!("{}/cascades/{number}", place.project_path));
         view! { <a class="cell-sub" href=href>{format!("cascade {number}")}</a> }
     });
     view! { {reason} {cascade} }.into_any()
@@ -156,7 +164,7 @@ fn why(place: &RowPlace, event: &TagEvent) -> AnyView {
 
 fn actions(place: &RowPlace, tag_path: &str, event: &TagEvent) -> AnyView {
     let Some(digest) = &event.digest else { return ().into_any() };
-    let open = format!("{}/streams/{}/images/{digest}", place.project_path, event.stream);
+    let open = place.link(&format!("{}/streams/{}/images/{digest}", place.project_path, event.stream));
     let differs = place.current_digest.as_ref().is_some_and(|current| current != digest);
     let here = format!("to #{}", event.number);
     // What a hold kept back is applied by resuming, not by going back.
@@ -178,9 +186,10 @@ fn actions(place: &RowPlace, tag_path: &str, event: &TagEvent) -> AnyView {
     let compare = |from: &str, to: &str, words: &'static str| {
         let path = format!("{}/streams/{}/compare", place.project_path, event.stream);
         let query = [("from", from), ("to", to), ("tag", event.tag.as_str())];
-        view! { <a href=address(&path, query.into_iter())>{words}</a> }
+        view! { <a href=place.link(&address(&path, query.into_iter()))>{words}</a> }
     };
-    let current = place.current_digest.as_deref().filter(|_| differs);
+    // What is current came after the moment that is looked back at.
+    let current = place.current_digest.as_deref().filter(|_| differs && place.as_of.is_none());
     let current = current.map(|current| compare(digest, current, "Compare with current"));
     let previous = event.from_digest.as_deref().filter(|from| from != digest);
     let previous = previous.map(|previous| compare(previous, digest, "Compare with previous"));

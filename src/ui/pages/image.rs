@@ -4,13 +4,13 @@ use leptos::prelude::*;
 
 use super::image_inside::Inside;
 use super::image_parts::{base_card, history, instruction};
-use super::{packages, stream};
+use super::{packages, past_image, stream};
 use crate::model::{DigestPrefix, Image, ImageChild, ImageConfig, ImageLayer, Platforms, Stream};
 use crate::server::auth::Right;
 use crate::server::packages::sounds_secret;
 use crate::server::store::ImageTag;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Ago, Badge, Col, CopyText, DataTable, DigestText, Tone, short_digest, size_words};
+use crate::ui::components::{Ago, AsOf, Badge, Col, CopyText, DataTable, DigestText, Tone, short_digest, size_words};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
 use crate::ui::shell::{Page, Section, Tab};
@@ -24,6 +24,15 @@ pub struct Open {
     pub image: Option<Image>,
     /// `/p/<project>/streams/<stream>/images/<digest>`
     pub path: String,
+    /// The moment at which the stream had it, which links keep. The image is the same at any.
+    pub as_of: Option<AsOf>,
+}
+
+impl Open {
+    /// An address at the same moment.
+    pub fn link(&self, path: &str) -> String {
+        self.as_of.as_ref().map_or_else(|| path.to_owned(), |as_of| as_of.link(path))
+    }
 }
 
 /// The image of the path; the first digits of the digest do, when no other of its images begins so.
@@ -32,17 +41,21 @@ pub async fn open(cx: &Cx) -> Result<Open, UiError> {
     let typed = cx.param("digest");
     let missing = || UiError::NotFound { what: format!("Image {typed} of stream {}", stream.name) };
     let id: DigestPrefix = typed.parse().map_err(|_| missing())?;
-    let digest = cx.store().find_stream_digest(&stream, &id).await?.ok_or_else(missing)?;
+    let as_of = AsOf::of(cx)?;
+    let digest = match &as_of {
+        None => cx.store().find_stream_digest(&stream, &id).await?.ok_or_else(missing)?,
+        Some(as_of) => past_image::digest_of(cx, &stream, &id, as_of).await?,
+    };
     let image = cx.store().find_image(&digest).await?;
     let path = format!("/p/{}/streams/{}/images/{digest}", project.name, stream.name);
-    Ok(Open { project, stream, digest, image, path })
+    Ok(Open { project, stream, digest, image, path, as_of })
 }
 
 /// A page of the image's: its head, its tabs, and `body`.
-pub fn laid_out(open: &Open, tab: &'static str, body: AnyView, packages: Option<usize>) -> PageResult {
-    let Open { project, stream, digest, path, .. } = open;
+pub fn laid_out(cx: &Cx, open: &Open, tab: &'static str, body: AnyView, packages: Option<usize>) -> PageResult {
+    let Open { project, stream, digest, path, as_of, .. } = open;
     let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);
-    let point = project.can_edit().then(|| {
+    let point = (project.can_edit() && as_of.is_none()).then(|| {
         view! {
             <a class="btn btn-primary" href=format!("{stream_path}/add-tag?image={digest}")>
                 "Point a tag here…"
@@ -51,68 +64,84 @@ pub fn laid_out(open: &Open, tab: &'static str, body: AnyView, packages: Option<
     });
     let actions = view! {
         {point}
-        <a class="btn" href=format!("{stream_path}/compare?from={digest}")>
+        <a class="btn" href=open.link(&format!("{stream_path}/compare?from={digest}"))>
             "Compare…"
         </a>
     };
-    let list = Tab::new("Packages", format!("{path}/packages"), tab == "Packages");
+    let list = Tab::new("Packages", open.link(&format!("{path}/packages")), tab == "Packages");
     let list = match packages.and_then(|count| i64::try_from(count).ok()) {
         Some(count) => list.count(count),
         None => list,
     };
-    Ok(Page::new(short_digest(digest), body)
+    let page = Page::new(short_digest(digest), body)
         .kind("image")
         .within(project, Section::Streams)
-        .crumb("Streams", format!("/p/{}/streams", project.name))
-        .crumb(stream.name.clone(), stream_path)
+        .crumb("Streams", open.link(&format!("/p/{}/streams", project.name)))
+        .crumb(stream.name.clone(), open.link(&stream_path))
         .meta(view! { <DigestText digest=digest.clone() /> })
         .actions(actions)
-        .tabs(vec![Tab::new("Image", path.clone(), tab == "Image"), list]))
+        .tabs(vec![Tab::new("Image", open.link(path), tab == "Image"), list]);
+    Ok(match as_of {
+        Some(as_of) => page.past(cx, as_of),
+        None => page,
+    })
 }
 
 /// `/p/:project/streams/:stream/images/:digest`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_image::page(cx, as_of).await;
+    }
     let open = open(&cx).await?;
-    let Open { project, stream, digest, image, .. } = &open;
+    let pointing = cx.store().list_image_tags(&open.stream.id, &open.digest).await?;
+    let stream_path = format!("/p/{}/streams/{}", open.project.name, open.stream.name);
+    let tags = tags(&stream_path, &open.stream.name, &pointing);
+    let (body, count) = match &open.image {
+        None => (not_stored(tags), None),
+        Some(image) => content(&cx, &open, image, tags).await?,
+    };
+    laid_out(&cx, &open, "Image", body, count)
+}
+
+/// What is told of an image of which nothing is here.
+pub fn not_stored(tags: AnyView) -> AnyView {
+    view! {
+        <div class="banner banner-warn">
+            <p>"Its bytes are not stored here. The history remembers that tags pointed to it; it cannot be pulled or rolled back to."</p>
+        </div>
+        {tags}
+    }
+    .into_any()
+}
+
+/// All that is known of an image, and how many packages it has; `tags` says which point to it.
+pub async fn content(cx: &Cx, open: &Open, image: &Image, tags: AnyView) -> Result<(AnyView, Option<usize>), UiError> {
+    let Open { project, stream, digest, .. } = open;
     let store = cx.store();
-    let pointing = store.list_image_tags(&stream.id, digest).await?;
     let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);
     let pull = format!("{}/{}@{digest}", cx.settings().registry_host(), stream.repository());
-    let mut count = None;
-    let body = match image {
-        None => view! {
-            <div class="banner banner-warn">
-                <p>"Its bytes are not stored here. The history remembers that tags pointed to it; it cannot be pulled or rolled back to."</p>
-            </div>
-            {tags(&stream_path, &stream.name, &pointing)}
-        }
-        .into_any(),
-        Some(image) => {
-            let children = store.list_children(digest).await?;
-            let left_out = store.list_left_out(&stream.id, digest).await?;
-            let inside = Inside::of(&cx, image, &children, &left_out).await?;
-            let chooser = inside.as_ref().and_then(|inside| inside.chooser(&cx, &stream_path));
-            let is_index = !children.is_empty();
-            let inside = inside.map(|inside| inside.image);
-            if !is_index {
-                let packages = cx.views().packages(store, &stream.id, digest).await?;
-                count = Some(packages.packages.len());
-            }
-            view! {
-                {facts(image, inside.as_ref(), &pull)}
-                {tags(&stream_path, &stream.name, &pointing)}
-                {is_index.then(|| platforms(&stream_path, stream, children, &left_out))}
-                {chooser}
-                {match &inside {
-                    Some(image) => Some(inside_of(&cx, &open, image, &stream_path).await?),
-                    None => None,
-                }}
-                {is_index.then(|| annotations(image, &ImageConfig::default()))}
-            }
-            .into_any()
-        }
+    let children = store.list_children(digest).await?;
+    let left_out = store.list_left_out(&stream.id, digest).await?;
+    let inside = Inside::of(cx, image, &children, &left_out).await?;
+    let chooser = inside.as_ref().and_then(|inside| inside.chooser(cx, open));
+    let is_index = !children.is_empty();
+    let inside = inside.map(|inside| inside.image);
+    let count = match is_index {
+        true => None,
+        false => Some(cx.views().packages(store, &stream.id, digest).await?.packages.len()),
     };
-    laid_out(&open, "Image", body, count)
+    let body = view! {
+        {facts(image, inside.as_ref(), &pull)}
+        {tags}
+        {is_index.then(|| platforms(open, children, &left_out))}
+        {chooser}
+        {match &inside {
+            Some(image) => Some(inside_of(cx, open, image, &stream_path).await?),
+            None => None,
+        }}
+        {is_index.then(|| annotations(image, &ImageConfig::default()))}
+    };
+    Ok((body.into_any(), count))
 }
 
 /// What an image is built on, how it runs, and what it is made of.
@@ -132,7 +161,7 @@ async fn inside_of(cx: &Cx, open: &Open, image: &Image, stream_path: &str) -> Re
         {image.config.is_some().then(|| runs(&config))}
         {(!layers.is_empty()).then(|| layer_table(&config, layers))}
         {history}
-        {(packages.layers > 0).then(|| packages::section(&path, &packages))}
+        {(packages.layers > 0).then(|| packages::section(open, &path, &packages))}
         {annotations(image, &config)}
     };
     Ok(view.into_any())
@@ -213,8 +242,8 @@ fn tags(stream_path: &str, stream: &str, pointing: &[ImageTag]) -> AnyView {
     .into_any()
 }
 
-fn platforms(stream_path: &str, stream: &Stream, children: Vec<ImageChild>, left_out: &[String]) -> AnyView {
-    let chosen = Platforms::of(&stream.annotations).unwrap_or_default();
+fn platforms(open: &Open, children: Vec<ImageChild>, left_out: &[String]) -> AnyView {
+    let chosen = Platforms::of(&open.stream.annotations).unwrap_or_default();
     let rows: Vec<_> = children
         .into_iter()
         .map(|child| {
@@ -238,7 +267,8 @@ fn platforms(stream_path: &str, stream: &Stream, children: Vec<ImageChild>, left
                     view! { <DigestText digest /><span class="cell-sub">{words}</span> }.into_any()
                 }
                 false => {
-                    let href = format!("{stream_path}/images/{digest}");
+                    let href = format!("/p/{}/streams/{}/images/{digest}", open.project.name, open.stream.name);
+                    let href = open.link(&href);
                     view! { <DigestText digest href /> }.into_any()
                 }
             };

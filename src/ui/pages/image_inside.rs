@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::image::Open;
 use crate::model::{Image, ImageChild, USUAL_PLATFORM};
 use crate::ui::components::DigestText;
 use crate::ui::context::Cx;
@@ -44,7 +45,7 @@ impl Inside {
     }
 
     /// Says which platform is shown and offers the others; nothing for an image that is for one alone.
-    pub fn chooser(&self, cx: &Cx, stream_path: &str) -> Option<AnyView> {
+    pub fn chooser(&self, cx: &Cx, open: &Open) -> Option<AnyView> {
         let chosen = self.chosen.as_ref()?;
         let chip = |name: &String| {
             let href = cx.with_query(&[("platform", name)]);
@@ -55,7 +56,8 @@ impl Inside {
             view! { <nav class="chips" aria-label="Platform">{self.platforms.iter().map(chip).collect_view()}</nav> }
         });
         let digest = self.image.digest.clone();
-        let href = format!("{stream_path}/images/{digest}");
+        let href = format!("/p/{}/streams/{}/images/{digest}", open.project.name, open.stream.name);
+        let href = open.link(&href);
         Some(
             view! {
                 <section class="card stack gap-2" id="inside">

@@ -2,10 +2,10 @@
 
 use leptos::prelude::*;
 
-use super::image;
+use super::image::{self, Open};
 use crate::model::{Evidence, ImagePackage, ImagePackages, PackageKind};
 use crate::ui::app::PageResult;
-use crate::ui::components::{Col, DataTable, DigestText, Empty, PageSize, Pager};
+use crate::ui::components::{AsOf, Col, DataTable, DigestText, Empty, PageSize, Pager};
 use crate::ui::context::Cx;
 
 /// How many packages stand on the image's own page.
@@ -25,7 +25,7 @@ pub async fn page(cx: Cx) -> PageResult {
     let why_none = why_none(&packages, open.image.is_some(), !children.is_empty());
     let looked = format!("Looked for “{}” in names, versions, sources and kinds of {total} packages.", cx.query("q"));
     let (everything, count) = (
-        cx.path().to_owned(),
+        open.link(cx.path()),
         match cx.query("q").trim() {
             "" => summary(&packages),
             _ => format!("{} of {total} packages", found.len()),
@@ -57,17 +57,17 @@ pub async fn page(cx: Cx) -> PageResult {
         .into_any(),
     };
     let body = view! {
-        {(total > 0).then(|| search(&open.path, cx.query("q")))}
+        {(total > 0).then(|| search(&open, &open.path, cx.query("q")))}
         <div class="stack" data-live="packages">
             {notes(&packages)}
             {list}
         </div>
     };
-    image::laid_out(&open, "Packages", body.into_any(), Some(total))
+    image::laid_out(&cx, &open, "Packages", body.into_any(), Some(total))
 }
 
 /// The section on the image's own page: how many there are, the first of them, and where the others are.
-pub fn section(path: &str, packages: &ImagePackages) -> AnyView {
+pub fn section(open: &Open, path: &str, packages: &ImagePackages) -> AnyView {
     let total = packages.packages.len();
     let body = if total == 0 {
         view! { <div class="card-body"><p class="muted">{why_none(packages, true, false)}</p></div> }.into_any()
@@ -75,12 +75,12 @@ pub fn section(path: &str, packages: &ImagePackages) -> AnyView {
         let more = (total > FIRST).then(|| {
             view! {
                 <p>
-                    <a href=format!("{path}/packages")>{format!("All {total} packages")}</a>
+                    <a href=open.link(&format!("{path}/packages"))>{format!("All {total} packages")}</a>
                 </p>
             }
         });
         view! {
-            <div class="card-body stack gap-2">{search(path, "")} <p class="muted">{summary(packages)}</p></div>
+            <div class="card-body stack gap-2">{search(open, path, "")} <p class="muted">{summary(packages)}</p></div>
             {table(packages.packages.iter().take(FIRST))}
             <div class="card-body">{more}</div>
         }
@@ -98,9 +98,10 @@ pub fn section(path: &str, packages: &ImagePackages) -> AnyView {
     .into_any()
 }
 
-fn search(path: &str, text: &str) -> AnyView {
+fn search(open: &Open, path: &str, text: &str) -> AnyView {
     view! {
         <form class="toolbar" method="get" action=format!("{path}/packages") role="search">
+            {open.as_of.as_ref().map(AsOf::hidden)}
             <input
                 type="search"
                 name="q"

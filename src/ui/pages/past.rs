@@ -1,100 +1,115 @@
-//! The catalog and a stream as they were at a moment. Nothing here acts: what was cannot be changed.
+//! The catalog as it was at a moment, and what all pages of the past share. Nothing here acts: what was cannot be changed.
 
 use leptos::prelude::*;
 
 use crate::model::Project;
 use crate::server::auth::Right;
-use crate::server::store::{StreamThen, TagThen};
+use crate::server::store::{COUNT_TO_THEN, CatalogThen, StreamThen, TagThen};
 use crate::ui::app::PageResult;
-use crate::ui::components::{
-    Ago, AsOf, Badge, Col, DataTable, DigestText, Empty, PageSize, Pager, Tone, Who, size_words,
-};
+use crate::ui::components::{Ago, AsOf, Badge, Col, DataTable, DigestText, Empty, PageSize, Pager, Tone};
 use crate::ui::context::Cx;
-use crate::ui::pages::streams::kind_words;
-use crate::ui::shell::{Page, Section};
+use crate::ui::shell::{Page, Section, Tab};
 
 /// `/p/:project/streams?as-of=`
 pub async fn streams_page(cx: Cx, as_of: AsOf) -> PageResult {
     let project = cx.project(Right::View).await?;
-    let size = PageSize::of(&cx);
-    let mut streams = cx.store().list_streams_then(&project.id, &as_of.0, cx.query("after"), size.limit()).await?;
+    let (size, text, falling) = (PageSize::of(&cx), cx.query("q"), cx.query("dir") == "desc");
+    let filter = (text, falling);
+    let mut streams =
+        cx.store().list_catalog_then(&project.id, &as_of.0, filter, cx.query("after"), size.limit()).await?;
     let more = size.cut(&mut streams);
-    let next = streams.last().filter(|_| more).map(|last| last.name.clone());
+    let next = streams.last().filter(|_| more).map(|last| last.stream.name.clone());
     let list = if streams.is_empty() {
-        view! { <Empty heading="There was no stream"><p>"The project had none at that moment, or no more of them."</p></Empty> }.into_any()
+        let heading = if text.is_empty() { "There was no stream" } else { "No stream of then fits" };
+        view! { <Empty heading><p>"The project had none at that moment, or no more of them."</p></Empty> }.into_any()
     } else {
         let path = format!("/p/{}/streams", project.name);
-        let rows: Vec<_> = streams.iter().map(|stream| stream_row(&path, &as_of, stream)).collect();
-        view! {
-            <DataTable columns=&[Col::Text("Name"), Col::Text("Made"), Col::Text("Since then")]>{rows}</DataTable>
-        }
-        .into_any()
+        let rows: Vec<_> = streams.iter().map(|row| stream_row(&path, &as_of, row)).collect();
+        let turn = cx.with_query(&[("dir", if falling { "" } else { "desc" }), ("after", ""), ("trail", "")]);
+        let order = Some(if falling { "descending" } else { "ascending" });
+        let mut columns = vec![Col::Sorted { name: "Name", href: turn, order }, Col::Number("Tags")];
+        columns.extend(["Moved last", "Made", "Since then"].map(Col::Text));
+        view! { <DataTable columns>{rows}</DataTable> }.into_any()
     };
+    let untold = ["health", "source"].iter().any(|name| !cx.query(name).is_empty());
+    let untold = untold.then(|| {
+        view! { <p class="muted">"How healthy streams were and where their images came from is not kept: all of them are listed."</p> }
+    });
+    let dir = falling.then(|| view! { <input type="hidden" name="dir" value="desc" /> });
     let body = view! {
+        <form class="toolbar" method="get" role="search">
+            {as_of.hidden()}
+            <input
+                type="search"
+                name="q"
+                value=text.to_owned()
+                placeholder="Name, tag, digest…"
+                aria-label="Search the streams of then by name, description, tag or digest"
+            />
+            {dir}
+            <button class="btn">"Search"</button>
+        </form>
+        {untold}
         {list}
         <Pager cx=cx.clone() next words=("Back", "Next") />
     };
     Ok(Page::new("Streams", body).within(&project, Section::Streams).past(&cx, &as_of))
 }
 
-fn stream_row(path: &str, as_of: &AsOf, stream: &StreamThen) -> AnyView {
-    let since = match stream.deleted_at {
-        Some(at) => view! {
-            <Badge tone=Tone::Muted text="Deleted" />
-            " "
-            <Ago at />
-            {stream.deleted_by.clone().map(|by| view! { <span class="cell-sub">{format!("by {by}")}</span> })}
+fn stream_row(path: &str, as_of: &AsOf, row: &CatalogThen) -> AnyView {
+    let stream = &row.stream;
+    let path = format!("{path}/{}", stream.name);
+    let newest = row.newest_tag.clone().zip(row.digest.clone()).map(|(tag, digest)| {
+        view! {
+            <span class="cluster gap-x-2 gap-y-0">
+                <a href=as_of.link(&format!("{path}/tags/{tag}"))>{tag.clone()}</a>
+                <DigestText digest=digest.clone() href=as_of.link(&format!("{path}/images/{digest}")) />
+            </span>
+            {row.moved_at.map(|at| view! { <span class="cell-sub">"moved "<Ago at /></span> })}
         }
-        .into_any(),
-        None => view! { <span class="muted">"still there"</span> }.into_any(),
-    };
+    });
+    let newest =
+        newest.map_or_else(|| view! { <span class="muted">"nothing yet"</span> }.into_any(), IntoAny::into_any);
+    let tags = if row.looked_at >= COUNT_TO_THEN { format!("{}+", row.tags) } else { row.tags.to_string() };
     view! {
         <tr>
             <th scope="row">
-                <a class="cell-main" href=as_of.link(&format!("{path}/{}", stream.name))>
+                <a class="cell-main" href=as_of.link(&path)>
                     {stream.name.clone()}
                 </a>
                 {(!stream.description.is_empty()).then(|| view! { <span class="cell-sub">{stream.description.clone()}</span> })}
             </th>
+            <td class="num" data-label="Tags">
+                {tags}
+            </td>
+            <td data-label="Moved last">{newest}</td>
             <td data-label="Made">
                 <Ago at=stream.created_at />
                 <span class="cell-sub">{format!("by {}", stream.created_by)}</span>
             </td>
-            <td data-label="Since then">{since}</td>
+            <td data-label="Since then">{since(stream.deleted_at, stream.deleted_by.clone())}</td>
         </tr>
     }
     .into_any()
 }
 
-/// `/p/:project/streams/:stream?as-of=`
-pub async fn stream_page(cx: Cx, as_of: AsOf) -> PageResult {
-    let project = cx.project(Right::View).await?;
-    let stream = cx.store().stream_then(&project.id, cx.param("stream"), &as_of.0).await?;
-    let size = PageSize::of(&cx);
-    let mut tags = cx.store().list_tags_then(&stream, &as_of.0, cx.query("after"), size.limit()).await?;
-    let more = size.cut(&mut tags);
-    let next = tags.last().filter(|_| more).map(|last| last.name.clone());
-    let path = format!("/p/{}/streams/{}", project.name, stream.name);
-    let list = if tags.is_empty() {
-        view! { <Empty heading="No tag pointed to an image"><p>"Not at that moment, or no more of them."</p></Empty> }
-            .into_any()
-    } else {
-        let rows: Vec<_> = tags.iter().map(|tag| tag_row(&path, &as_of, &stream, tag)).collect();
-        let mut columns = vec![Col::Text("Tag"), Col::Text("Pointed to"), Col::Text("Since"), Col::Text("How")];
-        columns.extend([Col::Text("Now"), Col::Number("Size")]);
-        view! { <DataTable columns>{rows}</DataTable> }.into_any()
-    };
-    let body = view! {
-        {list}
-        <Pager cx=cx.clone() next words=("Back", "Next") />
-    };
-    let page = Page::new(stream.name.clone(), body).past(&cx, &as_of).beside(deleted_badge(&stream));
-    Ok(in_stream(page.kind("stream"), &project, &as_of))
+/// What became of something since: it is there, or who deleted it.
+pub fn since(deleted_at: Option<i64>, deleted_by: Option<String>) -> AnyView {
+    match deleted_at {
+        Some(at) => view! {
+            <Badge tone=Tone::Muted text="Deleted" />
+            " "
+            <Ago at />
+            {deleted_by.map(|by| view! { <span class="cell-sub">{format!("by {by}")}</span> })}
+        }
+        .into_any(),
+        None => view! { <span class="muted">"still there"</span> }.into_any(),
+    }
 }
 
-/// Says that a stream is gone since.
-pub fn deleted_badge(stream: &StreamThen) -> Option<AnyView> {
-    stream.deleted_at.map(|_| view! { <Badge tone=Tone::Muted text="Deleted since" /> }.into_any())
+/// Says that something is gone since.
+pub fn deleted_badge(deleted_at: Option<i64>) -> Option<AnyView> {
+    deleted_at.map(|_| view! { <Badge tone=Tone::Muted text="Deleted since" /> }.into_any())
 }
 
 /// A page below the catalog of that moment.
@@ -102,49 +117,29 @@ pub fn in_stream(page: Page, project: &Project, as_of: &AsOf) -> Page {
     page.within(project, Section::Streams).crumb("Streams", as_of.link(&format!("/p/{}/streams", project.name)))
 }
 
-fn tag_row(path: &str, as_of: &AsOf, stream: &StreamThen, tag: &TagThen) -> AnyView {
-    let platform = tag.os.as_ref().zip(tag.architecture.as_ref()).map(|(os, architecture)| {
-        view! { <span class="cell-sub">{format!("{os}/{architecture}")}</span> }
-    });
-    // Images of a stream that is gone, and those that were collected since, have no page.
-    let image = match stream.deleted_at {
-        None if tag.size.is_some() => {
-            view! { <DigestText digest=tag.digest.clone() href=format!("{path}/images/{}", tag.digest) /> }
-        }
-        _ => view! { <DigestText digest=tag.digest.clone() /> },
-    };
-    let held = tag.held_by.clone().map(|by| {
-        view! {
-            <Badge tone=Tone::Held text="Held" />
-            <span class="cell-sub">{format!("by {by}")}</span>
-        }
-    });
-    view! {
-        <tr>
-            <th scope="row">
-                <a class="cell-main" href=as_of.link(&format!("{path}/tags/{}", tag.name))>
-                    {tag.name.clone()}
-                </a>
-                {held}
-            </th>
-            <td data-label="Pointed to">{image} {platform}</td>
-            <td data-label="Since">
-                <Ago at=tag.at />
-                <span class="cell-sub">
-                    <Who kind=tag.actor_kind name=tag.actor.clone() />
-                </span>
-            </td>
-            <td data-label="How">
-                {kind_words(Some(tag.kind))}
-                {tag.reason.clone().map(|reason| view! { <span class="cell-sub break">{reason}</span> })}
-            </td>
-            <td data-label="Now">{now_words(tag)}</td>
-            <td class="num nowrap" data-label="Size">
-                {tag.size.map(size_words)}
-            </td>
-        </tr>
-    }
-    .into_any()
+/// The tabs of a stream that know the past.
+pub fn stream_tabs(path: &str, as_of: &AsOf, tab: &'static str) -> Vec<Tab> {
+    let tabs =
+        [("Tags", path.to_owned()), ("History", format!("{path}/history")), ("Used by", format!("{path}/used-by"))];
+    tabs.into_iter().map(|(name, href)| Tab::new(name, as_of.link(&href), name == tab)).collect()
+}
+
+/// A page of a stream of then.
+pub fn stream_page(
+    cx: &Cx,
+    as_of: &AsOf,
+    tab: &'static str,
+    body: AnyView,
+    project: &Project,
+    stream: &StreamThen,
+) -> Page {
+    let path = format!("/p/{}/streams/{}", project.name, stream.name);
+    let page = Page::new(stream.name.clone(), body)
+        .kind("stream")
+        .past(cx, as_of)
+        .beside(deleted_badge(stream.deleted_at))
+        .tabs(stream_tabs(&path, as_of, tab));
+    in_stream(page, project, as_of)
 }
 
 /// Where it points now, beside then.

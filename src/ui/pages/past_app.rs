@@ -2,8 +2,8 @@
 
 use leptos::prelude::*;
 
-use super::app::below;
 use super::apps::{kind_words, phase_badge};
+use super::past::{deleted_badge, since};
 use super::past_apps::state_then;
 use crate::model::RolloutRow;
 use crate::server::auth::Right;
@@ -12,7 +12,7 @@ use crate::ui::app::PageResult;
 use crate::ui::components::{Ago, AsOf, Col, DataTable, DigestText, Empty, PageSize, Pager, Who};
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
-use crate::ui::shell::Page;
+use crate::ui::shell::{Page, Section};
 
 /// `/p/:project/apps/:app?as-of=`
 pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
@@ -22,14 +22,14 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
     let app = cx.store().find_app_then(&project.id, name, &as_of.0).await?.ok_or_else(missing)?;
     let size = PageSize::of(&cx);
     let before = cx.query("after").parse().ok();
-    let mut rollouts = cx.store().list_rollouts_then(&app.id, &as_of.0, before, size.limit()).await?;
+    let mut rollouts = cx.store().list_rollouts_then(&app, &as_of.0, before, size.limit()).await?;
     let more = size.cut(&mut rollouts);
     let next = rollouts.last().filter(|_| more).map(|last| last.number.to_string());
     let list = if rollouts.is_empty() {
         view! { <Empty heading="There was no rollout"><p>"Nothing had been rolled out at that moment."</p></Empty> }
             .into_any()
     } else {
-        let rows: Vec<_> = rollouts.iter().map(|rollout| row(&project.name, &app, rollout)).collect();
+        let rows: Vec<_> = rollouts.iter().map(|rollout| row(&project.name, &as_of, &app, rollout)).collect();
         let mut columns = vec![Col::Text("Rollout"), Col::Text("When"), Col::Text("Image"), Col::Text("What")];
         columns.extend([Col::Text("State then"), Col::Text("Cascade")]);
         view! { <DataTable columns>{rows}</DataTable> }.into_any()
@@ -41,8 +41,11 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
         {list}
         <Pager cx=cx.clone() next />
     };
-    let page = Page::new(app.name.clone(), body).kind("app").past(&cx, &as_of).beside(state_then(&app));
-    Ok(below(&project, page))
+    let page = Page::new(app.name.clone(), body)
+        .kind("app")
+        .past(&cx, &as_of)
+        .beside(view! { {state_then(&app)} {deleted_badge(app.deleted_at)} });
+    Ok(page.within(&project, Section::Apps).crumb("Apps", as_of.link(&format!("/p/{}/apps", project.name))))
 }
 
 fn facts(app: &AppThen) -> AnyView {
@@ -51,6 +54,7 @@ fn facts(app: &AppThen) -> AnyView {
         None => view! { <span class="muted">"nothing yet"</span> }.into_any(),
     };
     let now = match &app.digest_now {
+        _ if app.deleted_at.is_some() => since(app.deleted_at, app.deleted_by.clone()),
         Some(now) if app.digest.as_ref() == Some(now) => view! { <span class="muted">"the same"</span> }.into_any(),
         Some(now) => view! { <DigestText digest=now.clone() /> }.into_any(),
         None => view! { <span class="muted">"nothing yet"</span> }.into_any(),
@@ -72,11 +76,12 @@ fn facts(app: &AppThen) -> AnyView {
     .into_any()
 }
 
-fn row(project: &str, app: &AppThen, rollout: &RolloutRow) -> AnyView {
+fn row(project: &str, as_of: &AsOf, app: &AppThen, rollout: &RolloutRow) -> AnyView {
     let newest = app.number == Some(rollout.number);
     let image = format!("/p/{}/images/{}", rollout.repository.replacen('/', "/streams/", 1), rollout.digest);
+    let image = as_of.link(&image);
     let cascade = rollout.cascade_number.map(|number| {
-        view! { <a href=format!("/p/{project}/cascades/{number}")>{number}</a> }
+        view! { <a href=as_of.link(&format!("/p/{project}/cascades/{number}"))>{number}</a> }
     });
     view! {
         <tr class=if newest { "is-current" } else { "" }>

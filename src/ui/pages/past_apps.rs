@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use super::apps::kind_words;
+use super::past::since;
 use crate::server::auth::Right;
 use crate::server::store::AppThen;
 use crate::ui::app::PageResult;
@@ -18,7 +19,7 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
     let more = size.cut(&mut apps);
     let next = apps.last().filter(|_| more).map(|last| last.name.clone());
     let list = if apps.is_empty() {
-        view! { <Empty heading="There was no app"><p>"The project had none of its apps at that moment, or no more of them."</p></Empty> }.into_any()
+        view! { <Empty heading="There was no app"><p>"The project had none at that moment, or no more of them."</p></Empty> }.into_any()
     } else {
         let path = format!("/p/{}/apps", project.name);
         let rows: Vec<_> = apps.into_iter().map(|app| row(&path, &as_of, app)).collect();
@@ -27,7 +28,7 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
         view! { <DataTable columns>{rows}</DataTable> }.into_any()
     };
     let body = view! {
-        <p class="muted">"What each app was to run. Apps that were deleted since are not kept."</p>
+        <p class="muted">"What each app was to run. What an engine was seen running is not kept."</p>
         {list}
         <Pager cx=cx.clone() next words=("Back", "Next") />
     };
@@ -54,6 +55,7 @@ fn row(path: &str, as_of: &AsOf, app: AppThen) -> AnyView {
         }
     });
     let now = match (&app.digest_now, &app.digest) {
+        _ if app.deleted_at.is_some() => since(app.deleted_at, app.deleted_by.clone()),
         (Some(now), Some(then)) if now == then => view! { <span class="muted">"the same"</span> }.into_any(),
         (Some(now), _) => view! { <DigestText digest=now.clone() /> }.into_any(),
         (None, _) => view! { <span class="muted">"nothing yet"</span> }.into_any(),

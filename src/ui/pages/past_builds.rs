@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use super::builds::phase_badge;
+use super::past::since;
 use crate::server::auth::Right;
 use crate::server::store::ConfigThen;
 use crate::ui::app::PageResult;
@@ -18,7 +19,7 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
     let more = size.cut(&mut configs);
     let next = configs.last().filter(|_| more).map(|last| last.name.clone());
     let list = if configs.is_empty() {
-        view! { <Empty heading="There was no build"><p>"The project had none of its builds at that moment, or no more of them."</p></Empty> }.into_any()
+        view! { <Empty heading="There was no build"><p>"The project had none at that moment, or no more of them."</p></Empty> }.into_any()
     } else {
         let path = format!("/p/{}/builds", project.name);
         let rows: Vec<_> = configs.into_iter().map(|config| row(&path, &as_of, config)).collect();
@@ -26,7 +27,7 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
         view! { <DataTable columns>{rows}</DataTable> }.into_any()
     };
     let body = view! {
-        <p class="muted">"Each build with the newest run it had. Builds and runs that were deleted since are not kept."</p>
+        <p class="muted">"Each build with the newest run it had."</p>
         {list}
         <Pager cx=cx.clone() next words=("Back", "Next") />
     };
@@ -36,7 +37,13 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
 fn row(path: &str, as_of: &AsOf, config: ConfigThen) -> AnyView {
     let path = format!("{path}/{}", config.name);
     let state = config.phase_then(&as_of.0).map(phase_badge);
-    let run = |number: i64| view! { <a href=format!("{path}/runs/{number}")>{format!("#{number}")}</a> };
+    let run = |number: i64| match config.deleted_at {
+        None => {
+            let href = as_of.link(&format!("{path}/runs/{number}"));
+            view! { <a href=href>{format!("#{number}")}</a> }.into_any()
+        }
+        Some(_) => format!("#{number}").into_any(),
+    };
     let last = match config.number {
         Some(number) => view! {
             {run(number)}
@@ -48,14 +55,15 @@ fn row(path: &str, as_of: &AsOf, config: ConfigThen) -> AnyView {
     };
     let who = config.actor_kind.as_deref().and_then(|kind| kind.parse().ok()).zip(config.actor.clone());
     let now = match config.number {
+        _ if config.deleted_at.is_some() => since(config.deleted_at, config.deleted_by.clone()),
         Some(number) if number == config.last_number => view! { <span class="muted">"no newer run"</span> }.into_any(),
         _ if config.last_number == 0 => view! { <span class="muted">"none yet"</span> }.into_any(),
-        _ => run(config.last_number).into_any(),
+        _ => run(config.last_number),
     };
     view! {
         <tr>
             <th scope="row">
-                <a class="cell-main" href=path.clone()>
+                <a class="cell-main" href=as_of.link(&path)>
                     {config.name.clone()}
                 </a>
             </th>

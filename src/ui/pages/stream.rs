@@ -5,9 +5,9 @@ use axum::routing::post;
 use leptos::prelude::*;
 
 use super::history::{HistoryTable, RowPlace};
-use super::past;
 use super::sight::Sight;
 use super::streams::kind_words;
+use super::{past_stream, past_users};
 use crate::model::{Stream, StreamTag, TagSort, now};
 use crate::server::auth::Right;
 use crate::server::store::{CatalogTag, ImmutableTags, NEVER_MOVED};
@@ -74,7 +74,7 @@ pub async fn laid_out(cx: &Cx, tab: &'static str, body: AnyView, project: &InPro
 /// `/p/:project/streams/:stream` and `/tags`
 pub async fn tags_page(cx: Cx) -> PageResult {
     if let Some(as_of) = AsOf::of(&cx)? {
-        return past::stream_page(cx, as_of).await;
+        return past_stream::tags_page(cx, as_of).await;
     }
     let (project, stream) = open(&cx, Right::View).await?;
     let (size, text, after) = (PageSize::of(&cx), cx.query("q"), cx.query("after"));
@@ -311,6 +311,9 @@ pub fn form(action: String, label: &'static str) -> AnyView {
 
 /// `/p/:project/streams/:stream/history`
 pub async fn history_page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_stream::history_page(cx, as_of).await;
+    }
     let (project, stream) = open(&cx, Right::View).await?;
     let size = PageSize::of(&cx);
     let before = cx.query("after").parse().ok();
@@ -322,6 +325,9 @@ pub async fn history_page(cx: Cx) -> PageResult {
     } else {
         let place = RowPlace { project_path: format!("/p/{}", project.name), with_tag: true, ..RowPlace::default() };
         view! {
+            <div class="toolbar">
+                <AsOfForm />
+            </div>
             <a class="pill-new" data-new-pill hidden href="">"New rows"</a>
             <HistoryTable place events />
             <Pager cx=cx.clone() next />
@@ -363,6 +369,9 @@ pub async fn imports_page(cx: Cx) -> PageResult {
 
 /// `/p/:project/streams/:stream/used-by`
 pub async fn used_by_page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_users::stream_users_page(cx, as_of).await;
+    }
     let (project, stream) = open(&cx, Right::View).await?;
     let users = cx.store().list_stream_users(&project.name, &stream, 200).await?;
     let mut sight = Sight::of(&cx, &project.name);

@@ -301,6 +301,7 @@ pub async fn page(cx: Cx) -> PageResult {
         can_edit: open.may_move(),
         asks_first: open.immutable.is_some(),
         with_tag: false,
+        as_of: None,
     };
     let list = if events.is_empty() {
         no_history(&open)

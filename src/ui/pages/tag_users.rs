@@ -4,12 +4,13 @@ use axum::response::Response;
 use axum::routing::post;
 use leptos::prelude::*;
 
+use super::past_users;
 use super::sight::Sight;
 use super::stream::stream_tag;
 use super::tag::{laid_out, open, path_of};
 use crate::server::auth::Right;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Badge, Col, DataTable, DigestText, Empty, Tone, size_words};
+use crate::ui::components::{AsOf, Badge, Col, DataTable, DigestText, Empty, Tone, size_words};
 use crate::ui::context::Cx;
 use crate::ui::form::{Fields, Router};
 use crate::ui::shell::{Page, Section};
@@ -21,6 +22,9 @@ pub fn router() -> Router {
 
 /// `/p/:project/streams/:stream/tags/:tag/used-by`
 pub async fn used_by_page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_users::tag_users_page(cx, as_of).await;
+    }
     let open = open(&cx, Right::View).await?;
     let of = stream_tag(&open.project.name, &open.stream.name, &open.tag.name);
     let configs = cx.store().list_configs_using(&of).await?;

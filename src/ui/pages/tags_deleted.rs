@@ -4,12 +4,12 @@ use axum::response::Response;
 use axum::routing::post;
 use leptos::prelude::*;
 
-use super::stream;
 use super::tag::{Open, path_of};
+use super::{past_stream, stream};
 use crate::server::auth::Right;
 use crate::server::store::DeletedTag;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Col, DataTable, DigestText, Empty, PageSize, Pager, Who};
+use crate::ui::components::{Act, Ago, AsOf, Col, DataTable, DigestText, Empty, PageSize, Pager, Who};
 use crate::ui::context::Cx;
 use crate::ui::form::{Fields, Router};
 
@@ -20,6 +20,9 @@ pub fn router() -> Router {
 
 /// `/p/:project/streams/:stream/deleted-tags`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_stream::deleted_page(cx, as_of).await;
+    }
     let (project, stream) = stream::open(&cx, Right::View).await?;
     let size = PageSize::of(&cx);
     let mut tags = cx.store().list_deleted_tags(&stream.id, cx.query("after"), size.limit()).await?;

@@ -111,3 +111,87 @@ async fn nobody_pushes_into_the_past() {
     let tags = door.get("demo/app/tags/list").await;
     assert!(tags.text().await.expect("a list").contains("\"tags\":[]"));
 }
+
+/// `demo/app` with `old` until a deletion at 14:10 and `new` from 14:05 on, and `demo/young` of today.
+async fn listed_door() -> Door {
+    let door = Door::open().await;
+    for (repository, tag) in [("demo/app", "old"), ("demo/app", "new"), ("demo/app", "b"), ("demo/young", "1")] {
+        door.push(repository, tag, &TestImage::new(tag)).await;
+    }
+    door.delete("demo/app/manifests/old").await;
+    set_times(&door, "old", &[0, 10 * MINUTE]).await;
+    set_times(&door, "new", &[5 * MINUTE]).await;
+    set_times(&door, "b", &[0]).await;
+    let made = sqlx::query("update streams set created_at = $1 where name = 'app'").bind(TWO_O_CLOCK);
+    made.execute(&pool(&door).await).await.expect("set");
+    door
+}
+
+fn moment(minute: i64) -> String {
+    rfc3339(TWO_O_CLOCK + minute * MINUTE)[..16].to_owned()
+}
+
+async fn list(door: &Door, path: &str) -> (serde_json::Value, String) {
+    let answer = door.get(path).await;
+    assert_eq!(answer.status(), 200, "{path}");
+    let link = header(&answer, "link");
+    (answer.json().await.expect("a list"), link)
+}
+
+#[tokio::test]
+async fn lists_are_of_the_moment_and_never_of_now() {
+    let door = listed_door().await;
+    let tags = async |minute: i64| {
+        let (list, _) = list(&door, &format!("demo/app/tags/list?as_of={}Z", moment(minute))).await;
+        assert_eq!(list["name"], "demo/app");
+        list["tags"]
+            .as_array()
+            .expect("tags")
+            .iter()
+            .map(|tag| tag.as_str().expect("a name").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tags(1).await, ["b", "old"]);
+    assert_eq!(tags(6).await, ["b", "new", "old"]);
+    assert_eq!(tags(11).await, ["b", "new"]);
+    let (first, link) = list(&door, &format!("demo/app/tags/list?n=2&as-of={}", moment(6))).await;
+    assert_eq!(first["tags"], serde_json::json!(["b", "new"]));
+    let next = link.strip_prefix("</v2/").and_then(|link| link.split_once('>')).expect("a link").0.to_owned();
+    assert!(next.contains("as_of="), "{next}");
+    assert_eq!(list(&door, &next).await.0["tags"], serde_json::json!(["old"]));
+
+    let catalog = format!("_catalog?as_of={}", moment(6));
+    assert_eq!(list(&door, &catalog).await.0["repositories"], serde_json::json!(["demo/app"]));
+    let before = list(&door, &format!("_catalog?as_of={}", moment(-2))).await.0;
+    assert_eq!(before["repositories"], serde_json::json!([]));
+    assert_eq!(list(&door, "_catalog").await.0["repositories"], serde_json::json!(["demo/app", "demo/young"]));
+
+    // A repository that was deleted since is there, and its tags are.
+    door.store.delete_stream("demo", "app", &door.actor).await.expect("deleted");
+    assert_eq!(tags(6).await, ["b", "new", "old"]);
+    assert_eq!(list(&door, &catalog).await.0["repositories"], serde_json::json!(["demo/app"]));
+    let young = door.get(&format!("demo/young/tags/list?as_of={}", moment(6))).await;
+    let message = refused(young, 404, "NAME_UNKNOWN").await;
+    assert!(message.contains("had no stream \"young\" at"), "{message}");
+}
+
+#[tokio::test]
+async fn what_is_no_list_of_the_past_is_refused() {
+    let door = listed_door().await;
+    for (query, words) in [
+        ("as_of=yesterday", "is no moment"),
+        ("as-of=now", "is no moment"),
+        ("as_of=2999-01-01T00:00Z", "is not over yet"),
+    ] {
+        for path in ["demo/app/tags/list", "_catalog"] {
+            let message = refused(door.get(&format!("{path}?{query}")).await, 400, "UNSUPPORTED").await;
+            assert!(message.contains(words), "{path}?{query}: {message}");
+        }
+    }
+    let digest = TestImage::new("new").digest();
+    for path in ["manifests/new".to_owned(), format!("manifests/{digest}"), format!("referrers/{digest}")] {
+        let answer = door.get(&format!("demo/app/{path}?as_of={}", moment(6))).await;
+        let message = refused(answer, 400, "UNSUPPORTED").await;
+        assert!(message.contains("<tag>--asof-YYYYMMDDTHHMMZ"), "{path}: {message}");
+    }
+}

@@ -20,6 +20,9 @@ async fn spread(weir: &TestWeir, stream: &str) {
         let row = "update tag_events set at = $1, sorted_at = $1 where number = $2 and tag_id in \
                    (select t.id from tags t join streams s on s.id = t.stream_id where s.name = $3)";
         sqlx::query(row).bind(at(hour)).bind(number).bind(stream).execute(&pool).await.unwrap();
+        let row = "update ledger set at = $1, sorted_at = $1 where sequence in (select e.sequence from tag_events e \
+                   join tags t on t.id = e.tag_id join streams s on s.id = t.stream_id where e.number = $2 and s.name = $3)";
+        sqlx::query(row).bind(at(hour)).bind(number).bind(stream).execute(&pool).await.unwrap();
     }
     let made = sqlx::query("update streams set created_at = $1 where name = $2").bind(at(HOURS[0])).bind(stream);
     made.execute(&pool).await.unwrap();
@@ -48,6 +51,7 @@ async fn catalog_stream_and_tag_are_seen_as_they_were() {
     let tag = text(&whole);
     assert!(tag.contains("Pointed to then") && tag.contains("Its history then"), "{tag}");
     assert!(whole.contains("Roll back") && !whole.contains(&digest(3).replace("sha256:", "images/sha256:")), "{tag}");
+    assert!(!whole.contains("Compare with current"), "what is current came later");
     for acting in ["Check now", ">Hold<", "Delete…", "Add tag"] {
         assert!(!whole.contains(acting), "the past offers {acting}");
     }
@@ -94,6 +98,10 @@ async fn what_was_deleted_since_is_there() {
     let tag = format!("/p/demo/streams/base/tags/other?as-of={}", HOURS[2]);
     let page = html(ada.get(&tag).await, StatusCode::OK).await;
     assert!(page.contains(&digest(1)[7..19]) && !page.contains("Roll back"), "{}", text(&page));
+    assert!(text(&page).contains("Its history then"), "{}", text(&page));
+    let image = format!("/p/demo/streams/base/images/{}?as-of={}", digest(1), HOURS[2]);
+    let image = text(&html(ada.get(&image).await, StatusCode::OK).await);
+    assert!(image.contains("Pointed here then") && image.contains("are not stored here"), "{image}");
     assert_eq!(ada.get("/p/demo/streams/base").await.status(), StatusCode::NOT_FOUND);
 }
 
@@ -112,7 +120,7 @@ async fn pages_keep_the_moment_and_bad_moments_are_refused_in_words() {
     assert!(second.contains("t24") && !second.contains("t23") && second.contains("You see the past"), "{second}");
 
     let pages = ["", "/base", "/base/tags/latest"].map(|rest| format!("/p/demo/streams{rest}"));
-    let others = ["apps", "builds", "activity"].map(|rest| format!("/p/demo/{rest}"));
+    let others = ["apps", "builds", "activity", "streams/base/history"].map(|rest| format!("/p/demo/{rest}"));
     for path in pages.iter().chain(&others) {
         let unreadable =
             html(ada.get(&format!("{path}?as-of=yesterday")).await, StatusCode::UNPROCESSABLE_ENTITY).await;
@@ -140,7 +148,9 @@ async fn builds_an_apps_rollouts_and_the_activity_are_seen_as_they_were() {
     for statement in [
         "update ledger set at = at - 7200000, sorted_at = sorted_at - 7200000",
         "update builds set queued_at = queued_at - 7200000, started_at = started_at - 7200000, finished_at = finished_at - 7200000",
-        "update build_configs set created_at = created_at - 7200000",
+        "update build_configs set created_at = created_at - 7200000, spec_since = spec_since - 7200000",
+        "update streams set created_at = created_at - 7200000",
+        "update tag_events set at = at - 7200000, sorted_at = sorted_at - 7200000",
         "update apps set created_at = created_at - 7200000",
         "update rollouts set created_at = created_at - 7200000, finished_at = finished_at - 7200000",
     ] {
@@ -155,7 +165,22 @@ async fn builds_an_apps_rollouts_and_the_activity_are_seen_as_they_were() {
     let builds = page("/p/demo/builds").await;
     let words = form_text(&builds);
     assert!(words.contains("You see the past") && words.contains("#1 2 hours ago") && words.contains("#2"), "{words}");
-    assert!(builds.contains("href=\"/p/demo/builds/base/runs/1\"") && !words.contains("Start build"), "{words}");
+    let run = format!("href=\"/p/demo/builds/base/runs/1?as-of={}\"", urlencoding::encode(&moment));
+    assert!(builds.contains(&run) && !words.contains("Start build"), "{words}");
+    let run = form_text(&page("/p/demo/builds/base/runs/1").await);
+    assert!(run.contains("This page knows no past"), "{run}");
+    let build = form_text(&page("/p/demo/builds/base").await);
+    assert!(build.contains("Its runs then") && build.contains("#1") && !build.contains("#2"), "{build}");
+    assert!(
+        build.contains("How it built then") && build.contains("Dockerfile") && !build.contains("Start build"),
+        "{build}"
+    );
+    let users = form_text(&page("/p/demo/streams/base/used-by").await);
+    assert!(users.contains("is not kept") && users.contains("httpd-base") && users.contains("#1"), "{users}");
+    let users = form_text(&page("/p/demo/streams/base/tags/latest/used-by").await);
+    assert!(users.contains("On current then"), "{users}");
+    let users = form_text(&page("/p/demo/streams/app-a/used-by").await);
+    assert!(users.contains("Apps that were to run one of its images") && users.contains("Complete"), "{users}");
     let apps = page("/p/demo/apps").await;
     let link = format!("/p/demo/apps/app-a?as-of={}", urlencoding::encode(&moment));
     assert!(apps.contains(&link), "links keep the moment");
@@ -188,4 +213,90 @@ async fn builds_an_apps_rollouts_and_the_activity_are_seen_as_they_were() {
         assert_eq!(answer.status(), status, "{path}");
     }
     weir.stop().await;
+}
+
+#[tokio::test]
+async fn the_catalog_of_then_is_searched_sorted_and_says_what_moved_last() {
+    let (weir, ada) = demo().await;
+    spread(&weir, "base").await;
+    let page = async |path: &str| html(ada.get(&format!("/p/demo/{path}")).await, StatusCode::OK).await;
+    let whole = page(&format!("streams?as-of={}&q=base&dir=desc", HOURS[1])).await;
+    let words = text(&whole);
+    assert!(words.contains("latest") && words.contains(&digest(2)[7..19]) && words.contains("moved"), "{words}");
+    assert!(
+        whole.contains("aria-sort=\"descending\"") && whole.contains("name=\"as-of\" value=\"2026-01-01T11:00Z\""),
+        "{words}"
+    );
+    let none = text(&page(&format!("streams?as-of={}&q=nothing", HOURS[1])).await);
+    assert!(none.contains("No stream of then fits"), "{none}");
+    let untold = text(&page(&format!("streams?as-of={}&health=failing", HOURS[1])).await);
+    assert!(untold.contains("is not kept: all of them are listed"), "{untold}");
+    let tags = text(&page(&format!("streams/base?as-of={}&q=LAT&sort=semver", HOURS[1])).await);
+    assert!(tags.contains("latest") && !tags.contains("sorted by name or by version"), "{tags}");
+    let tags = text(&page(&format!("streams/base?as-of={}&q=x&sort=size", HOURS[1])).await);
+    assert!(tags.contains("No tag of then fits") && tags.contains("sorted by name or by version"), "{tags}");
+}
+
+#[tokio::test]
+async fn histories_deleted_tags_images_and_comparisons_keep_the_moment() {
+    let (weir, ada) = demo().await;
+    push(&weir, "base", "other", 1, &Actor::person("ada")).await;
+    weir.store().delete_tag("demo", "base", "other", &Actor::person("ada")).await.unwrap();
+    spread(&weir, "base").await;
+    let page = async |path: &str| html(ada.get(&format!("/p/demo/streams/base/{path}")).await, StatusCode::OK).await;
+    let moment = format!("as-of={}", urlencoding::encode(HOURS[1]));
+    let history = page(&format!("history?as-of={}", HOURS[1])).await;
+    let words = text(&history);
+    assert!(
+        words.contains("You see the past") && history.contains(&digest(2)) && !history.contains(&digest(3)),
+        "{words}"
+    );
+    assert!(history.contains(&format!("images/{}?{moment}", digest(2))), "links keep the moment");
+    assert!(
+        history.contains(&format!(
+            "compare?from={}&amp;to={}&amp;tag=latest&amp;{moment}",
+            digest(1).replace(':', "%3A"),
+            digest(2).replace(':', "%3A")
+        )),
+        "{history}"
+    );
+
+    let deleted = text(&page(&format!("deleted-tags?as-of={}", HOURS[1])).await);
+    assert!(deleted.contains("other") && deleted.contains("still deleted"), "{deleted}");
+    assert!(text(&page(&format!("deleted-tags?as-of={}", HOURS[0])).await).contains("No tag was deleted"));
+    let other = text(&page(&format!("tags/other?as-of={}", HOURS[1])).await);
+    assert!(other.contains("It pointed to no image then") && other.contains("Tag deleted"), "{other}");
+
+    let image = page(&format!("images/{}?as-of={}", digest(1), HOURS[1])).await;
+    let words = text(&image);
+    assert!(
+        words.contains("You see the past")
+            && words.contains("Had pointed here")
+            && words.contains("Apps that were to run it"),
+        "{words}"
+    );
+    assert!(image.contains(&format!("packages?{moment}")) && !words.contains("Point a tag here"), "{words}");
+    let packages = text(&page(&format!("images/{}/packages?as-of={}", digest(1), HOURS[1])).await);
+    assert!(packages.contains("You see the past") && !packages.contains("knows no past"), "{packages}");
+    let compare = page(&format!("compare?from={}&to={}&as-of={}", digest(1), digest(2), HOURS[1])).await;
+    let words = text(&compare);
+    assert!(words.contains("You see the past") && !words.contains("Roll back"), "{words}");
+    let (from, now) = (digest(1).replace(':', "%3A"), digest(2).replace(':', "%3A"));
+    assert!(
+        compare.contains(&format!("href=\"/p/demo/streams/base/compare?from={from}&amp;to={now}\"")),
+        "back to now keeps what is compared"
+    );
+    assert!(
+        compare.contains(&format!("type=\"hidden\" name=\"from\" value=\"{}\"", digest(1))),
+        "another moment does, too"
+    );
+    let later = ada.get(&format!("/p/demo/streams/base/images/{}?as-of={}", digest(3), HOURS[1])).await;
+    assert_eq!(later.status(), StatusCode::NOT_FOUND, "it came later");
+    let later =
+        ada.get(&format!("/p/demo/streams/base/compare?from={}&to={}&as-of={}", digest(1), digest(3), HOURS[1])).await;
+    assert_eq!(later.status(), StatusCode::NOT_FOUND);
+    for path in ["history", "deleted-tags", "used-by", "tags/latest/used-by", "compare"] {
+        let bad = ada.get(&format!("/p/demo/streams/base/{path}?as-of=yesterday")).await;
+        assert_eq!(bad.status(), StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+    }
 }

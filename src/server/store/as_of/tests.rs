@@ -1,9 +1,9 @@
 use super::*;
 use crate::model::time::testing::TIME;
-use crate::model::{AppName, NewImage, Tag};
+use crate::model::{Actor, AppName, AppSpec, HoldUntil, NewImage, Stream, StreamTag, Tag};
 use crate::server::store::moves::Move;
 use crate::server::store::testing::{TestStore, each_store, project};
-use crate::server::store::{Backend, StreamFields};
+use crate::server::store::{AppFields, Backend, StreamFields, TagMove};
 
 /// A minute of which everything here is a part: 2020-01-01T00:00Z.
 const BEGIN: i64 = 1_577_836_800_000;
@@ -87,8 +87,12 @@ async fn tags_are_as_they_were_deleted_ones_too_and_later_ones_not() {
         let one_then = store.find_tag_then(&then, "one", &hour(4)).await.unwrap().unwrap();
         assert_eq!((one_then.number, one_then.digest_now.as_deref()), (2, Some("sha256:a")));
         assert_eq!(store.find_tag_then(&then, "on", &hour(4)).await.unwrap(), None);
-        assert_eq!(store.history_end_then(&one.id, &hour(4)).await.unwrap(), 3);
-        assert_eq!(store.history_end_then(&one.id, &hour(0)).await.unwrap(), 1);
+        let history = async |hours: i64, before: Option<i64>| {
+            let events = store.list_history_then(&then, &one.id, &hour(hours), before, 10).await.unwrap();
+            events.into_iter().map(|event| event.number).collect::<Vec<_>>()
+        };
+        assert_eq!((history(4, None).await, history(4, Some(2)).await), (vec![2, 1], vec![1]));
+        assert_eq!((history(4, Some(9)).await, history(0, None).await), (vec![2, 1], vec![]));
         let page = store.list_tags_then(&then, &hour(3), "one", 10).await.unwrap();
         assert_eq!(page.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>(), ["two"]);
     }
@@ -208,8 +212,10 @@ async fn the_past_is_read_by_indexes() {
             plan.into_iter().map(|(.., detail)| detail).collect::<Vec<_>>().join("\n")
         };
         for (text, index) in [
-            (tags_then!("tags", "tag_events", "t.digest"), "tag_events_moments"),
-            (tags_then!("ended_tags", "ended_tag_events", "cast(null as text)"), "ended_tag_events_moments"),
+            (named_tags_then!(live), "tag_events_moments"),
+            (named_tags_then!(ended), "ended_tag_events_moments"),
+            (sorted_tags_then!(live, "t.name_key > $3", "t.name_key"), "tag_events_moments"),
+            (sorted_tags_then!(ended, "t.version_key < $3", "t.version_key desc"), "ended_tag_events_moments"),
         ] {
             let plan = explain(text).await;
             assert!(plan.contains(&format!("COVERING INDEX {index} (tag_id=? AND sorted_at<?)")), "{plan}");
@@ -269,5 +275,171 @@ async fn apps_are_shown_with_the_rollout_they_had() {
         );
         assert_eq!(then(5).await.remove(0).number, Some(2));
         assert_eq!(store.list_apps_then(&id, &hour(5), "web", 10).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_app_is_there_while_it_was_with_its_rollouts_and_its_hold() {
+    for store in each_store().await {
+        let at = |hours: i64| TIME.set(Some(BEGIN + hours * HOUR));
+        at(0);
+        let id = project(&store, "demo").await;
+        let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &ada()).await.unwrap();
+        let tag = "latest".parse().unwrap();
+        let push = async |digest: &str| {
+            let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+            let image = NewImage { digest: digest.to_owned(), manifest: "{}".to_owned(), ..NewImage::default() };
+            store.put_manifest(&stream, &image, Some(to), &ada()).await.unwrap();
+        };
+        push("sha256:a").await;
+        let image = StreamTag { project: "demo".to_owned(), stream: "app".to_owned(), tag: "latest".to_owned() };
+        let (labels, annotations) = ("{}".to_owned(), "{}".to_owned());
+        let fields = AppFields { labels, annotations, spec: AppSpec::default(), image, automatic: true };
+        let make = async || store.create_app("demo", &"web".parse().unwrap(), &fields, &ada()).await.unwrap();
+        make().await;
+        at(1);
+        store.request_ready_rollouts().await.unwrap();
+        at(2);
+        store.hold_app("demo", "web", Some("a fair"), HoldUntil::Resumed, &ada()).await.unwrap();
+        at(4);
+        store.delete_app("demo", "web", &ada()).await.unwrap();
+        at(6);
+        make().await;
+        let then = async |hours: i64| {
+            let app = store.find_app_then(&id, "web", &hour(hours)).await.unwrap()?;
+            let hold = store.app_hold_then(&app, &hour(hours)).await.unwrap();
+            let rollouts = store.list_rollouts_then(&app, &hour(hours), None, 10).await.unwrap();
+            Some((app.deleted_at.is_some(), app.digest, rollouts.len(), hold.and_then(|hold| hold.reason)))
+        };
+        let digest = Some("sha256:a".to_owned());
+        assert_eq!(then(1).await, Some((true, None, 0, None)));
+        assert_eq!(then(2).await, Some((true, digest.clone(), 1, None)));
+        assert_eq!(then(3).await, Some((true, digest, 1, Some("a fair".to_owned()))));
+        assert_eq!(then(5).await, None, "between the two there was none");
+        assert_eq!(then(7).await, Some((false, None, 0, None)));
+        let running = async |repository: &str, digest: &str| {
+            store.list_apps_running_then(&id, &hour(3), (repository, digest), "", 10).await.unwrap().len()
+        };
+        assert_eq!((running("demo/app", "").await, running("", "sha256:a").await), (1, 1));
+        assert_eq!((running("demo/other", "").await, running("", "sha256:b").await), (0, 0));
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn the_catalog_of_then_tells_how_many_tags_there_were_and_which_moved_last() {
+    for store in each_store().await {
+        let digest = |n: u8| format!("sha256:{n:064}");
+        let id = project(&store, "demo").await;
+        let actor = ada();
+        let mut hours = 0;
+        let mut go = async |stream: &str, tag: &str, to: Option<String>| {
+            hours += 1;
+            TIME.set(Some(BEGIN + hours * HOUR));
+            let stream = store.ensure_stream("demo", &stream.parse().unwrap(), &actor).await.unwrap();
+            let mut tx = store.write_tx().await.unwrap();
+            let tag = tx.ensure_tag(&stream, &tag.parse().unwrap()).await.unwrap();
+            match to {
+                Some(digest) => {
+                    _ = tx.move_tag(&tag, &Move::new(EventKind::Push, &digest, "demo/x@y", &actor)).await.unwrap()
+                }
+                None => tx.record_deletion(&tag, &actor).await.unwrap(),
+            }
+            tx.commit().await.unwrap();
+        };
+        go("base", "one", Some(digest(1))).await;
+        go("base", "two", Some(digest(2))).await;
+        go("base", "two", None).await;
+        go("web", "main", Some(digest(3))).await;
+        go("base", "one", Some(digest(4))).await;
+        TIME.set(Some(BEGIN + 6 * HOUR));
+        store.delete_stream("demo", "base", &actor).await.unwrap();
+        TIME.set(Some(BEGIN + 9 * HOUR));
+        let half_past = |hours: i64| Moment { end: BEGIN + hours * HOUR + HOUR / 2, ..hour(hours) };
+        let catalog = async |hours: i64, text: &str, falling: bool| {
+            let page = store.list_catalog_then(&id, &half_past(hours), (text, falling), "", 10).await.unwrap();
+            let brief = page.into_iter().map(|row| {
+                let newest = row.newest_tag.zip(row.digest).map(|(tag, digest)| format!("{tag} {}", &digest[70..]));
+                (row.stream.name, row.tags, newest.unwrap_or_default())
+            });
+            brief.collect::<Vec<_>>()
+        };
+        let row = |name: &str, tags: i64, newest: &str| (name.to_owned(), tags, newest.to_owned());
+        for falling in [false, true] {
+            assert_eq!(catalog(0, "", falling).await, []);
+            assert_eq!(catalog(2, "", falling).await, [row("base", 2, "two 2")]);
+            assert_eq!(catalog(3, "", falling).await, [row("base", 1, "one 1")], "the other one was deleted");
+        }
+        let both = [row("base", 1, "one 4"), row("web", 1, "main 3")];
+        assert_eq!(catalog(5, "", false).await, both);
+        assert_eq!(catalog(5, "", true).await, [both[1].clone(), both[0].clone()]);
+        assert_eq!(catalog(7, "", false).await, both[1..]);
+        // By name, by a tag that pointed somewhere, by where it pointed.
+        for (text, found) in [
+            ("WEB", 1..2),
+            ("one", 0..1),
+            ("two", 0..0),
+            (&digest(3)[..], 1..2),
+            (&digest(4)[..], 0..1),
+            (&digest(1)[..], 0..0),
+        ] {
+            assert_eq!(catalog(5, text, false).await, both[found], "{text}");
+        }
+        let then = store.stream_then(&id, "base", &half_past(5)).await.unwrap();
+        let sorted = async |sort: TagSort, text: &str, hours: i64| {
+            let tags = store.list_sorted_tags_then(&then, &half_past(hours), sort, text, "", 10).await.unwrap();
+            tags.into_iter().map(|tag| tag.name).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            (sorted(TagSort::Name, "", 2).await, sorted(TagSort::Name, "TW", 2).await),
+            ("one two".into(), "two".into())
+        );
+        assert_eq!(sorted(TagSort::Semver, "", 2).await.split(' ').count(), 2);
+        let gone = store.list_deleted_tags_then(&then, &half_past(4), "", 10).await.unwrap();
+        assert_eq!((gone.len(), gone[0].name.as_str(), gone[0].digest.as_deref()), (1, "two", Some(&*digest(2))));
+        assert_eq!(store.list_deleted_tags_then(&then, &half_past(2), "", 10).await.unwrap(), []);
+        let history = store.list_stream_history_then(&then, &half_past(3), None, 10).await.unwrap();
+        let told: Vec<_> = history.iter().map(|event| (event.tag.as_str(), event.number)).collect();
+        assert_eq!(told, [("two", 2), ("two", 1), ("one", 1)]);
+        let page = store.list_stream_history_then(&then, &half_past(3), Some(history[1].sequence), 10).await.unwrap();
+        assert_eq!(page.len(), 1);
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn a_tag_had_the_items_that_it_had() {
+    for store in each_store().await {
+        let id = project(&store, "demo").await;
+        let app = stream(&store, "app", 0).await;
+        let (one, two) = (tag(&store, &app, "one").await, tag(&store, &app, "two").await);
+        for (digest, hours) in
+            [(Some("sha256:a"), 1), (Some("sha256:b"), 2), (None, 3), (Some("sha256:c"), 4), (Some("sha256:a"), 5)]
+        {
+            at(&store, &one, digest, hours).await;
+        }
+        for hours in 1..=60 {
+            at(&store, &two, Some(&format!("sha256:{hours}")), hours).await;
+        }
+        for ended in [false, true] {
+            if ended {
+                store.delete_stream("demo", "app", &ada()).await.unwrap();
+            }
+            let then = store.stream_then(&id, "app", &hour(70)).await.unwrap();
+            let items = async |hours: i64, name: &str| {
+                let tags = store.list_tags_then(&then, &hour(hours), "", 10).await.unwrap();
+                let mut moves = store.moves_then(&then, &hour(hours), &tags).await.unwrap();
+                let tag = tags.iter().find(|tag| tag.name == name)?;
+                Some(moves.remove(&tag.id)?.into_iter().filter_map(|item| item.digest).collect::<Vec<_>>())
+            };
+            let told =
+                |digests: &[&str]| Some(digests.iter().map(|digest| format!("sha256:{digest}")).collect::<Vec<_>>());
+            assert_eq!(items(1, "one").await, None);
+            assert_eq!(items(3, "one").await, told(&["b", "a"]));
+            assert_eq!(items(4, "one").await, None, "deleted then");
+            assert_eq!(items(9, "one").await, told(&["a", "c"]), "what was before the deletion is not shown");
+            let two = items(61, "two").await.unwrap();
+            assert_eq!((two.len(), two[0].as_str(), two[49].as_str()), (50, "sha256:60", "sha256:11"));
+        }
     }
 }

@@ -96,6 +96,64 @@ async fn builds_are_listed_with_the_phase_they_had() {
 }
 
 #[tokio::test]
+async fn what_was_deleted_or_changed_since_is_as_it_was() {
+    use BuildPhase::Complete;
+    for store in each_store().await {
+        it_is(0);
+        let id = project(&store, "demo").await;
+        config(&store, "app").await;
+        let spec = |dockerfile: &str| {
+            let source = Source { dockerfile: Some(dockerfile.to_owned()), ..Source::default() };
+            BuildConfigSpec::new(source, "app".parse().unwrap(), "latest".parse().unwrap())
+        };
+        it_is(1);
+        for number in [1, 2] {
+            let build = start(&store, "app").await;
+            it_is(number * 2);
+            run(&store, &build, Complete).await;
+        }
+        it_is(7);
+        let changed = ConfigFields::new(spec("FROM scratch\nRUN true\n"), KnownInputs::All(Vec::new()));
+        store.update_config("demo", "app", &changed, None, &ada()).await.unwrap();
+        it_is(8);
+        store.delete_build("demo", "app", 2, &ada()).await.unwrap();
+        it_is(9);
+        store.delete_config("demo", "app", &ada()).await.unwrap();
+        it_is(11);
+        config(&store, "app").await;
+        let said = async |hours: i64| {
+            let config = store.find_config_then(&id, "app", &after(hours)).await.unwrap()?;
+            let dockerfile = config.spec().unwrap().unwrap().source.dockerfile.unwrap();
+            Some((dockerfile.contains("RUN true"), config.number, config.deleted_at.is_some()))
+        };
+        assert_eq!(said(0).await, Some((false, None, true)));
+        assert_eq!(said(6).await, Some((false, Some(2), true)));
+        assert_eq!(said(7).await, Some((true, Some(2), true)), "changed, and its second build was there");
+        assert_eq!(said(8).await, Some((true, Some(1), true)), "that build was deleted");
+        assert_eq!(said(10).await, None);
+        assert_eq!(said(12).await, Some((false, None, false)));
+        let one = |name: &str| (name.to_owned(), Complete);
+        assert_eq!(builds(&store, 7).await, [one("app-1"), one("app-2")]);
+        assert_eq!(builds(&store, 8).await, [one("app-1")]);
+        assert_eq!(builds(&store, 10).await, []);
+        let then = store.find_config_then(&id, "app", &after(7)).await.unwrap().unwrap();
+        let page = store.list_config_builds_then(&then.id, &after(7), Some(2), 10).await.unwrap();
+        assert_eq!(page.iter().map(|build| build.number).collect::<Vec<_>>(), [1]);
+        assert_eq!(store.find_build_then("demo", "app", 2, &after(7)).await.unwrap().unwrap().phase, Complete);
+        assert_eq!(store.find_build_then("demo", "app", 2, &after(8)).await.unwrap(), None);
+        // Gone with the project, as everything is.
+        store.delete_config("demo", "app", &ada()).await.unwrap();
+        store.delete_project("demo", &ada()).await.unwrap();
+        for table in ["ended_configs", "ended_builds", "former_configs"] {
+            let count = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
+            let (rows,): (i64,) = sqlx::query_as(count).fetch_one(store.pool()).await.unwrap();
+            assert_eq!(rows, 0, "{table}");
+        }
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
 async fn rollouts_are_listed_with_the_phase_they_had() {
     use RolloutPhase::{Complete, Pending, Running};
     for store in each_store().await {
@@ -130,7 +188,10 @@ async fn rollouts_are_listed_with_the_phase_they_had() {
             }
         }
         let then = async |hours: i64| {
-            let rollouts = store.list_rollouts_then(&app.id, &after(hours), None, 10).await.unwrap();
+            let Some(then) = store.find_app_then(&app.project_id, "web", &after(hours)).await.unwrap() else {
+                return Vec::new();
+            };
+            let rollouts = store.list_rollouts_then(&then, &after(hours), None, 10).await.unwrap();
             rollouts.into_iter().map(|one| (one.number, one.phase, one.message.is_some())).collect::<Vec<_>>()
         };
         assert_eq!(then(0).await, []);
@@ -140,7 +201,8 @@ async fn rollouts_are_listed_with_the_phase_they_had() {
         assert_eq!(then(5).await, [(2, Running, false), (1, Complete, true)]);
         assert_eq!(then(9).await, [(2, Complete, true), (1, Complete, true)]);
         for (before, numbers) in [(2, vec![1]), (3, vec![2, 1]), (99, vec![2, 1])] {
-            let page = store.list_rollouts_then(&app.id, &after(9), Some(before), 10).await.unwrap();
+            let then = store.find_app_then(&app.project_id, "web", &after(9)).await.unwrap().unwrap();
+            let page = store.list_rollouts_then(&then, &after(9), Some(before), 10).await.unwrap();
             assert_eq!(page.iter().map(|one| one.number).collect::<Vec<_>>(), numbers, "before {before}");
         }
         TIME.set(None);
@@ -189,13 +251,22 @@ async fn lists_of_the_past_are_read_by_indexes() {
         };
         for (text, index) in [
             (LAST_ROW, "COVERING INDEX ledger_moments (sorted_at<?)"),
-            (LAST_ROLLOUT, "COVERING INDEX rollouts_app_moments (app_id=? AND sequence<?)"),
-            (CONFIGS, "COVERING INDEX builds_config_moments (config_id=? AND sequence<?)"),
+            (last_rollout!("rollouts"), "COVERING INDEX rollouts_app_moments (app_id=? AND sequence<?)"),
+            (last_rollout!("ended_rollouts"), "COVERING INDEX ended_rollouts_moments (app_id=? AND sequence<?)"),
+            (configs_then!("c.name > $4"), "INDEX builds_config_moments (config_id=? AND sequence<?)"),
+            (configs_then!("c.name > $4"), "INDEX ended_builds_config (config_id=? AND sequence<?)"),
+            (configs_then!("c.name > $4"), "INDEX ended_configs_name (project_id=? AND name>?)"),
             (BUILDS, "INDEX builds_project (project_id=? AND sequence>? AND sequence<?)"),
+            (BUILDS, "INDEX ended_builds_project (project_id=? AND sequence>? AND sequence<?)"),
+            (CONFIG_BUILDS, "INDEX ended_builds_number (config_id=? AND number<?)"),
         ] {
             let plan = explain(text).await;
             assert!(plan.contains(index), "{plan}");
-            assert!(!plan.contains("SCAN") && !plan.contains("USE TEMP B-TREE"), "{plan}");
+            // What is put together is two pages.
+            for table in ["b", "c", "e", "x", "y", "f", "a", "r", "ledger", "rollouts", "ended_rollouts"] {
+                let scan = format!("SCAN {table}");
+                assert!(!plan.lines().any(|line| line == scan || line.starts_with(&format!("{scan} "))), "{plan}");
+            }
         }
     }
 }

@@ -1,0 +1,122 @@
+//! Images as a stream had them at a moment: which there were, and which tags pointed to them. An image itself never changes.
+
+use super::StreamThen;
+use crate::model::{DigestPrefix, Moment};
+use crate::server::store::digests::{SHOWN, the_one};
+use crate::server::store::lookup::ImageTag;
+use crate::server::store::{Result, Store};
+
+/// Digests of stream $1 in three ranges that its histories name from before moment $8.
+macro_rules! named_then {
+    ($events:literal) => {
+        concat!(
+            "select e.digest from ",
+            $events,
+            " e where e.stream_id = $1 and e.sorted_at < $8 and e.outcome = 'moved' \
+             and (e.digest >= $2 and e.digest < $3 or e.digest >= $4 and e.digest < $5 or e.digest >= $6 and e.digest < $7)"
+        )
+    };
+}
+
+/// Tags of stream $1 that had pointed to image $2 by moment $3, those that did then first.
+macro_rules! image_tags_then {
+    ($tags:literal, $events:literal) => {
+        concat!(
+            "select x.tag, x.number, x.at, case when $2 = (select m.digest from ",
+            $events,
+            " m where m.tag_id = x.tag_id and m.sorted_at < $3 and m.outcome in ('moved', 'deleted') \
+               order by m.sorted_at desc, m.number desc limit 1) then 1 else 0 end as current \
+             from (select t.id as tag_id, t.name as tag, max(e.number) as number, max(e.at) as at from ",
+            $events,
+            " e join ",
+            $tags,
+            " t on t.id = e.tag_id where e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' and e.sorted_at < $3 \
+               group by t.id, t.name order by 4 desc limit 100) x order by 4 desc, 3 desc"
+        )
+    };
+}
+
+impl Store {
+    /// The one image of the stream at a moment whose digest begins so: its tags had pointed to it by then, or its repository served it and
+    /// does still. A conflict when there are several.
+    pub async fn find_stream_digest_then(
+        &self,
+        stream: &StreamThen,
+        id: &DigestPrefix,
+        moment: &Moment,
+    ) -> Result<Option<String>> {
+        let [(first, first_end), (second, second_end), (third, third_end)] = id.ranges();
+        let text = match stream.is_there() {
+            true => concat!(
+                "select d.digest from (select r.digest from repository_images r where r.stream_id = $1 and r.at < $8 \
+                   and (r.digest >= $2 and r.digest < $3 or r.digest >= $4 and r.digest < $5 or r.digest >= $6 and r.digest < $7) union ",
+                named_then!("tag_events"),
+                ") d order by d.digest limit $9"
+            ),
+            false => concat!(
+                "select distinct d.digest from (",
+                named_then!("ended_tag_events"),
+                ") d order by d.digest limit $9"
+            ),
+        };
+        let digests: Vec<(String,)> = sqlx::query_as(text)
+            .bind(&stream.id)
+            .bind(first)
+            .bind(first_end)
+            .bind(second)
+            .bind(second_end)
+            .bind(third)
+            .bind(third_end)
+            .bind(moment.end)
+            .bind(SHOWN)
+            .fetch_all(self.pool())
+            .await?;
+        the_one(digests, id)
+    }
+
+    /// Tags of a stream that had pointed to an image by a moment; current are those that did then.
+    pub async fn list_image_tags_then(
+        &self,
+        stream: &StreamThen,
+        digest: &str,
+        moment: &Moment,
+    ) -> Result<Vec<ImageTag>> {
+        let text = match stream.is_there() {
+            true => image_tags_then!("tags", "tag_events"),
+            false => image_tags_then!("ended_tags", "ended_tag_events"),
+        };
+        let tags = sqlx::query_as(text).bind(&stream.id).bind(digest).bind(moment.end).fetch_all(self.pool()).await?;
+        Ok(tags)
+    }
+
+    /// The reference of the newest move of any of the stream's tags to that image by a moment.
+    pub async fn reference_in_stream_then(
+        &self,
+        stream: &StreamThen,
+        digest: &str,
+        moment: &Moment,
+    ) -> Result<Option<String>> {
+        let text = match stream.is_there() {
+            true => {
+                "select reference from tag_events where stream_id = $1 and digest = $2 and sorted_at < $3 order by sequence desc limit 1"
+            }
+            false => {
+                "select reference from ended_tag_events where stream_id = $1 and digest = $2 and sorted_at < $3 order by sequence desc limit 1"
+            }
+        };
+        let reference: Option<(Option<String>,)> =
+            sqlx::query_as(text).bind(&stream.id).bind(digest).bind(moment.end).fetch_optional(self.pool()).await?;
+        Ok(reference.and_then(|(reference,)| reference))
+    }
+
+    /// Whether the repository of a stream serves an image now: only then anything of it but its digest is told.
+    pub async fn serves(&self, stream: &StreamThen, digest: &str) -> Result<bool> {
+        let served: Option<(i64,)> =
+            sqlx::query_as("select at from repository_images where stream_id = $1 and digest = $2")
+                .bind(&stream.id)
+                .bind(digest)
+                .fetch_optional(self.pool())
+                .await?;
+        Ok(served.is_some())
+    }
+}
