@@ -58,7 +58,7 @@ async fn get_then(
     let reference = door.store.reference_in_stream_then(&stream, &digest, moment).await?.unwrap_or(local);
     let reference = past::reference_of(door, project, &stream, Some(&reference));
     let image = match door.store.serves(&stream, &digest).await? {
-        true => image(door, &digest, &reference).await?,
+        true => image(door, &stream.id, &digest, &reference).await?,
         false => bare(&digest, &reference),
     };
     let mut meta = past::stream_meta(project, &stream, moment);
