@@ -22,7 +22,7 @@ create index ended_tag_events_stream on ended_tag_events (stream_id, sequence);
 create index ended_tag_events_numbers on ended_tag_events (tag_id, number);
 create index ended_tag_events_digest on ended_tag_events (digest);
 create index ended_tag_events_cascade on ended_tag_events (cascade_id);
-create index tag_events_deletions on tag_events (stream_id, tag_id, number) where outcome = 'deleted';
+create index tag_events_stream_deletions on tag_events (stream_id, tag_id, number) where outcome = 'deleted';
 create index ended_tag_events_deletions on ended_tag_events (stream_id, tag_id, number) where outcome = 'deleted';
 
 -- Apps that were deleted, with their rollouts.
