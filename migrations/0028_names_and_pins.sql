@@ -24,10 +24,12 @@ update tags set reference = '/' || reference
 -- What a tag follows may go with its stream. The tag keeps the name of it, and follows what is made under that name again.
 update tags set follows_tag_id = null
     where follows_tag_id is not null and not exists (select 1 from tags f where f.id = tags.follows_tag_id);
+-- In a project that only has the name of one that went, nobody asked whether it may be followed.
+alter table tags add column awaits_project_id text;     -- the project of the tag that went; null: the tag's own
 update tags set follows_tag_id = (
-    select f.id from tags f join streams s on s.id = f.stream_id join projects p on p.id = s.project_id,
-    streams o join projects q on q.id = o.project_id
-    where o.id = tags.stream_id and p.name = coalesce(tags.source_project, q.name) and tags.source = s.name || ':' || f.name
+    select f.id from tags f join streams s on s.id = f.stream_id join streams o on o.project_id = s.project_id
+    join projects q on q.id = o.project_id
+    where o.id = tags.stream_id and q.name = coalesce(tags.source_project, q.name) and tags.source = s.name || ':' || f.name
 ) where source_kind = 'ImageStreamTag' and follows_tag_id is null and deleted_at is null;
 create index tags_awaiting on tags (source) where follows_tag_id is null and source_kind = 'ImageStreamTag';
 

@@ -48,7 +48,7 @@ pub async fn get(
         None => {
             let cascade = door.store.cascade_summary(&project, parse(&number)?).await?;
             let steps = CascadeSteps {
-                events: door.store.list_cascade_events(&cascade.id).await?,
+                events: door.store.list_own_cascade_events(&cascade.id).await?,
                 builds: door.store.list_cascade_builds(&cascade.id).await?,
                 rollouts: door.store.list_cascade_rollouts(&cascade.id).await?,
             };

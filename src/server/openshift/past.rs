@@ -109,11 +109,18 @@ impl<S: Send + Sync> FromRequestParts<S> for AsOf {
     }
 }
 
+/// Whether a query has a field for a moment, well written or not.
+pub fn names_a_moment(query: &str) -> bool {
+    query.split('&').any(|pair| ["as_of=", "as-of="].iter().any(|name| pair.starts_with(name)))
+}
+
 /// Passes on what asks for the past only where that is kept: nobody is to take the present for it.
 pub async fn refuse_elsewhere(request: Request, next: Next) -> Response {
-    // What cannot be read is refused by whoever reads it for good.
-    let asks = Query::<Raw>::try_from_uri(request.uri())
-        .is_ok_and(|Query(raw)| !raw.as_of.is_empty() || !raw.dashed.is_empty());
+    // One that cannot be read, or is there twice, asks as well.
+    let asks = Query::<Raw>::try_from_uri(request.uri()).map_or_else(
+        |_| request.uri().query().is_some_and(names_a_moment),
+        |Query(raw)| !raw.as_of.is_empty() || !raw.dashed.is_empty(),
+    );
     if !asks {
         return next.run(request).await;
     }

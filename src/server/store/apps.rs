@@ -10,7 +10,7 @@ macro_rules! select_app {
     ($rest:literal) => {
         concat!(
             "select a.id, a.project_id, p.name as project, a.name, a.labels, a.annotations, a.spec, a.tag_id, ip.name as image_project, \
-             s.name as image_stream, t.name as image_tag, t.digest as tag_digest, a.automatic, a.generation, a.last_number, \
+             s.name as image_stream, t.name as image_tag, case when t.refers_to is null then t.digest end as tag_digest, a.automatic, a.generation, a.last_number, \
              r.digest as wanted_digest, r.phase as wanted_phase, r.message as wanted_message, a.observed, a.observed_at, \
              a.observe_error, h.since as held_since, a.created_at, a.created_by, a.deleted_at, a.version \
              from apps a join projects p on p.id = a.project_id join tags t on t.id = a.tag_id join streams s on s.id = t.stream_id \

@@ -27,7 +27,8 @@ macro_rules! select_input {
     ($rest:literal) => {
         concat!(
             "select i.config_id, i.position, i.kind, i.stage, i.reference, i.input_project, i.input_stream, i.input_tag, i.short_name, \
-             i.triggering, i.how, i.used_digest, i.used_at, t.id as tag_id, t.digest, t.event_sequence, t.reference as tag_reference, \
+             i.triggering, i.how, i.used_digest, i.used_at, t.id as tag_id, \
+             case when t.refers_to is null then t.digest end as digest, t.event_sequence, t.reference as tag_reference, \
              t.reference_policy as tag_policy, coalesce(t.refers_to, case when t.source_kind = 'DockerImage' then t.source end) as tag_external, \
              cast(case when t.refers_to is null then 0 else 1 end as bigint) as tag_reference_only \
              from build_inputs i left join projects ip on ip.name = i.input_project \

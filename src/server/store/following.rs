@@ -39,16 +39,19 @@ impl WriteTx {
         Ok(source.map(|(generation,)| generation).max(own))
     }
 
-    /// A tag was made: those that name it follow it, whose own one went with its stream.
+    /// A tag was made: those that name it follow it, whose own one went with its stream. A project that has only the name of one that went
+    /// is another project: nobody asked there whether it may be followed.
     pub(super) async fn follow_again(&mut self, stream: &Stream, name: &TagName, tag_id: &str) -> Result<()> {
         sqlx::query(
             "update tags set follows_tag_id = $1 where follows_tag_id is null and source_kind = 'ImageStreamTag' and source = $2 \
              and deleted_at is null and id <> $1 and exists (select 1 from streams s join projects p on p.id = s.project_id \
-             where s.id = tags.stream_id and coalesce(tags.source_project, p.name) = $3)",
+             where s.id = tags.stream_id and coalesce(tags.source_project, p.name) = $3 \
+             and coalesce(tags.awaits_project_id, p.id) = $4)",
         )
         .bind(tag_id)
         .bind(format!("{}:{name}", stream.name))
         .bind(&stream.project)
+        .bind(&stream.project_id)
         .execute(&mut **self)
         .await?;
         Ok(())
@@ -57,7 +60,8 @@ impl WriteTx {
     /// A stream, or a project with all of its streams, is about to go: what follows tags there follows nothing until they are made again.
     pub(super) async fn let_go_followers(&mut self, stream_or_project_id: &str) -> Result<()> {
         sqlx::query(
-            "update tags set follows_tag_id = null where follows_tag_id in (select t.id from tags t \
+            "update tags set follows_tag_id = null, awaits_project_id = (select s.project_id from tags t \
+             join streams s on s.id = t.stream_id where t.id = tags.follows_tag_id) where follows_tag_id in (select t.id from tags t \
              join streams s on s.id = t.stream_id where s.id = $1 or s.project_id = $1)",
         )
         .bind(stream_or_project_id)
@@ -119,10 +123,13 @@ mod tests {
                 assert_eq!(has(&store, project).await, (expected.clone(), true), "{project}");
             }
             store.delete_project("demo", &ada()).await.unwrap();
-            assert_eq!(has(&store, "other").await, (two, false));
+            assert_eq!(has(&store, "other").await, (two.clone(), false));
             project(&store, "demo").await;
             push(&store, "demo", "sha256:1").await;
-            assert_eq!(has(&store, "other").await, (one, true));
+            assert_eq!(has(&store, "other").await, (two, false), "that is another project of the same name");
+            store.delete_stream("third", "base", &ada()).await.unwrap();
+            push(&store, "third", "sha256:1").await;
+            assert_eq!(has(&store, "third").await, (one, true));
         }
     }
 }

@@ -93,7 +93,7 @@ impl Store {
 }
 
 impl WriteTx {
-    /// Refuses an image that just became a tag's, when it is larger than the project's images may be, or one more than the stream may have.
+    /// Refuses an image that just became a tag's, or waits for that, when it is larger than the project's images may be, or one more than the stream may have.
     /// It is asked after the move and before the commit: the histories then say whether the image was there before.
     pub(super) async fn check_image_limits(&mut self, stream: &Stream, digest: &str, sequence: i64) -> Result<()> {
         let limits = self.limits_of(stream).await?;
@@ -147,7 +147,7 @@ impl WriteTx {
         Ok(bytes)
     }
 
-    /// Whether the move of `sequence` brought the stream an image it did not have, and one too many. The histories are read to their ends
+    /// Whether the row `sequence` is of an image that the stream did not have, and of one too many. The histories are read to their ends
     /// only for an image that is new.
     async fn adds_beyond(&mut self, stream: &Stream, digest: &str, sequence: i64, most: i64) -> Result<bool> {
         let known: Option<(i64,)> = sqlx::query_as(concat!(
@@ -163,11 +163,9 @@ impl WriteTx {
         if known.is_some() {
             return Ok(false);
         }
-        let (images,): (i64,) = sqlx::query_as(concat!("select count(distinct e.digest) ", moves_of_stream!()))
-            .bind(&stream.id)
-            .fetch_one(&mut **self)
-            .await?;
-        Ok(images > most)
+        let others = concat!("select count(distinct e.digest) ", moves_of_stream!(), " and e.digest <> $2");
+        let (others,): (i64,) = sqlx::query_as(others).bind(&stream.id).bind(digest).fetch_one(&mut **self).await?;
+        Ok(others >= most)
     }
 
     async fn count_spec_tags(&mut self, stream: &Stream) -> Result<i64> {

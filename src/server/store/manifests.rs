@@ -42,7 +42,7 @@ impl Store {
     pub async fn find_manifest_by_tag(&self, stream_id: &str, tag: &str) -> Result<Option<StoredManifest>> {
         let manifest = sqlx::query_as(
             "select i.digest, i.media_type, i.manifest from tags t join images i on i.digest = t.digest \
-             where t.stream_id = $1 and t.name = $2 and t.deleted_at is null",
+             where t.stream_id = $1 and t.name = $2 and t.deleted_at is null and t.refers_to is null",
         )
         .bind(stream_id)
         .bind(tag)
@@ -268,7 +268,8 @@ impl WriteTx {
             Some(outcome) => self.write_move(&tag, &movement, outcome).await?,
             None => self.move_tag(&tag, &movement).await?,
         };
-        if moved.changed && moved.outcome == Outcome::Moved {
+        // What waits for the end of a hold will come to the tag then.
+        if moved.changed && matches!(moved.outcome, Outcome::Moved | Outcome::Held) {
             self.check_image_limits(stream, digest, moved.sequence).await?;
         }
         if is_push && moved.outcome == Outcome::Moved {

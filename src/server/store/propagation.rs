@@ -101,7 +101,7 @@ impl Store {
                select 1 from build_inputs i join projects ip on ip.name = i.input_project \
                join streams s on s.project_id = ip.id and s.name = i.input_stream \
                join tags t on t.stream_id = s.id and t.name = i.input_tag and t.deleted_at is null \
-               where i.config_id = c.id and i.triggering = 1 and t.digest is not null \
+               where i.config_id = c.id and i.triggering = 1 and t.digest is not null and t.refers_to is null \
                and (i.used_digest is null or i.used_digest <> t.digest) and ",
             may_go_on!("c.project_id", "c.asked_sequence", "$1"),
             "))) limit 1"
@@ -132,7 +132,7 @@ impl WriteTx {
              and exists (select 1 from build_inputs i join projects ip on ip.name = i.input_project \
                join streams x on x.project_id = ip.id and x.name = i.input_stream \
                join tags t on t.stream_id = x.id and t.name = i.input_tag and t.deleted_at is null \
-               where i.config_id = c.id and i.triggering = 1 and t.digest is not null \
+               where i.config_id = c.id and i.triggering = 1 and t.digest is not null and t.refers_to is null \
                and (i.used_digest is null or i.used_digest <> t.digest) and ",
             may_go_on!("c.project_id", "c.asked_sequence", "$1"),
             ") order by c.id"

@@ -183,7 +183,7 @@ impl Store {
         // One row for all of them: reading a row costs more than what is in it. No name has a comma.
         let (names,): (Option<String>,) = sqlx::query_as(
             "select string_agg(name, ',') from (\
-               select name from tags where stream_id = $1 and deleted_at is null and digest is not null \
+               select name from tags where stream_id = $1 and deleted_at is null and digest is not null and refers_to is null \
                and name > $2 collate \"binary\" order by name collate \"binary\" limit $3) t",
         )
         .bind(stream_id)

@@ -73,7 +73,7 @@ impl Store {
     /// ran ends with that.
     pub async fn request_ready_rollouts(&self) -> Result<Vec<RolloutRow>> {
         let behind = concat!(
-            "where a.automatic = 1 and a.deleted_at is null and t.digest is not null \
+            "where a.automatic = 1 and a.deleted_at is null and t.digest is not null and t.refers_to is null \
              and (r.digest is null or r.digest <> t.digest) and (h.id is null or (h.until_newer = 1 \
                and t.event_sequence > h.until_set \
                and not exists (select 1 from rollouts o where o.app_id = a.id and o.digest = t.digest))) and ",

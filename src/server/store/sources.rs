@@ -158,7 +158,10 @@ impl Store {
         let mut tx = self.write_tx().await?;
         if let Some((_, seen)) = &to {
             let now = tx.tag_by_id(&seen.id).await?;
-            if now.digest.is_some() || now.deleted_at.is_some() || now.generation != seen.generation {
+            if (now.digest.is_some() && !now.is_mere_reference())
+                || now.deleted_at.is_some()
+                || now.generation != seen.generation
+            {
                 return Ok(None);
             }
         }
@@ -285,10 +288,10 @@ pub(super) async fn import_places(
     digest: &str,
 ) -> Result<Vec<ImportPlace>> {
     let places = sqlx::query_as(with_above!(
-        "followed (id) as (select f.id from tags f where f.stream_id = $2 \
-             and (f.follows_tag_id is not null or f.pinned_stream_id is not null) \
-           union select n.id from followed f join tags t on t.id = f.id \
-             join tags n on n.id = t.follows_tag_id or n.stream_id = t.pinned_stream_id) \
+        "followed (id) as (select f.follows_tag_id from tags f where f.stream_id = $2 and f.follows_tag_id is not null \
+           union select e.tag_id from tags f join tag_events e on e.stream_id = f.pinned_stream_id and e.digest = f.digest \
+             where f.stream_id = $2 and f.digest in (select digest from above) \
+           union select t.follows_tag_id from tags t join followed f on t.id = f.id where t.follows_tag_id is not null) \
          select p.name as project, e.reference as reference, \
          max(case when t.insecure = 1 or s.annotations like '%\"openshift.io/image.insecureRepository\":\"true\"%' then 1 else 0 end) as insecure \
          from above a \

@@ -119,6 +119,17 @@ impl Store {
         Ok(events)
     }
 
+    /// As [`Store::list_cascade_events`], those of the cascade's own project alone.
+    pub async fn list_own_cascade_events(&self, cascade_id: &str) -> Result<Vec<TagEvent>> {
+        let events = sqlx::query_as(select_event!(
+            "where e.cascade_id = $1 and s.project_id = k.project_id order by e.sequence limit 1000"
+        ))
+        .bind(cascade_id)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(events)
+    }
+
     /// What keeps the tag where it is, if anything.
     pub async fn tag_hold(&self, tag_id: &str) -> Result<Option<Hold>> {
         let hold = sqlx::query_as(

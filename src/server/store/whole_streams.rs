@@ -236,7 +236,7 @@ impl WriteTx {
         let sequence = self.record(actor, entry).await?;
         sqlx::query(
             "update tags set has_spec = 0, source_kind = null, source = null, source_project = null, follows_tag_id = null, \
-             reference_only = 0, insecure = 0, scheduled = 0, interval_ms = null, cool_down_ms = null, annotations = '{}' where id = $1",
+             pinned_stream_id = null, reference_only = 0, insecure = 0, scheduled = 0, interval_ms = null, cool_down_ms = null, annotations = '{}' where id = $1",
         )
         .bind(&tag.id)
         .execute(&mut **self)

@@ -23,6 +23,8 @@ struct Open {
     cascade: CascadeSummary,
     graph: Graph,
     events: Vec<TagEvent>,
+    /// Of these, what happened in the project.
+    moves: Vec<TagEvent>,
     builds: Vec<Build>,
     rollouts: Vec<RolloutRow>,
     plan: Option<Plan>,
@@ -34,6 +36,7 @@ async fn open(cx: &Cx, right: Right) -> Result<Open, UiError> {
     let store = cx.store();
     let cascade = store.cascade_summary(&project.name, number_of(cx)?).await?;
     let events = store.list_cascade_events(&cascade.id).await?;
+    let moves = store.list_own_cascade_events(&cascade.id).await?;
     let builds = store.list_cascade_builds(&cascade.id).await?;
     let rollouts = store.list_cascade_rollouts(&cascade.id).await?;
     let graph = store.graph(&project.name, first_move(&events).map(|event| event.tag_id.as_str())).await?;
@@ -43,7 +46,7 @@ async fn open(cx: &Cx, right: Right) -> Result<Open, UiError> {
         None => None,
     };
     let steps = steps(&graph, plan.as_ref(), &builds, &rollouts, cascade.paused_at.is_some());
-    Ok(Open { project, cascade, graph, events, builds, rollouts, plan, steps })
+    Ok(Open { project, cascade, graph, events, moves, builds, rollouts, plan, steps })
 }
 
 /// The first tag that it moved.
@@ -240,11 +243,11 @@ fn step_table(steps: &[Step]) -> AnyView {
 }
 
 fn moves(open: &Open) -> AnyView {
-    if open.events.is_empty() {
+    if open.moves.is_empty() {
         return view! { <p class="muted">"None."</p> }.into_any();
     }
     let rows: Vec<_> =
-        open.events
+        open.moves
             .iter()
             .map(|event| {
                 let stream = format!("/p/{}/streams/{}", open.project.name, event.stream);

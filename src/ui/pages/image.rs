@@ -153,7 +153,11 @@ async fn inside_of(cx: &Cx, open: &Open, image: &Image, stream_path: &str) -> Re
     let packages = cx.views().packages(store, &stream.id, &image.digest).await?;
     let viewer = cx.viewer()?;
     let scope = viewer.scope();
-    let base = store.find_base(scope, &cx.settings().own_hosts(), stream, image).await?;
+    let mut base = store.find_base(scope, &cx.settings().own_hosts(), stream, image).await?;
+    if let (Some(base), true) = (&mut base, open.as_of.is_some()) {
+        // How far behind it is, is a question of now.
+        base.behind = None;
+    }
     let history = history(&config, &layers);
     let path = format!("{stream_path}/images/{}", image.digest);
     let view = view! {

@@ -80,3 +80,62 @@ async fn a_cascade_is_read_and_undone_whole() {
     let older = rest.ada.get_json(&own(&format!("activity?limit=1&before={}", activity["next"]))).await;
     assert_eq!(older["items"][0]["sequence"], json!(activity["next"].as_i64().unwrap() - 1));
 }
+
+#[tokio::test]
+async fn a_tag_that_only_names_an_image_builds_nothing_and_holds_up_nobody() {
+    let rest = Rest::start().await;
+    chain(&rest).await;
+    rest.weir.settle().await;
+    let rollouts = async |app: &str| rest.weir.store().app("demo", app).await.unwrap().last_number;
+    let runs = async || {
+        let config = rest.weir.store().config("demo", "app").await.unwrap();
+        (config.last_number, config.paused_at)
+    };
+    let mere = |name: &str| {
+        let from = json!({"kind": "DockerImage", "name": "registry.invalid/x:1"});
+        json!([{"name": name, "reference": true, "from": from}])
+    };
+    rest.push("other", "latest", 3).await;
+    rest.edit("other", |stream| stream["spec"]["tags"] = mere("latest")).await;
+    let image = format!("{}/demo/other:latest", rest.weir.registry());
+    let containers = json!([{"name": "a", "image": image}]);
+    let app = json!({"metadata": {"name": "a"}, "spec": {"template": {"spec": {"containers": containers}}}});
+    rest.post(StatusCode::CREATED, &apps("deployments"), &app).await;
+    rest.edit("base", |stream| stream["spec"]["tags"] = mere("latest")).await;
+    let before = runs().await;
+    rest.weir.settle().await;
+    assert_eq!(rollouts("a").await, 0, "the image from before is no answer any more");
+    assert_eq!(runs().await, before);
+
+    let web = rollouts("web").await;
+    rest.push("app", "latest", 4).await;
+    rest.weir.settle().await;
+    assert_eq!(rollouts("web").await, web + 1, "others go on");
+    rest.push("other", "latest", 3).await;
+    rest.weir.settle().await;
+    assert_eq!(rollouts("a").await, 1, "an image is one again");
+}
+
+#[tokio::test]
+async fn a_cascade_tells_what_happened_in_its_own_project() {
+    let rest = Rest::start().await;
+    rest.push("base", "latest", 1).await;
+    let store = rest.weir.store();
+    let actor = weir::model::Actor::person("ada");
+    store.create_project(&"hidden".parse().unwrap(), "", "", None, &actor).await.unwrap();
+    let source = Some((weir::model::SourceKind::ImageStreamTag, "base:latest".to_owned()));
+    let spec =
+        weir::server::store::TagSpec { source, source_project: Some("demo".to_owned()), ..Default::default() };
+    let names = ("secret".parse().unwrap(), "latest".parse().unwrap());
+    store.set_tag("hidden", &names.0, &names.1, &spec, None, &actor).await.unwrap();
+    rest.push("base", "latest", 2).await;
+    let cascades = rest.ada.get_json(&own("cascades")).await;
+    let number = cascades["items"][0]["number"].as_i64().unwrap();
+    let cascade = rest.ada.get_json(&own(&format!("cascades/{number}"))).await;
+    assert_eq!(cascade["events"].as_array().unwrap().len(), 1, "{cascade:#}");
+    assert!(!cascade.to_string().contains("secret"), "{cascade:#}");
+    let page = rest.ada.get(&format!("/p/demo/cascades/{number}")).await.text().await.unwrap();
+    assert!(page.contains("base:latest") && !page.contains("secret"), "{page}");
+    let moved = store.tag("hidden", "secret", "latest").await.unwrap().digest;
+    assert_eq!(moved, store.tag("demo", "base", "latest").await.unwrap().digest, "though it did move there");
+}

@@ -115,6 +115,8 @@ async fn what_was_deleted_since_is_listed_and_what_no_moment_is_is_refused() {
         (own("resolve"), "what a name would have come to"),
         (own("registry-hook"), "can be read as of a moment"),
     ] {
+        let twice = rest.ada.get(&format!("{path}?as_of={FIRST}&as_of={FIRST}")).await;
+        assert_eq!(twice.status(), StatusCode::BAD_REQUEST, "{path}");
         let refused = rest.ada.get(&format!("{path}?as_of={FIRST}")).await;
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{path}");
         let text = refused.text().await.unwrap();

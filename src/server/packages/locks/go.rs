@@ -1,7 +1,7 @@
 //! Go's modules, by `go.mod` or by `go.sum`.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read};
 
 use super::{Found, broken, next_line};
@@ -19,7 +19,7 @@ struct Replacement {
 /// `go.mod`: what it requires, which since Go 1.17 is all that is built in, with what it says is put in its place.
 pub fn module<R: Read>(source: R, found: &mut Found<'_>) -> io::Result<()> {
     let (mut lines, mut block, mut is_module) = (Lines::of(source), None::<String>, false);
-    let (mut required, mut replacements) = (Vec::new(), Vec::new());
+    let (mut required, mut replacements) = (BTreeSet::new(), Vec::new());
     while let Some(line) = next_line(&mut lines)? {
         let mut words: Vec<&str> =
             line.split("//").next().unwrap_or_default().split_whitespace().map(|word| word.trim_matches('"')).collect();
@@ -38,7 +38,7 @@ pub fn module<R: Read>(source: R, found: &mut Found<'_>) -> io::Result<()> {
         };
         is_module |= directive == "module";
         match (directive.as_str(), words.as_slice()) {
-            ("require", [name, version]) => required.push(((*name).to_owned(), (*version).to_owned())),
+            ("require", [name, version]) => required.insert(((*name).to_owned(), (*version).to_owned())),
             ("require", _) => return Err(broken("a module in it has no version")),
             ("replace", words) => replacements.extend(replacement(words)),
             _ => {}
@@ -47,10 +47,13 @@ pub fn module<R: Read>(source: R, found: &mut Found<'_>) -> io::Result<()> {
     if !is_module {
         return Err(broken("it names no module"));
     }
-    let replacements = &replacements;
+    let mut put: HashMap<(&str, Option<&str>), &Replacement> = HashMap::new();
+    for replacement in &replacements {
+        put.entry((&replacement.old, replacement.old_version.as_deref())).or_insert(replacement);
+    }
     for (name, version) in &required {
-        let replaced = |it: &&Replacement| it.old == *name && it.old_version.as_ref().is_none_or(|old| old == version);
-        match replacements.iter().find(replaced) {
+        let of_version = put.get(&(name.as_str(), Some(version.as_str())));
+        match of_version.or_else(|| put.get(&(name.as_str(), None))) {
             None => found.add(name, version)?,
             Some(Replacement { new: Some((name, version)), .. }) => found.add(name, version)?,
             // It is one of the application's own.

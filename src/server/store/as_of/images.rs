@@ -98,10 +98,10 @@ impl Store {
     ) -> Result<Option<String>> {
         let text = match stream.is_there() {
             true => {
-                "select reference from tag_events where stream_id = $1 and digest = $2 and sorted_at < $3 order by sequence desc limit 1"
+                "select reference from tag_events where stream_id = $1 and digest = $2 and sorted_at < $3 and outcome = 'moved' order by sequence desc limit 1"
             }
             false => {
-                "select reference from ended_tag_events where stream_id = $1 and digest = $2 and sorted_at < $3 order by sequence desc limit 1"
+                "select reference from ended_tag_events where stream_id = $1 and digest = $2 and sorted_at < $3 and outcome = 'moved' order by sequence desc limit 1"
             }
         };
         let reference: Option<(Option<String>,)> =

@@ -66,6 +66,10 @@ async fn section_3_8_a_stream_takes_no_more_images_than_it_may_and_keeps_what_it
         assert_eq!(store.tag("demo", "app", "a").await.unwrap().digest, Some(digest(2)));
         assert!(store.find_tag("demo", "app", "new").await.unwrap().is_none(), "nothing of it stays");
         push(&store, &base, 4, 10, "x").await.unwrap();
+        // A hold is no way around it.
+        store.hold_tag("demo", "app", "a", None, &actor()).await.unwrap();
+        assert!(is_limit(&push(&store, &app, 4, 10, "a").await, &full));
+        store.resume_tag("demo", "app", "a", &actor()).await.unwrap();
 
         // A tag that is deleted takes what only it had along; going back is no growth.
         store.delete_tag("demo", "app", "b", &actor()).await.unwrap();

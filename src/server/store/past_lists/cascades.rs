@@ -111,7 +111,7 @@ impl Store {
     pub async fn cascade_steps_then(&self, cascade_id: &str, moment: &Moment) -> Result<CascadeSteps> {
         let end = self.ledger_end_then(moment).await?;
         let mut steps = CascadeSteps {
-            events: self.list_cascade_events(cascade_id).await?,
+            events: self.list_own_cascade_events(cascade_id).await?,
             builds: self.list_cascade_builds(cascade_id).await?,
             rollouts: self.list_cascade_rollouts(cascade_id).await?,
         };
