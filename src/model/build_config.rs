@@ -39,6 +39,22 @@ impl BuildConfigSpec {
         let (build_args, env) = (Vec::new(), Vec::new());
         Self { source, strategy_from: None, build_args, env, no_cache: false, output_stream, output_tag }
     }
+
+    /// What may be kept of it when it is said no more: values of variables and words for signing in may be secrets, and whoever takes one
+    /// out wants it gone.
+    pub fn without_values(mut self) -> Self {
+        for variable in self.env.iter_mut().chain(&mut self.build_args) {
+            variable.value.clear();
+        }
+        if let Some(git) = &mut self.source.git
+            && let Some((scheme, rest)) = git.uri.split_once("://")
+            && let Some((_, place)) = rest.split_once('/').map_or(rest, |(host, _)| host).split_once('@')
+        {
+            let path = rest.split_once('/').map_or(String::new(), |(_, path)| format!("/{path}"));
+            git.uri = format!("{scheme}://{place}{path}");
+        }
+        self
+    }
 }
 
 /// An input of a build config as its definition or its Dockerfile has it, and what it stands for.
@@ -329,6 +345,25 @@ mod tests {
 
     fn tag(project: &str, stream: &str, tag: &str) -> StreamTag {
         StreamTag { project: project.into(), stream: stream.into(), tag: tag.into() }
+    }
+
+    #[test]
+    fn what_is_said_no_more_is_kept_without_what_may_be_secret() {
+        let variable = |name: &str, value: &str| EnvVar { name: name.to_owned(), value: value.to_owned() };
+        for (uri, kept) in [
+            ("https://ada:pass@git.example/x/y.git", "https://git.example/x/y.git"),
+            ("https://git.example/a@b", "https://git.example/a@b"),
+            ("ssh://git@git.example:22", "ssh://git.example:22"),
+            ("git@git.example:x.git", "git@git.example:x.git"),
+        ] {
+            let git = crate::model::GitSource { uri: uri.to_owned(), reference: None, secret: None };
+            let source = Source { git: Some(git), ..Source::default() };
+            let spec = BuildConfigSpec::new(source, "app".parse().unwrap(), "latest".parse().unwrap());
+            let spec = BuildConfigSpec { env: vec![variable("A", "1")], build_args: vec![variable("B", "2")], ..spec };
+            let spec = spec.without_values();
+            assert_eq!((spec.env, spec.build_args), (vec![variable("A", "")], vec![variable("B", "")]));
+            assert_eq!(spec.source.git.unwrap().uri, kept);
+        }
     }
 
     #[test]

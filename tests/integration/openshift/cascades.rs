@@ -124,8 +124,7 @@ async fn a_cascade_tells_what_happened_in_its_own_project() {
     let actor = weir::model::Actor::person("ada");
     store.create_project(&"hidden".parse().unwrap(), "", "", None, &actor).await.unwrap();
     let source = Some((weir::model::SourceKind::ImageStreamTag, "base:latest".to_owned()));
-    let spec =
-        weir::server::store::TagSpec { source, source_project: Some("demo".to_owned()), ..Default::default() };
+    let spec = weir::server::store::TagSpec { source, source_project: Some("demo".to_owned()), ..Default::default() };
     let names = ("secret".parse().unwrap(), "latest".parse().unwrap());
     store.set_tag("hidden", &names.0, &names.1, &spec, None, &actor).await.unwrap();
     rest.push("base", "latest", 2).await;

@@ -96,10 +96,11 @@ impl WriteTx {
         let at = now();
         sqlx::query(
             "insert into former_configs (config_id, project_id, since, until, spec) \
-             select id, project_id, spec_since, $2, spec from build_configs where id = $1",
+             select id, project_id, spec_since, $2, $3 from build_configs where id = $1",
         )
         .bind(&config.id)
         .bind(at)
+        .bind(kept_spec(config)?)
         .execute(&mut **self)
         .await?;
         sqlx::query("update build_configs set spec_since = $2 where id = $1")
@@ -114,11 +115,12 @@ impl WriteTx {
     pub(in crate::server::store) async fn keep_config(&mut self, config: &BuildConfig, actor: &Actor) -> Result<()> {
         sqlx::query(
             "insert into ended_configs (id, project_id, name, spec, spec_since, last_number, created_at, created_by, deleted_at, deleted_by) \
-             select id, project_id, name, spec, spec_since, last_number, created_at, created_by, $2, $3 from build_configs where id = $1",
+             select id, project_id, name, $4, spec_since, last_number, created_at, created_by, $2, $3 from build_configs where id = $1",
         )
         .bind(&config.id)
         .bind(now())
         .bind(&actor.name)
+        .bind(kept_spec(config)?)
         .execute(&mut **self)
         .await?;
         self.keep_builds("config_id", &config.id, &config.name).await
@@ -136,4 +138,9 @@ impl WriteTx {
         sqlx::query(sqlx::AssertSqlSafe(statement)).bind(id).bind(config).bind(now()).execute(&mut **self).await?;
         Ok(())
     }
+}
+
+/// JSON of what is kept of a config's spec.
+fn kept_spec(config: &BuildConfig) -> Result<String> {
+    Ok(serde_json::to_string(&config.spec()?.without_values())?)
 }
