@@ -146,7 +146,8 @@ async fn b7_a_tag_that_is_pushed_again_tells_when_it_moved_and_when_its_image_ca
     };
     pass().await;
     let (moved, came, _) = told().await;
-    assert_eq!(moved, came, "it moved when the image came");
+    let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_second();
+    assert!((0..=1).contains(&(at(&moved) - at(&came))), "it moved when the image came: {moved}, {came}");
     push(&weir, "base", "latest", 2, &actor).await;
     let second = told().await;
     assert!(second.0 > moved && second.2 == 2, "{second:?}");

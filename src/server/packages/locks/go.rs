@@ -38,7 +38,7 @@ pub fn module<R: Read>(source: R, found: &mut Found<'_>) -> io::Result<()> {
         };
         is_module |= directive == "module";
         match (directive.as_str(), words.as_slice()) {
-            ("require", [name, version]) => required.insert(((*name).to_owned(), (*version).to_owned())),
+            ("require", [name, version]) => _ = required.insert(((*name).to_owned(), (*version).to_owned())),
             ("require", _) => return Err(broken("a module in it has no version")),
             ("replace", words) => replacements.extend(replacement(words)),
             _ => {}

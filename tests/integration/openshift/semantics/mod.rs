@@ -24,7 +24,7 @@ use super::{Rest, images};
 
 impl Rest {
     /// The stream, changed and written back; gives what it is then.
-    async fn edit(&self, stream: &str, change: impl FnOnce(&mut Value)) -> Value {
+    pub async fn edit(&self, stream: &str, change: impl FnOnce(&mut Value)) -> Value {
         let path = images(&format!("imagestreams/{stream}"));
         let mut body = self.ada.get_json(&path).await;
         change(&mut body);
