@@ -67,7 +67,7 @@ async fn pages(clients: &Clients) -> anyhow::Result<()> {
     println!("{:<42} {:>9} {:>9} {:>9} {:>9} {:>9}  ", "page", "alone", "p50", "p95", "pages/s", "kB");
     let words: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let is_asked_for = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    for (name, path, rows) in LISTS.into_iter().filter(|(name, ..)| is_asked_for(name)) {
+    for (name, path, rows) in LISTS.iter().copied().filter(|(name, ..)| is_asked_for(name)) {
         for size in seed::SIZES {
             let (count, mut path) = (rows(size), lists::address(path, size)?);
             if path.ends_with("?n=200") {

@@ -161,7 +161,7 @@ async fn lock_files_and_jars_tell_of_what_nobody_wrote_down() {
         ("installed/node_modules/left-pad/package.json", manifest),
         ("front/package-lock.json", &npm("4.18.2")),
     ]);
-    let old = pushing.push("1", &[base.clone()], json!({})).await;
+    let old = pushing.push("1", std::slice::from_ref(&base), json!({})).await;
     let above = layer(&[
         ("shop/Cargo.lock", &CARGO_LOCK.replace("1.0.203", "1.0.9")),
         ("api/.wh.go.mod", ""),
