@@ -71,7 +71,7 @@ fn section(host: &str, known: &Known) -> AnyView {
     view! {
         {switch(host, known.pause.as_ref())}
         {known.budgets.iter().map(card).collect_view()}
-        {registry_logins::card(host, &known.logins)}
+        {registry_logins::card(&known.logins)}
     }
     .into_any()
 }
@@ -81,6 +81,7 @@ fn switch(host: &str, pause: Option<&Pause>) -> AnyView {
     let path = format!("/imports/registries/{host}");
     match pause {
         Some(pause) => view! {
+            <h2>{host.to_owned()}</h2>
             <section class="banner banner-warn" aria-label=format!("{host} is paused")>
                 <p>
                     <strong>{format!("{host} is paused by {} since ", pause.paused_by)}<Ago at=pause.paused_at /></strong>
@@ -94,10 +95,13 @@ fn switch(host: &str, pause: Option<&Pause>) -> AnyView {
         }
         .into_any(),
         None => view! {
-            <form class="cluster" method="post" action=format!("{path}/pause")>
-                <input class="input w-64" name="reason" maxlength="300" placeholder="Why? (may be left empty)" aria-label=format!("Why {host} is paused") />
-                <button class="btn btn-small">{format!("Pause {host}")}</button>
-            </form>
+            <div class="cluster justify-between">
+                <h2>{host.to_owned()}</h2>
+                <form class="cluster" method="post" action=format!("{path}/pause")>
+                    <input class="input w-64" name="reason" maxlength="300" placeholder="Why? (may be left empty)" aria-label=format!("Why {host} is paused") />
+                    <button class="btn btn-small">{format!("Pause {host}")}</button>
+                </form>
+            </div>
         }
         .into_any(),
     }
@@ -126,8 +130,8 @@ async fn post_resume(cx: Cx, fields: Fields) -> Response {
 fn card(budget: &Budget) -> AnyView {
     let state = &budget.state;
     let name = match state.account.as_str() {
-        "" => format!("{}, without an account", state.host),
-        account => format!("{} as {account}", state.host),
+        "" => "Without an account".to_owned(),
+        account => format!("As {account}"),
     };
     let rows: Vec<_> = budget
         .spend
@@ -155,9 +159,9 @@ fn card(budget: &Budget) -> AnyView {
         }
     });
     view! {
-        <section class="card stack">
+        <section class="card">
             <div class="card-header">
-                <h2>{name}</h2>
+                <h3>{name}</h3>
                 {mood(budget)}
             </div>
             <div class="card-body stack">

@@ -6,7 +6,7 @@ use crate::model::{Login, LoginState};
 use crate::ui::components::{Ago, Badge, Col, DataTable, Tone};
 
 /// The secrets that a registry is, or is to be, asked with.
-pub fn card(host: &str, logins: &[Login]) -> Option<AnyView> {
+pub fn card(logins: &[Login]) -> Option<AnyView> {
     if logins.is_empty() {
         return None;
     }
@@ -29,7 +29,7 @@ pub fn card(host: &str, logins: &[Login]) -> Option<AnyView> {
         view! {
             <section class="card">
                 <div class="card-header">
-                    <h2>{format!("Credentials for {host}")}</h2>
+                    <h3>"Credentials"</h3>
                 </div>
                 <DataTable columns=&[Col::Text("Project and secret"), Col::Text("Credentials")]>{rows}</DataTable>
             </section>

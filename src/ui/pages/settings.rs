@@ -38,15 +38,12 @@ pub async fn page(cx: Cx) -> PageResult {
         true => {
             let secrets = cx.store().list_secrets(&project.name).await?;
             let logins = cx.store().list_logins(Some(&project.name)).await?;
-            Some(admin_part(&path, &project, secrets, &logins))
+            let hook = cx.store().find_registry_hook(&project.name).await?;
+            let hook = hook.map(|hook| registry_hook::card(&project.name, &cx.settings().public_url, &hook));
+            Some(admin_part(&path, &project, secrets, &logins, hook))
         }
         false => None,
     };
-    let hook = match project.can_admin() {
-        true => cx.store().find_registry_hook(&project.name).await?,
-        false => None,
-    };
-    let hook = hook.map(|hook| registry_hook::card(&project.name, &cx.settings().public_url, &hook));
     let ask = admin.is_none().then(|| view! { <p class="muted">"To change members and secrets you need the role admin. Ask one of the admins above."</p> });
     let usage = cx.store().project_usage(&project.name).await?;
     let project_limits = cx.store().project_limits(&project.name).await?;
@@ -66,7 +63,6 @@ pub async fn page(cx: Cx) -> PageResult {
         </section>
         {ask}
         {admin}
-        {hook}
     };
     Ok(Page::new("Settings", body).within(&project, Section::Settings))
 }
@@ -132,17 +128,16 @@ fn members_card(path: &str, project: &InProject, members: Vec<Member>) -> AnyVie
     .into_any()
 }
 
-fn admin_part(path: &str, project: &InProject, secrets: Vec<SecretEntry>, logins: &[Login]) -> AnyView {
+fn admin_part(
+    path: &str,
+    project: &InProject,
+    secrets: Vec<SecretEntry>,
+    logins: &[Login],
+    hook: Option<AnyView>,
+) -> AnyView {
     let action = format!("{path}/secrets");
     view! {
         {secrets_card(path, secrets, logins)}
-        <section class="card stack">
-            <h2>"Notices"</h2>
-            <p>
-                "Other programs can be told of changes: "
-                <a href=format!("/p/{}/notices", project.name)>"where notices go, and how delivering them went"</a>
-            </p>
-        </section>
         <div class="grid gap-4 lg:grid-cols-3 items-start">
             <form class="card stack" method="post" action=action.clone()>
                 <h2>"Credentials for a registry"</h2>
@@ -182,10 +177,25 @@ fn admin_part(path: &str, project: &InProject, secrets: Vec<SecretEntry>, logins
                 </div>
             </form>
         </div>
+        <section class="card stack">
+            <h2>"Notices"</h2>
+            <p>
+                "Other programs can be told of changes: "
+                <a href=format!("/p/{}/notices", project.name)>"where notices go, and how delivering them went"</a>
+            </p>
+        </section>
+        {hook}
+        {delete_card(path, &project.name)}
+    }
+    .into_any()
+}
+
+fn delete_card(path: &str, project: &str) -> AnyView {
+    view! {
         <form class="card stack content-narrow" method="post" action=format!("{path}/delete")>
             <h2>"Delete this project"</h2>
             <p>"Its streams with their histories, builds and apps go with it; its apps stop. This cannot be undone."</p>
-            <TextField name="confirm" label=format!("Type {} to confirm", project.name) autocomplete="off" />
+            <TextField name="confirm" label=format!("Type {} to confirm", project) autocomplete="off" />
             <div class="form-actions">
                 <button class="btn btn-danger">"Delete project"</button>
             </div>
