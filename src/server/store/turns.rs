@@ -69,11 +69,12 @@ pub(super) struct Most {
 }
 
 /// Goes from project to project of those that follow something at registry `$2`, from project `$3` on and round, and counts which of them
-/// have a check due: each is found by its first row in an index, however many checks it has.
+/// have a check due: each is found by its first row in an index, however many checks it has. PostgreSQL would read all that is due into a
+/// table to look for `exists` in.
 fn others_in_demand() -> String {
     let due = |which: &str| {
         format!(
-            "exists (select 1 from tag_imports i where i.budget = $2 and i.project_id = v.id and {which} and {FREE})"
+            "(select cast(1 as bigint) from tag_imports i where i.budget = $2 and i.project_id = v.id and {which} and {FREE} limit 1) = 1"
         )
     };
     format!(

@@ -18,8 +18,8 @@ struct Scene {
 }
 
 impl Scene {
-    /// Somebody who is patient for so long is to ask a registry whose next turn comes after so long.
-    async fn begin(patience: Duration, next_turn_in: Duration) -> Self {
+    /// Somebody who is patient for so long is to ask a registry.
+    async fn begin(patience: Duration) -> Self {
         let (store, blobs) = (quick_store().await, tempfile::tempdir().expect("a directory"));
         project(&store, "demo").await;
         let around = Surroundings {
@@ -36,12 +36,15 @@ impl Scene {
         let source = importer.source("demo", "registry.example/org/app:1", false).await.expect("a source");
         let source = source.waiting(Wait::of(patience));
         store.take_slot(&source.budget, "demo", now() + 60_000).await.expect("asked");
-        let gap = i64::try_from(next_turn_in.as_millis()).expect("a time");
-        let statement = format!("update registry_budgets set gap_ms = {gap}, next_slot_at = {}", now() + gap);
-        let mut tx = store.write_tx().await.expect("a transaction");
+        Self { store, importer, source, _blobs: blobs }
+    }
+
+    /// Others have taken all turns of the next so many milliseconds.
+    async fn next_turn_in(&self, ms: i64) {
+        let statement = format!("update registry_budgets set gap_ms = {ms}, next_slot_at = {}", now() + ms);
+        let mut tx = self.store.write_tx().await.expect("a transaction");
         sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *tx).await.expect("set");
         tx.commit().await.expect("committed");
-        Self { store, importer, source, _blobs: blobs }
     }
 
     async fn next_slot_at(&self) -> i64 {
@@ -69,10 +72,16 @@ impl Scene {
 
 #[tokio::test]
 async fn no_turn_is_taken_that_comes_after_what_is_left_of_somebodys_patience() {
-    let scene = Scene::begin(Duration::from_millis(1000), Duration::from_millis(900)).await;
-    let before = scene.next_slot_at().await;
-    // The turn would come within the whole of the patience.
-    let came = scene.stand_behind(sleep(Duration::from_millis(600))).await;
+    let scene = Scene::begin(Duration::from_millis(2000)).await;
+    let before = StdMutex::new(0);
+    let came = scene.stand_behind(async {
+        sleep(Duration::from_millis(500)).await;
+        // That is less than the whole of the patience.
+        scene.next_turn_in(1900).await;
+        *before.lock().expect("nobody else has it") = scene.next_slot_at().await;
+    });
+    let came = came.await;
+    let before = before.into_inner().expect("nobody else has it");
     assert_eq!(scene.next_slot_at().await, before, "nobody would have waited for it");
     assert!(matches!(came, Err(ImportError::AskedTooMuch { .. })), "{came:?}");
 }
@@ -80,7 +89,7 @@ async fn no_turn_is_taken_that_comes_after_what_is_left_of_somebodys_patience() 
 #[tokio::test]
 async fn nobody_takes_a_turn_at_a_registry_that_was_paused_or_rests_since() {
     for paused in [true, false] {
-        let scene = Scene::begin(Duration::from_secs(60), Duration::from_millis(1)).await;
+        let scene = Scene::begin(Duration::from_secs(60)).await;
         let before = scene.next_slot_at().await;
         let came = scene.stand_behind(async {
             let (host, actor) = (&scene.source.budget.host, Actor::person("ada"));
