@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::warn;
 
-use super::allowances::{Asks, Told, milliseconds, refuse_while_resting};
+use super::allowances::{Asks, Told, milliseconds};
 use super::{ImportError, Importer, Source};
 use crate::model::{now, rfc3339};
 use crate::server::oci::{BlobDownload, Changed, Error as OciError, HeadManifest, RemoteManifest};
@@ -60,9 +60,6 @@ impl Importer {
         asks: Asks,
         question: impl Future<Output = Result<T, OciError>>,
     ) -> Result<T, ImportError> {
-        if let Some(pause) = self.store.find_pause(&source.budget.host).await? {
-            return Err(ImportError::Paused { message: pause.in_words() });
-        }
         let nobody;
         let source = match self.client.is_refused(&source.reference, &source.access) {
             // It will be asked without the password, and answers as it does to everybody. The question that finds that out is the account's.
@@ -72,11 +69,10 @@ impl Importer {
             }
             false => source,
         };
-        let state = self.store.find_budget(&source.budget.id).await?;
-        refuse_while_resting(source, state.as_ref())?;
+        let state = self.refuse_if_unasked(source).await?;
         self.wait_for_turn(source, asks, state.as_ref()).await?;
         // What was true before the wait need not be after it.
-        let state = self.store.find_budget(&source.budget.id).await?;
+        let state = self.refuse_if_unasked(source).await?;
         let under_way = self.shared.allowances.begin(source, asks, state.as_ref())?;
         let answer = question.await;
         self.note_login(source, answer.as_ref().err()).await;

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::allowances::{Asks, milliseconds};
+use super::allowances::{Asks, milliseconds, refuse_while_resting};
 use super::{ImportError, Importer, Source};
 use crate::model::{BudgetState, now};
 use crate::server::oci::minutes;
@@ -135,26 +135,27 @@ impl Importer {
         }
         let line = self.shared.turns.line(&source.budget.id);
         let standing = line.join(&source.project);
-        match timeout(source.wait.patience, self.stand(source, &line, &standing.0)).await {
-            Ok(came) => came,
-            Err(_) => {
-                let behind = i64::try_from(standing.0.waiting.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
-                let left = behind.saturating_mul(standing.0.step_ms.load(Ordering::Relaxed));
-                Err(asked_too_much(source, left))
-            }
-        }
+        self.stand(source, &line, &standing.0).await
     }
 
     async fn stand(&self, source: &Source, line: &Line, own: &OfProject) -> Result<(), ImportError> {
-        let _own = own.first.lock().await;
+        let until = Instant::now() + source.wait.patience;
+        let out_of_patience = |_| {
+            let behind = i64::try_from(own.waiting.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+            asked_too_much(source, behind.saturating_mul(own.step_ms.load(Ordering::Relaxed)))
+        };
+        let _own = timeout_at(until, own.first.lock()).await.map_err(out_of_patience)?;
         let left = own.not_before.load(Ordering::Relaxed) - now();
-        let patience = i64::try_from(source.wait.patience.as_millis()).unwrap_or(i64::MAX);
-        if left > patience {
+        if left > left_until(until) {
             return Err(asked_too_much(source, left));
         }
         sleep(milliseconds(left)).await;
-        let _first = line.first.lock().await;
-        match self.store.take_slot(&source.budget, &source.project, patience).await? {
+        let _first = timeout_at(until, line.first.lock()).await.map_err(out_of_patience)?;
+        // A turn that nobody would use is not taken: those who stand here when a registry begins to rest all leave.
+        self.refuse_if_unasked(source).await?;
+        // Of its patience it has what it did not need to come here: a turn is taken by who can wait for it, and only by that one.
+        let by = now().saturating_add(left_until(until));
+        match self.store.take_slot(&source.budget, &source.project, by).await? {
             Slot::At { at, gap_ms, others } => {
                 let step = gap_ms.saturating_mul(others + 1);
                 own.step_ms.store(step, Ordering::Relaxed);
@@ -166,6 +167,16 @@ impl Importer {
             }
             Slot::From(at) => Err(asked_too_much(source, at - now())),
         }
+    }
+
+    /// Refuses to ask a registry that a site admin paused, or that rests.
+    pub(super) async fn refuse_if_unasked(&self, source: &Source) -> Result<Option<BudgetState>, ImportError> {
+        if let Some(pause) = self.store.find_pause(&source.budget.host).await? {
+            return Err(ImportError::Paused { message: pause.in_words() });
+        }
+        let state = self.store.find_budget(&source.budget.id).await?;
+        refuse_while_resting(source, state.as_ref())?;
+        Ok(state)
     }
 
     /// Refuses a project what it wants beyond its equal part of an allowance, once half of that is gone: what is left is for those who
@@ -196,6 +207,11 @@ impl Importer {
     }
 }
 
+/// Milliseconds until then.
+fn left_until(until: Instant) -> i64 {
+    i64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Nobody is told to come again at once: there was no turn a moment ago.
 fn asked_too_much(source: &Source, left_ms: i64) -> ImportError {
     let left = Duration::from_secs(milliseconds(left_ms).as_secs().saturating_add(1));
@@ -209,3 +225,6 @@ impl From<&[store::DueImport]> for Wait {
         Self::of_check(store::slots_of(due))
     }
 }
+
+#[cfg(test)]
+mod tests;

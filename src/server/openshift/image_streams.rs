@@ -1,5 +1,7 @@
 //! `imagestreams`: streams as a whole, what their tags should be and what they became.
 
+use std::collections::{BTreeMap, HashMap};
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -86,7 +88,7 @@ pub async fn create(
     let name = given.meta.name.parse();
     let name: StreamName =
         name.map_err(|error| about(Status::bad_name(given.meta.name_field(), &given.meta.name, &error)))?;
-    check_sources(&door, &caller, name.as_str(), &given.tags, &[]).await?;
+    check_sources(&door, &caller, name.as_str(), &given.tags, &HashMap::new()).await?;
     stream_repository::check_rights(&door, &caller, &project, None, given.repository.as_ref()).await?;
     let stream = door
         .store
@@ -105,13 +107,19 @@ pub async fn update(
 ) -> Result<(Warnings, Json<Value>), Status> {
     caller.may(&door, "update", &IMAGE_STREAMS, &project, &name).await?;
     let before = door.store.stream(&project, &name).await?;
-    let (given, mut warnings) = read_stream(&body, &project, &name)?;
+    let (mut given, mut warnings) = read_stream(&body, &project, &name)?;
     given.meta.check_name(&name)?;
     Preconditions::on_uid(given.meta.uid.as_deref()).check(&IMAGE_STREAMS, &name, &before)?;
     let about = |status: Status| status.about(&IMAGE_STREAMS, &name);
     let version = given.meta.required_version().map_err(about)?;
     let parts = door.store.stream_parts(&project, &name, &name).await?;
-    check_sources(&door, &caller, &name, &given.tags, parts.tags(&before.id)).await?;
+    let known: HashMap<&str, &Tag> = parts.tags(&before.id).iter().map(|tag| (tag.name.as_str(), tag)).collect();
+    for tag in &mut given.tags {
+        if let Some(known) = known.get(tag.name.as_str()) {
+            tag_specs::echo(&mut tag.spec, known);
+        }
+    }
+    check_sources(&door, &caller, &name, &given.tags, &known).await?;
     stream_repository::check_rights(&door, &caller, &project, Some(&before), given.repository.as_ref()).await?;
     let looks_again = !given.echoes_look
         && parts.looked_at(&before.id).is_some()
@@ -168,17 +176,16 @@ fn read_stream(body: &Body, project: &str, name: &str) -> Result<(Given, Warning
         let echoes_look = stream_repository::take_look(&mut meta);
         let spec = root.get("spec");
         let repository = stream_repository::read(&spec.get("dockerImageRepository"), &meta)?;
-        let mut tags: Vec<WantedTag> = Vec::new();
+        let mut tags: BTreeMap<TagName, WantedTag> = BTreeMap::new();
         for field in spec.get("tags").items()? {
             let name_field = field.get("name");
             let tag: TagName = name_field.required()?.parse().map_err(|error| name_field.invalid(error))?;
             let given = tag_specs::read(&field, project)
                 .map_err(|status| status.renamed(field.path(), &format!("spec.tags[{tag}]")))?;
             // Of several entries for one tag the last one counts.
-            tags.retain(|other| other.name != tag);
-            tags.push(WantedTag { name: tag, spec: given.spec, again: given.again });
+            tags.insert(tag.clone(), WantedTag { name: tag, spec: given.spec, again: given.again });
         }
-        tags.sort_by(|a, b| a.name.cmp(&b.name));
+        let tags = tags.into_values().collect();
         let local_lookup = spec.get("lookupPolicy").get("local").flag()?;
         Ok(Given { meta, local_lookup, tags, repository, echoes_look })
     })
@@ -190,9 +197,10 @@ async fn check_sources(
     caller: &Caller,
     stream: &str,
     tags: &[WantedTag],
-    before: &[Tag],
+    before: &HashMap<&str, &Tag>,
 ) -> Result<(), Status> {
-    let changed: Vec<_> = tags.iter().filter(|tag| !before.iter().any(|known| tag.is_as(known))).collect();
+    let is_there = |tag: &&WantedTag| before.get(tag.name.as_str()).is_some_and(|known| tag.is_as(known));
+    let changed: Vec<_> = tags.iter().filter(|tag| !is_there(tag)).collect();
     tag_specs::check_sources(door, caller, (&IMAGE_STREAMS, stream), stream, &changed).await
 }
 

@@ -62,6 +62,14 @@ pub fn annotations(tag: &Tag) -> BTreeMap<String, String> {
     annotations
 }
 
+/// Takes annotations that say what the tag's own were shown as for those: what sets something may not stand in them, or in other words.
+pub fn echo(spec: &mut TagSpec, tag: &Tag) {
+    if tag.has_spec != 0 && texts(&spec.annotations) == annotations(tag) {
+        spec.annotations.clone_from(&tag.annotations);
+        (spec.interval_ms, spec.cool_down_ms) = (tag.interval_ms, tag.cool_down_ms);
+    }
+}
+
 /// A tag's spec as it came.
 #[derive(Debug, Clone)]
 pub struct GivenTag {

@@ -155,12 +155,15 @@ impl TagWrites {
                 (door.store.stream(project, stream.as_str()).await?, door.store.tag_by_id(&before.id).await?);
             return Ok(Put { code: StatusCode::OK, stream, tag, warnings });
         }
-        let spec = given.spec(self.takes_back, before.as_ref())?.ok_or_else(|| {
+        let mut spec = given.spec(self.takes_back, before.as_ref())?.ok_or_else(|| {
             Status::bad_request(format!(
                 "{} {tag} is not a spec tag in imagestream {project}/{stream}, cannot be updated",
                 self.kind.singular
             ))
         })?;
+        if let Some(before) = &before {
+            tag_specs::echo(&mut spec, before);
+        }
         let again = given.tag.as_ref().is_some_and(|tag| tag.again);
         let wanted = WantedTag { name: tag, spec, again };
         if !before.is_some_and(|before| wanted.is_as(&before)) {

@@ -96,6 +96,18 @@ impl WriteTx {
     /// Refuses an image that just became a tag's, or waits for that, when it is larger than the project's images may be, or one more than the stream may have.
     /// It is asked after the move and before the commit: the histories then say whether the image was there before.
     pub(super) async fn check_image_limits(&mut self, stream: &Stream, digest: &str, sequence: i64) -> Result<()> {
+        let limits = self.check_image_bytes(stream, digest).await?;
+        match limits.stream_images {
+            Some(most) if self.adds_beyond(stream, digest, sequence, most).await? => {
+                Err(BeyondLimit::StreamImages { stream: stream.repository(), most }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses an image that is larger than the project's images may be; gives what else is limited. What an index lists and comes by itself,
+    /// after the index did, is asked for here.
+    pub(super) async fn check_image_bytes(&mut self, stream: &Stream, digest: &str) -> Result<ProjectLimits> {
         let limits = self.limits_of(stream).await?;
         if let Some(most) = limits.image_bytes {
             let bytes = self.largest_image(digest).await?;
@@ -103,12 +115,7 @@ impl WriteTx {
                 return Err(BeyondLimit::ImageBytes { project: stream.project.clone(), bytes, most }.into());
             }
         }
-        match limits.stream_images {
-            Some(most) if self.adds_beyond(stream, digest, sequence, most).await? => {
-                Err(BeyondLimit::StreamImages { stream: stream.repository(), most }.into())
-            }
-            _ => Ok(()),
-        }
+        Ok(limits)
     }
 
     /// How many tags of a stream follow something, before a change that [`WriteTx::check_more_tags`] looks at when it is done.
@@ -135,7 +142,8 @@ impl WriteTx {
         Ok(limits)
     }
 
-    /// Bytes of an image; of an index, those of the largest image it lists.
+    /// Bytes of an image; of an index, those of the largest image it lists and that is here. An index tells how large the manifests of its
+    /// images are, and not how large these are: what is still in another registry is asked for when it comes.
     async fn largest_image(&mut self, digest: &str) -> Result<i64> {
         let (bytes,) = sqlx::query_as(
             "select cast(coalesce(max(i.size), 0) as bigint) from images i where i.digest = $1 \

@@ -1,7 +1,8 @@
 //! Makes images searchable by what they are built on: as their build knows it, as they say themselves, else as their layers show.
 //!
 //! What layers show changes without the image: a base comes after what is built on it, goes, or gets another tag. Each of these writes its
-//! chain to `search_due`, one row however much is built on it, and the controller `search` indexes that anew, some at a time.
+//! chain to `search_due`, one row however much is built on it, and the controller `search` indexes that anew, some at a time, the chain
+//! that waits longest first.
 //!
 //! A base in another project is for those to find by who may see that project: its terms stand under `base@<the project's id>`.
 
@@ -9,17 +10,21 @@ use std::collections::BTreeSet;
 
 use super::bases::{BUILD_INPUTS, Said, base_of_inputs};
 use super::{Result, Store, WriteTx};
-use crate::model::{ImageConfig, SearchTerms};
+use crate::model::{ImageConfig, SearchTerms, now};
 use crate::server::hash::{chain_ids, sha256};
 use crate::server::wake::Controller;
 
-/// Images whose layers are the lowest of image `$1`'s, the most of them first, each with a repository: in the order in which an image's
-/// page chooses. Of those that differ in nothing but their configuration a hundred are enough.
-const BY_LAYERS: &str = "select r.project_id, p.name as project, s.id as stream_id, s.name as stream, i.digest \
-     from image_chains c join images i on i.digest in (select w.digest from image_chains w where w.chain = c.chain and w.above = 0 \
-       order by w.digest limit 100) \
-     join repository_images r on r.digest = i.digest join streams s on s.id = r.stream_id join projects p on p.id = s.project_id \
-     where c.digest = $1 and c.above > 0 order by c.above, i.first_seen_at, i.digest, p.name, s.name limit 500";
+/// The lowest layers of image `$1` that are all of another image's, the most of them first.
+const CHAINS_BELOW: &str = "select c.chain from image_chains c where c.digest = $1 and c.above > 0 \
+     and exists (select 1 from image_chains w where w.chain = c.chain and w.above = 0) order by c.above";
+
+/// Images that chain `$1` is all of, each with a repository: in the order in which an image's page chooses. Of those that differ in nothing
+/// but their configuration a hundred are enough.
+const WHOLE: &str = "select r.project_id, p.name as project, s.id as stream_id, s.name as stream, i.digest \
+     from (select digest from image_chains where chain = $1 and above = 0 order by digest limit 100) w \
+     join images i on i.digest = w.digest join repository_images r on r.digest = w.digest \
+     join streams s on s.id = r.stream_id join projects p on p.id = s.project_id \
+     order by i.first_seen_at, i.digest, p.name, s.name limit 500";
 
 /// Tags of stream `$2` that point or pointed to image `$1`.
 const TAGS: &str = "select distinct t.name from tag_events e join tags t on t.id = e.tag_id \
@@ -28,6 +33,16 @@ const TAGS: &str = "select distinct t.name from tag_events e join tags t on t.id
 /// What is built on chain `$1`, behind image `$2` of stream `$3`.
 const BUILT_ON: &str = "select r.stream_id, r.project_id, r.digest from image_chains c join repository_images r on r.digest = c.digest \
      where c.chain = $1 and c.above > 0 and c.digest >= $2 and (r.digest, r.stream_id) > ($2, $3) order by r.digest, r.stream_id limit $4";
+
+/// Who waits longest. It keeps its place until it is gone through.
+const FIRST_DUE: &str = "select chain, digest, stream_id, again from search_due order by due_at, chain limit 1";
+
+/// A chain that waits already: one that was begun is not begun anew, or one that changes often would never come to its end.
+macro_rules! waits_already {
+    () => {
+        " on conflict (chain) do update set again = case when search_due.digest = '' then 0 else 1 end"
+    };
+}
 
 /// In how many projects bases of one image are looked for.
 const MOST_PROJECTS: usize = 8;
@@ -42,6 +57,16 @@ struct Below {
     digest: String,
 }
 
+/// A chain whose images are to be indexed anew, and the image of a stream behind which that goes on.
+#[derive(sqlx::FromRow)]
+struct Due {
+    chain: i64,
+    digest: String,
+    stream_id: String,
+    /// 1 when it changed since it was begun.
+    again: i64,
+}
+
 impl Store {
     /// Indexes anew up to `limit` images that are built on what came, went or changed its name; false when there was nothing to do.
     pub async fn index_due_bases(&self, limit: i64) -> Result<bool> {
@@ -49,11 +74,8 @@ impl Store {
             return Ok(false);
         }
         let mut tx = self.write_tx().await?;
-        let due: Option<(i64, String, String)> =
-            sqlx::query_as("select chain, digest, stream_id from search_due order by chain limit 1")
-                .fetch_optional(&mut *tx)
-                .await?;
-        let Some((chain, digest, stream_id)) = due else { return Ok(false) };
+        let Some(due) = sqlx::query_as::<_, Due>(FIRST_DUE).fetch_optional(&mut *tx).await? else { return Ok(false) };
+        let Due { chain, digest, stream_id, again } = due;
         let some: Vec<(String, String, String)> =
             sqlx::query_as(BUILT_ON).bind(chain).bind(&digest).bind(&stream_id).bind(limit).fetch_all(&mut *tx).await?;
         for (stream_id, project_id, digest) in &some {
@@ -65,6 +87,14 @@ impl Store {
                     .bind(chain)
                     .bind(digest)
                     .bind(stream_id)
+            }
+            None if again == 1 => {
+                // Those that came meanwhile go before it.
+                sqlx::query(
+                    "update search_due set digest = '', stream_id = '', again = 0, due_at = $2 where chain = $1",
+                )
+                .bind(chain)
+                .bind(now())
             }
             None => sqlx::query("delete from search_due where chain = $1").bind(chain),
         }
@@ -92,12 +122,12 @@ impl WriteTx {
 
     /// An image came to a repository, or to a tag: what is built on it is to be found by that.
     pub(super) async fn base_changed(&mut self, digest: &str) -> Result<()> {
-        let due = sqlx::query(
-            "insert into search_due (chain) select c.chain from image_chains c where c.digest = $1 and c.above = 0 \
-             and exists (select 1 from image_chains b where b.chain = c.chain and b.above > 0) \
-             on conflict (chain) do update set digest = '', stream_id = ''",
-        );
-        if due.bind(digest).execute(&mut **self).await?.rows_affected() > 0 {
+        let due = sqlx::query(concat!(
+            "insert into search_due (chain, due_at) select c.chain, cast($2 as bigint) from image_chains c where c.digest = $1 and c.above = 0 \
+             and exists (select 1 from image_chains b where b.chain = c.chain and b.above > 0)",
+            waits_already!()
+        ));
+        if due.bind(digest).bind(now()).execute(&mut **self).await?.rows_affected() > 0 {
             self.wake(Controller::Search);
         }
         Ok(())
@@ -105,13 +135,13 @@ impl WriteTx {
 
     /// As [`WriteTx::base_changed`], of the images that repositories are about to lose.
     pub(super) async fn bases_leave(&mut self) -> Result<()> {
-        let due = sqlx::query(
-            "insert into search_due (chain) select distinct c.chain from repository_images r \
+        let due = sqlx::query(concat!(
+            "insert into search_due (chain, due_at) select distinct c.chain, cast($1 as bigint) from repository_images r \
              join image_chains c on c.digest = r.digest and c.above = 0 where r.leaving = 1 \
-             and exists (select 1 from image_chains b where b.chain = c.chain and b.above > 0) \
-             on conflict (chain) do update set digest = '', stream_id = ''",
-        );
-        if due.execute(&mut **self).await?.rows_affected() > 0 {
+             and exists (select 1 from image_chains b where b.chain = c.chain and b.above > 0)",
+            waits_already!()
+        ));
+        if due.bind(now()).execute(&mut **self).await?.rows_affected() > 0 {
             self.wake(Controller::Search);
         }
         Ok(())
@@ -180,11 +210,17 @@ impl WriteTx {
         self.write_terms("image", project_id, entry, &terms).await
     }
 
-    /// The base that the layers show to somebody who sees one project alone, for each project that has one.
+    /// The base that the layers show to somebody who sees one project alone, for each project that has one, as far as so many are of use.
     async fn images_below(&mut self, digest: &str) -> Result<Vec<Below>> {
-        let mut below: Vec<Below> = sqlx::query_as(BY_LAYERS).bind(digest).fetch_all(&mut **self).await?;
-        let mut projects = BTreeSet::new();
-        below.retain(|below| projects.insert(below.project_id.clone()));
+        let chains: Vec<(i64,)> = sqlx::query_as(CHAINS_BELOW).bind(digest).fetch_all(&mut **self).await?;
+        let (mut below, mut projects) = (Vec::new(), BTreeSet::new());
+        for (chain,) in chains {
+            let whole: Vec<Below> = sqlx::query_as(WHOLE).bind(chain).fetch_all(&mut **self).await?;
+            below.extend(whole.into_iter().filter(|one| projects.insert(one.project_id.clone())));
+            if below.len() >= MOST_PROJECTS {
+                break;
+            }
+        }
         below.truncate(MOST_PROJECTS);
         Ok(below)
     }

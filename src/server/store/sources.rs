@@ -146,7 +146,8 @@ impl Store {
     }
 
     /// Stores a manifest whose parts are still in the repository `source` of another registry, and moves a tag to it, unless the tag got
-    /// an image, was deleted or follows something else since `seen`. The parts are brought afterwards.
+    /// an image, was deleted or follows something else since `seen`. The parts are brought afterwards. What comes without a tag is listed by
+    /// an index that was there before it, and is refused when it is larger than images may be.
     pub async fn put_incomplete(
         &self,
         stream: &Stream,
@@ -173,6 +174,7 @@ impl Store {
         let moved = match &to {
             Some((to, _)) => Some(tx.move_pushed(stream, &image.digest, to, None, actor).await?),
             None => {
+                tx.check_image_bytes(stream, &image.digest).await?;
                 let entry = Entry {
                     action: "image.import",
                     project: Some(&stream.project),

@@ -86,8 +86,11 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Checked at once when it was not scheduled, else no later than the new interval says.
+    /// Checked at once when it was not scheduled, else no later than the new interval says; not at all on a server without a schedule.
     async fn plan_check(&mut self, tag: &Tag, interval_ms: Option<i64>) -> Result<()> {
+        if !self.schedules {
+            return Ok(());
+        }
         let within = interval_ms.unwrap_or(FIRST_CHECK_WITHIN_MS);
         let soon = if tag.scheduled == 1 { now().saturating_add(within) } else { now() };
         sqlx::query(

@@ -123,7 +123,8 @@ impl Store {
         self.change_tag(project, stream, &wanted, version, actor).await
     }
 
-    /// As [`Store::set_tag`]; where the tag follows what it followed before, its image is taken anew only when that is wanted `again`.
+    /// As [`Store::set_tag`]; where the tag follows what it followed before, its image is taken anew only when that is wanted `again`. A tag
+    /// that is all of that already is left as it is, and so is its stream.
     pub async fn change_tag(
         &self,
         project: &str,
@@ -135,6 +136,10 @@ impl Store {
         let mut tx = self.write_tx().await?;
         let stream = tx.ensure_stream(project, stream, actor).await?;
         check_version(stream.version, version)?;
+        let known = tx.find_live_tag(project, &stream.name, wanted.name.as_str()).await?;
+        if let Some(tag) = known.filter(|tag| wanted.is_as(tag)) {
+            return Ok(TagSet { tag, created: false });
+        }
         let limited = tx.limited_tags(&stream).await?;
         let set = tx.set_tag(&stream, &wanted.name, &wanted.spec, wanted.again, actor).await?;
         tx.check_more_tags(&stream, limited).await?;
@@ -235,23 +240,27 @@ impl WriteTx {
             self.index_tag(&before.id).await?;
         }
         if spec.imports() {
-            // What is followed as before is looked at when it is scheduled: no later than an interval from now. What was to be fetched
-            // still is.
+            // What is followed as before is looked at when it is scheduled, on a server with a schedule: no later than an interval from
+            // now. What was to be fetched, or to pass when it is old enough, still is.
             let within = spec.interval_ms.unwrap_or(FIRST_CHECK_WITHIN_MS);
-            let next_at = if renews { now() } else { now().saturating_add(within) };
+            let is_scheduled = spec.scheduled && self.schedules;
+            let next_at = match renews {
+                true => Some(now()),
+                false => is_scheduled.then(|| now().saturating_add(within)),
+            };
             sqlx::query(
                 "insert into tag_imports (tag_id, next_at, overdue_at) values ($1, $2, $3) on conflict (tag_id) do update \
                  set next_at = case when $4 = 1 or ($5 = 1 and coalesce(tag_imports.next_at, $2) >= $2) then $2 \
-                   when $5 = 1 or tag_imports.outcome = 'new' then tag_imports.next_at end, \
+                   when $5 = 1 or tag_imports.outcome in ('new', 'waiting') then tag_imports.next_at end, \
                  overdue_at = case when $4 = 1 or ($5 = 1 and coalesce(tag_imports.next_at, $2) >= $2) then $3 \
-                   when $5 = 1 or tag_imports.outcome = 'new' then tag_imports.overdue_at end, \
+                   when $5 = 1 or tag_imports.outcome in ('new', 'waiting') then tag_imports.overdue_at end, \
                  budget = null, question = null",
             )
             .bind(&before.id)
             .bind(next_at)
-            .bind(next_at.saturating_add(FIRST_CHECK_WITHIN_MS))
+            .bind(next_at.map(|at| at.saturating_add(FIRST_CHECK_WITHIN_MS)))
             .bind(i64::from(renews))
-            .bind(i64::from(spec.scheduled))
+            .bind(i64::from(is_scheduled))
             .execute(&mut **self)
             .await?;
             if is_other_source {

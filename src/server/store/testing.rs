@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use postgres::FreshPostgres;
 
-use super::{Store, new_id};
+use super::{Backend, Store, new_id};
 use crate::model::now;
 use crate::server::wake::Wake;
 
@@ -47,6 +47,26 @@ pub async fn run(store: &Store, statement: &'static str) {
     let mut tx = store.write_tx().await.expect("a transaction");
     sqlx::query(statement).execute(&mut *tx).await.expect("it runs");
     tx.commit().await.expect("it is committed");
+}
+
+/// The steps by which the database would answer a statement with these values, as SQL has them. PostgreSQL reads a table whole, which is
+/// best for one of a few rows, only where it has no index for what is asked.
+pub async fn plan(store: &Store, statement: &str, values: &[&str]) -> Vec<String> {
+    let mut statement = statement.to_owned();
+    for (place, value) in values.iter().enumerate().rev() {
+        statement = statement.replace(&format!("${}", place + 1), value);
+    }
+    let mut connection = store.pool().acquire().await.expect("a connection");
+    let explained = |how: &str| sqlx::AssertSqlSafe(format!("{how} {statement}"));
+    if store.backend() == Backend::Sqlite {
+        let steps: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(explained("explain query plan")).fetch_all(&mut *connection).await.expect("a plan");
+        return steps.into_iter().map(|(.., step)| step).collect();
+    }
+    sqlx::query("set enable_seqscan = off").execute(&mut *connection).await.expect("set");
+    let steps: Vec<(String,)> = sqlx::query_as(explained("explain")).fetch_all(&mut *connection).await.expect("a plan");
+    sqlx::query("reset enable_seqscan").execute(&mut *connection).await.expect("reset");
+    steps.into_iter().map(|(step,)| step).collect()
 }
 
 /// A project with nothing in it; gives its id.

@@ -13,10 +13,16 @@ use crate::model::{BudgetState, TagImport, now};
 /// Slots that a first import takes: it asks for a manifest, a configuration and layers.
 const FIRST_IMPORT: i64 = 4;
 
+/// Projects that share a registry with one that asks: with more it need not share.
+const MOST_OTHERS: i64 = 32;
+/// So many projects that follow something there are looked at for those.
+const LOOKED_AT: i64 = 256;
+
 /// A turn at a registry, for a question that no check asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
-    /// It is taken, and comes at that time. So many other projects have checks due there, which want their turns as well.
+    /// It is taken, and comes at that time. So many other projects have checks due there, which want their turns as well: not all of them,
+    /// where there are very many.
     At { at: i64, gap_ms: i64, others: i64 },
     /// There is none before that time, and none was taken.
     From(i64),
@@ -62,20 +68,41 @@ pub(super) struct Most {
     pub(super) downloads: i64,
 }
 
+/// Goes from project to project of those that follow something at registry `$2`, from project `$3` on and round, and counts which of them
+/// have a check due: each is found by its first row in an index, however many checks it has. PostgreSQL would read all that is due into a
+/// table to look for `exists` in.
+fn others_in_demand() -> String {
+    let due = |which: &str| {
+        format!(
+            "(select cast(1 as bigint) from tag_imports i where i.budget = $2 and i.project_id = v.id and {which} and {FREE} limit 1) = 1"
+        )
+    };
+    format!(
+        "with recursive visited (id) as (select coalesce((select p.id from projects p where p.name = $3), '') \
+           union select coalesce((select min(n.project_id) from tag_imports n where n.budget = $2 and n.project_id > l.id), \
+             (select min(n.project_id) from tag_imports n where n.budget = $2 and n.project_id > '')) from visited l where l.id is not null) \
+         select count(*) from (select v.id from (select id from visited limit $4) v \
+           where v.id <> coalesce((select p.id from projects p where p.name = $3), '') and ({} or {}) limit $5) o",
+        due("i.next_at <= $1"),
+        due("i.requested_at is not null")
+    )
+}
+
 impl Store {
-    /// Takes the next turn at a registry if it comes within `most_ms`. Checks are given out only where turns are free by then, so that this
+    /// Takes the next turn at a registry if it comes `by` then. Checks are given out only where turns are free by then, so that this
     /// one comes before them.
-    pub async fn take_slot(&self, key: &BudgetKey, project: &str, most_ms: i64) -> Result<Slot> {
+    pub async fn take_slot(&self, key: &BudgetKey, project: &str, by: i64) -> Result<Slot> {
+        // Nobody who writes waits for this: it need not be true to the moment.
+        let others = self.others_in_demand(&key.id, project).await?;
         let mut tx = self.write_tx().await?;
         tx.ensure_budget(key).await?;
         let state = tx.budget(&key.id).await?;
         let (now, gap_ms) = (now(), state.gap_ms.max(1));
         let at = state.next_slot_at.saturating_sub(BURST_MS.max(gap_ms)).saturating_add(gap_ms).max(now);
-        if at - now > most_ms {
+        if at > by {
             tx.abandon().await?;
             return Ok(Slot::From(at));
         }
-        let others = tx.others_in_demand(&key.id, project).await?;
         sqlx::query("update registry_budgets set next_slot_at = $2 where id = $1")
             .bind(&key.id)
             .bind(state.next_slot_at.max(now).saturating_add(gap_ms))
@@ -83,6 +110,19 @@ impl Store {
             .await?;
         tx.commit_soon().await?;
         Ok(Slot::At { at, gap_ms, others })
+    }
+
+    /// How many other projects have checks due at a registry, as far as it counts.
+    async fn others_in_demand(&self, budget: &str, project: &str) -> Result<i64> {
+        let (others,) = sqlx::query_as(sqlx::AssertSqlSafe(others_in_demand()))
+            .bind(now())
+            .bind(budget)
+            .bind(project)
+            .bind(LOOKED_AT)
+            .bind(MOST_OTHERS)
+            .fetch_one(self.pool())
+            .await?;
+        Ok(others)
     }
 
     /// What a project had of a registry's allowance within its window, as far as that is written down.
@@ -106,22 +146,6 @@ impl Store {
 }
 
 impl WriteTx {
-    /// How many other projects have checks due at a registry.
-    async fn others_in_demand(&mut self, budget: &str, project: &str) -> Result<i64> {
-        let statement = format!(
-            "select count(distinct i.project_id) from tag_imports i where i.budget = $2 \
-             and (i.next_at <= $1 or i.requested_at is not null) and {FREE} \
-             and i.project_id <> coalesce((select p.id from projects p where p.name = $3), '')"
-        );
-        let (others,) = sqlx::query_as(sqlx::AssertSqlSafe(statement))
-            .bind(now())
-            .bind(budget)
-            .bind(project)
-            .fetch_one(&mut **self)
-            .await?;
-        Ok(others)
-    }
-
     /// Claims questions of a budget. Each round gives every project one: what somebody asked for, or what waited longest.
     pub(super) async fn claim_of(
         &mut self,
@@ -225,3 +249,6 @@ impl WriteTx {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

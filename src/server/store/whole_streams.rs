@@ -1,7 +1,7 @@
 //! Writing a stream as a whole, as the REST door's clients do: what it is, what all of its tags should be and which repository it takes
 //! in, in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::image_repository::ImageRepository;
 use super::platforms::chosen_platforms;
@@ -54,7 +54,7 @@ impl Store {
         tx.set_image_repository(&unmade, wanted.repository.as_ref(), actor).await?;
         let limited = tx.limited_tags(&unmade).await?;
         let tags: Vec<WantedTag> = wanted.tags.iter().map(|tag| WantedTag { again: true, ..tag.clone() }).collect();
-        tx.set_tags(&unmade, tags.iter().collect(), &[], actor).await?;
+        tx.set_tags(&unmade, tags.iter().collect(), &HashMap::new(), actor).await?;
         tx.check_more_tags(&unmade, limited).await?;
         let stream = tx.stream(project, name.as_str()).await?;
         tx.commit().await?;
@@ -82,11 +82,14 @@ impl Store {
         let limited = tx.limited_tags(&stream).await?;
         let of_repository = tx.tags_of_image_repository(&stream).await?;
         tx.set_image_repository(&stream, repository.as_ref(), actor).await?;
-        let is_named = |tag: &Tag| tags.iter().any(|wanted| wanted.name.as_str() == tag.name);
+        let named: HashSet<&str> = tags.iter().map(|wanted| wanted.name.as_str()).collect();
+        let is_named = |tag: &Tag| named.contains(tag.name.as_str());
         for gone in before.iter().filter(|tag| !is_named(tag) && !of_repository.contains(&tag.id)) {
             tx.unset_tag(&stream, gone, actor).await?;
         }
-        let changed = tags.iter().filter(|wanted| !before.iter().any(|tag| wanted.is_as(tag))).collect();
+        let before: HashMap<&str, &Tag> = before.iter().map(|tag| (tag.name.as_str(), tag)).collect();
+        let is_there = |wanted: &&WantedTag| before.get(wanted.name.as_str()).is_some_and(|tag| wanted.is_as(tag));
+        let changed = tags.iter().filter(|wanted| !is_there(wanted)).collect();
         tx.set_tags(&stream, changed, &before, actor).await?;
         tx.check_more_tags(&stream, limited).await?;
         tx.follow_choice(&stream, &fields.annotations, actor).await?;
@@ -163,20 +166,19 @@ impl WriteTx {
         &mut self,
         stream: &Stream,
         wanted: Vec<&WantedTag>,
-        before: &[Tag],
+        before: &HashMap<&str, &Tag>,
         actor: &Actor,
     ) -> Result<()> {
-        let known = |name: &str| before.iter().find(|tag| tag.name == name);
-        for tag in
-            wanted.iter().filter_map(|one| known(one.name.as_str()).filter(|tag| renews(tag, &one.spec, one.again)))
-        {
+        let renewed =
+            |one: &&WantedTag| before.get(one.name.as_str()).copied().filter(|tag| renews(tag, &one.spec, one.again));
+        for tag in wanted.iter().filter_map(renewed) {
             sqlx::query("update tags set follows_tag_id = null where id = $1")
                 .bind(&tag.id)
                 .execute(&mut **self)
                 .await?;
         }
         let names: BTreeSet<&str> = wanted.iter().map(|one| one.name.as_str()).collect();
-        let mut after = BTreeMap::new();
+        let mut after = HashMap::new();
         for one in &wanted {
             if let Some(source) = self.source_among(stream, &one.spec, &names).await? {
                 after.insert(one.name.as_str(), source);
@@ -247,27 +249,45 @@ impl WriteTx {
     }
 }
 
-/// These tags, each behind the one that it comes after. Those in a circle are last, and are refused there.
-fn sources_first<'a>(wanted: Vec<&'a WantedTag>, after: &BTreeMap<&str, String>) -> Vec<&'a WantedTag> {
-    let mut waiting = wanted;
-    let mut placed: BTreeSet<&str> = BTreeSet::new();
-    let mut ordered = Vec::with_capacity(waiting.len());
-    loop {
-        let is_ready = |one: &&WantedTag| after.get(one.name.as_str()).is_none_or(|source| placed.contains(&**source));
-        let (ready, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_ready);
-        if ready.is_empty() {
-            ordered.extend(others);
-            return ordered;
+/// These tags, each behind the one that it comes after: first those that come after none, then those behind these, and so on. Those in a
+/// circle are last, and are refused there.
+fn sources_first<'a>(wanted: Vec<&'a WantedTag>, after: &HashMap<&str, String>) -> Vec<&'a WantedTag> {
+    let mut behind: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut ready = Vec::new();
+    for (place, one) in wanted.iter().enumerate() {
+        match after.get(one.name.as_str()) {
+            Some(source) => behind.entry(source).or_default().push(place),
+            None => ready.push(place),
         }
-        placed.extend(ready.iter().map(|one| one.name.as_str()));
-        ordered.extend(ready);
-        waiting = others;
     }
+    let mut ordered = Vec::with_capacity(wanted.len());
+    while !ready.is_empty() {
+        let mut next = Vec::new();
+        for place in ready {
+            next.extend(behind.remove(wanted[place].name.as_str()).unwrap_or_default());
+            ordered.push(wanted[place]);
+        }
+        next.sort_unstable();
+        ready = next;
+    }
+    let mut circular: Vec<usize> = behind.into_values().flatten().collect();
+    circular.sort_unstable();
+    ordered.extend(circular.into_iter().map(|place| wanted[place]));
+    ordered
 }
 
 fn same_fields(stream: &Stream, fields: &StreamFields) -> bool {
     stream.description == fields.description
-        && stream.labels == fields.labels
-        && stream.annotations == fields.annotations
+        && same_texts(&stream.labels, &fields.labels)
+        && same_texts(&stream.annotations, &fields.annotations)
         && (stream.local_lookup != 0) == fields.local_lookup
 }
+
+/// Whether two JSON objects of text say the same, in whatever order.
+fn same_texts(one: &str, other: &str) -> bool {
+    let read = |text: &str| serde_json::from_str::<HashMap<String, String>>(text).ok();
+    one == other || read(one).is_some_and(|one| read(other) == Some(one))
+}
+
+#[cfg(test)]
+mod tests;

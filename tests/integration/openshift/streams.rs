@@ -2,9 +2,11 @@
 
 use axum::http::Method;
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
+use weir::server::store::TagSpec;
 
 use super::{Rest, images};
+use crate::support::tester;
 
 #[tokio::test]
 async fn a_stream_is_made_read_changed_and_deleted() {
@@ -48,6 +50,56 @@ async fn a_stream_is_made_read_changed_and_deleted() {
     insta::assert_json_snapshot!("stream_deleted", rest.redacted(deleted));
     let gone = rest.expect(StatusCode::NOT_FOUND, Method::GET, &path, &json!({})).await;
     insta::assert_json_snapshot!("stream_not_found", gone);
+}
+
+#[tokio::test]
+async fn section_3_3_writing_what_is_so_already_changes_nothing() {
+    let rest = Rest::start().await;
+    rest.push("base", "1", 1).await;
+    let docker = json!({"kind": "DockerImage", "name": "registry.invalid/x:1"});
+    let body = json!({
+        "metadata": {"name": "app", "labels": {"tier": "web"}, "annotations": {"openshift.io/display-name": "App"}},
+        "spec": {"lookupPolicy": {"local": true}, "tags": [
+            {"name": "pinned", "from": {"kind": "ImageStreamTag", "name": "base:1"}},
+            {"name": "upstream", "from": docker, "importPolicy": {"scheduled": true}, "annotations": {"weir.dev/import-interval": "1h"}},
+        ]},
+    });
+    let path = images("imagestreams/app");
+    rest.post(StatusCode::CREATED, &images("imagestreams"), &body).await;
+    // Set elsewhere: it is shown as an annotation, and stands in none.
+    let interval_ms = Some(90_500);
+    let spec = TagSpec { interval_ms, ..TagSpec::import("registry.invalid/y:1") };
+    let names = ("app".parse().unwrap(), "elsewhere".parse().unwrap());
+    let store = rest.weir.store();
+    store.set_tag("demo", &names.0, &names.1, &spec, None, &tester()).await.unwrap();
+
+    let got = rest.ada.get_json(&path).await;
+    let before = store.last_sequence().await.unwrap();
+    let same = async |path: &str, object: &Value| {
+        rest.expect(StatusCode::OK, Method::PUT, path, object).await;
+        assert_eq!(rest.ada.get_json(&images("imagestreams/app")).await, got, "{path}");
+        assert_eq!(store.last_sequence().await.unwrap(), before, "{path}");
+    };
+    same(&path, &got).await;
+    for of in
+        ["imagestreamtags/app:pinned", "imagetags/app:pinned", "imagetags/app:upstream", "imagetags/app:elsewhere"]
+    {
+        let of = images(of);
+        same(&of, &rest.ada.get_json(&of).await).await;
+    }
+    // As clients write that know nothing of versions.
+    let upstream = json!({"metadata": {"name": "app:upstream", "annotations": {"weir.dev/import-interval": "1h"}},
+        "tag": {"name": "upstream", "from": docker, "generation": null, "importPolicy": {"scheduled": true}}});
+    same(&images("imagestreamtags/app:upstream"), &upstream).await;
+
+    // Who asks for the image again is heard.
+    let mut again = upstream.clone();
+    again["tag"]["generation"] = 0.into();
+    rest.expect(StatusCode::OK, Method::PUT, &images("imagestreamtags/app:upstream"), &again).await;
+    let after = rest.ada.get_json(&path).await;
+    let generation = |stream: &Value| stream["metadata"]["generation"].as_i64().unwrap();
+    assert_eq!(generation(&after), generation(&got) + 1);
+    assert_eq!(after["spec"]["tags"][2]["generation"], generation(&after));
 }
 
 #[tokio::test]

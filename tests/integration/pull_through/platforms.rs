@@ -4,9 +4,11 @@
 use axum::http::Method;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use weir::model::{BeyondLimit, ProjectLimits};
 use weir::server::hash::sha256;
 
 use super::Story;
+use crate::support::tester;
 use crate::upstreams::images::{OCI_INDEX, TestImage, index_of, push_manifest};
 use crate::upstreams::{DockerRegistry, Proxy};
 
@@ -98,6 +100,31 @@ async fn a_platform_chosen_later_is_brought_then() {
     two.story.weir.settle().await;
     assert_eq!(two.proxy.take().len(), 0, "fewer platforms ask for nothing");
     let two = two.cut().await;
+    two.story.pulls_image(two.arm64.digest().as_str(), &two.arm64).await;
+    two.story.weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_platform_that_comes_later_is_held_to_the_limit_of_images() {
+    let two = Two::begin("linux/amd64").await;
+    two.story.weir.settle().await;
+    let store = two.story.weir.store();
+    let limits = ProjectLimits { image_bytes: Some(10), ..ProjectLimits::default() };
+    store.set_project_limits("demo", &limits, &tester()).await.expect("limits");
+    let bytes = (two.arm64.config.len() + two.arm64.layer.len()).try_into().expect("a size");
+    let beyond = BeyondLimit::ImageBytes { project: "demo".to_owned(), bytes, most: 10 };
+    let refused = two.story.get(&format!("manifests/{}", two.arm64.digest())).await;
+    assert_eq!(refused.status(), 403);
+    let answer: Value = refused.json().await.expect("JSON");
+    assert_eq!(answer["errors"][0]["code"], "DENIED");
+    assert_eq!(answer["errors"][0]["message"], beyond.to_string());
+    // Nor does it come behind that, when its platform is chosen.
+    two.choose("linux/amd64, linux/arm64/v8").await;
+    two.story.weir.settle().await;
+    assert!(!two.story.has(&two.arm64.layer).await);
+    two.story.pulls_image(two.amd64.digest().as_str(), &two.amd64).await;
+
+    store.set_project_limits("demo", &ProjectLimits::default(), &tester()).await.expect("no limits");
     two.story.pulls_image(two.arm64.digest().as_str(), &two.arm64).await;
     two.story.weir.stop().await;
 }

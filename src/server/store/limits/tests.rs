@@ -1,4 +1,4 @@
-use crate::model::{Actor, BeyondLimit, EventKind, NewImage, ProjectLimits, SourceKind, Stream};
+use crate::model::{Actor, BeyondLimit, EventKind, ImageChild, NewImage, ProjectLimits, SourceKind, Stream};
 use crate::server::store::testing::{TestStore, each_store, project};
 use crate::server::store::{
     AskedImport, Error, ImageRepository, ImportTarget, Result, StreamFields, TagMove, TagSpec, WantedTag, WholeStream,
@@ -94,6 +94,44 @@ async fn section_12_3_an_image_that_is_too_large_becomes_no_tags() {
         assert_eq!(store.tag("demo", "app", "a").await.unwrap().digest, Some(digest(2)));
         // The same again is no move.
         push(&store, &app, 1, 2000, "large").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn section_12_3_what_an_index_lists_is_held_to_the_limit_when_it_comes() {
+    for store in each_store().await {
+        project(&store, "demo").await;
+        let app = stream(&store, "app").await;
+        limit(&store, ProjectLimits { image_bytes: Some(1000), ..ProjectLimits::default() }).await;
+        let child = |n| ImageChild {
+            child_digest: digest(n),
+            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+            size: 300,
+            architecture: Some("amd64".to_owned()),
+            os: Some("linux".to_owned()),
+            variant: None,
+        };
+        let image = |n, size, children| NewImage {
+            digest: digest(n),
+            manifest: "{}".to_owned(),
+            size,
+            children,
+            ..NewImage::default()
+        };
+        let index = image(1, 600, vec![child(2), child(3)]);
+        // What is known of it are its manifests.
+        store.put_incomplete(&app, &index, "registry.example/x", None, &actor()).await.unwrap();
+        let bring = async |n, size| {
+            let image = image(n, size, Vec::new());
+            store.put_incomplete(&app, &image, "registry.example/x", None, &actor()).await.map(drop)
+        };
+        let beyond = BeyondLimit::ImageBytes { project: "demo".to_owned(), bytes: 1001, most: 1000 };
+        assert!(is_limit(&bring(2, 1001).await, &beyond));
+        assert!(store.find_manifest_by_digest(&app.id, &digest(2)).await.unwrap().is_none());
+        assert!(store.find_image(&digest(2)).await.unwrap().is_none(), "nothing of it stays");
+        bring(3, 1000).await.unwrap();
+        limit(&store, ProjectLimits::default()).await;
+        bring(2, 1001).await.unwrap();
     }
 }
 

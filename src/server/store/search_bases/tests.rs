@@ -5,8 +5,8 @@ use crate::model::{
     Actor, BASE_DIGEST, BASE_NAME, BuildConfigSpec, EventKind, InputKind, KnownInputs, NewConfigInput, NewImage, Role,
     SearchQuery, Source, Stream, StreamTag,
 };
-use crate::server::store::testing::{TestStore, each_store, project};
-use crate::server::store::{BuildRequest, ConfigFields, Found, Others, Scope, SearchCursor, TagMove};
+use crate::server::store::testing::{self, TestStore, each_store, project};
+use crate::server::store::{Backend, BuildRequest, ConfigFields, Found, Others, Scope, SearchCursor, TagMove};
 
 fn ada() -> Actor {
     Actor::person("ada")
@@ -237,16 +237,93 @@ async fn an_upgrade_finds_the_bases_of_what_was_there() {
     }
 }
 
+/// So many images of ten layers each, a tenth of them built on the same one, as an administrator would find them in a site of that size.
+async fn fill(store: &TestStore) {
+    for statement in [
+        "insert into images (digest, media_type, manifest, size, annotations, first_seen_at) \
+         with recursive n (i) as (select 1 union all select i + 1 from n where i < 3000) \
+         select 'sha256:i' || i, 'm', '{}', 1, '{}', i from n",
+        "insert into image_chains (digest, above, chain) \
+         with recursive n (i) as (select 1 union all select i + 1 from n where i < 3000), \
+           l (a) as (select 0 union all select a + 1 from l where a < 9) \
+         select 'sha256:i' || i, a, case when a < 8 then i * 10 + a else (i % 10) * 10 + a end from n, l",
+        "analyze",
+    ] {
+        testing::run(store, statement).await;
+    }
+}
+
 #[tokio::test]
 async fn looking_for_bases_reads_indexes_and_nothing_else() {
     for store in each_store().await {
-        if store.backend() != crate::server::store::Backend::Sqlite {
-            continue;
+        fill(&store).await;
+        let image = "'sha256:i7'";
+        for (statement, values) in [
+            (CHAINS_BELOW, vec![image]),
+            (WHOLE, vec!["70"]),
+            (BUILT_ON, vec!["79", image, "'s'", "50"]),
+            (TAGS, vec![image, "'s'"]),
+            (FIRST_DUE, vec![]),
+        ] {
+            let plan = testing::plan(&store, statement, &values).await;
+            // `w` is the hundred images at the most that the inner query gave.
+            let is_read_whole = |step: &&String| {
+                let known = ["SCAN w", "SCAN search_due USING"].iter().any(|known| step.starts_with(known));
+                (step.starts_with("SCAN") && !known) || step.contains("Seq Scan") || step.contains("SubPlan")
+            };
+            assert_eq!(plan.iter().find(is_read_whole), None, "{statement}: {plan:#?}");
         }
-        for statement in [BY_LAYERS, BUILT_ON, TAGS] {
-            let explain = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
-            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(store.pool()).await.unwrap();
-            assert!(!plan.iter().any(|(.., step)| step.starts_with("SCAN")), "{plan:#?}");
+        // Without being told how to, PostgreSQL looks at the image's own chains and at those alone.
+        let plan = sqlx::AssertSqlSafe(format!("explain {}", CHAINS_BELOW.replace("$1", image)));
+        if store.backend() == Backend::Postgres {
+            let steps: Vec<(String,)> = sqlx::query_as(plan).fetch_all(store.pool()).await.unwrap();
+            assert!(!steps.iter().any(|(step,)| step.contains("Seq Scan") || step.contains("Hash")), "{steps:#?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_nearest_base_of_each_project_is_taken_and_the_first_of_the_same_layers() {
+    for store in each_store().await {
+        for name in ["a", "b", "c"] {
+            project(&store, name).await;
+        }
+        push(&store, "a", "alpine:3", &image(1, &["sha256:a"], "{}")).await;
+        push(&store, "b", "alpine:3", &image(1, &["sha256:a"], "{}")).await;
+        push(&store, "b", "python:old", &image(5, &["sha256:a", "sha256:b"], "{}")).await;
+        testing::run(&store, "update images set first_seen_at = first_seen_at - 1000").await;
+        push(&store, "b", "python:3", &image(2, &["sha256:a", "sha256:b"], "{}")).await;
+        push(&store, "c", "app:1", &image(3, &["sha256:a", "sha256:b", "sha256:c"], "{}")).await;
+        let mut tx = store.write_tx().await.unwrap();
+        let below = tx.images_below(&digest(3)).await.unwrap();
+        tx.abandon().await.unwrap();
+        let below: Vec<_> = below.iter().map(|one| (one.project.as_str(), one.stream.as_str(), &*one.digest)).collect();
+        assert_eq!(below, [("b", "python", &*digest(5)), ("a", "alpine", &*digest(1))]);
+    }
+}
+
+#[tokio::test]
+async fn a_base_that_changes_all_the_time_comes_to_its_end_and_keeps_no_other_waiting() {
+    for store in each_store().await {
+        project(&store, "demo").await;
+        let bases = [("busy", "sha256:busy", 100), ("calm", "sha256:calm", 200)];
+        for (name, layer, first) in bases {
+            for n in 0..6 {
+                let own = format!("sha256:{name}{n}");
+                push(&store, "demo", &format!("{name}-{n}:1"), &image(first + n, &[layer, &own], "{}")).await;
+            }
+        }
+        push(&store, "demo", "busy:0", &image(1, &["sha256:busy"], "{}")).await;
+        push(&store, "demo", "calm:0", &image(2, &["sha256:calm"], "{}")).await;
+        // One tag more between any two steps.
+        for tag in 1..=20 {
+            assert!(store.index_due_bases(2).await.unwrap());
+            push(&store, "demo", &format!("busy:{tag}"), &image(1, &["sha256:busy"], "{}")).await;
+        }
+        assert_eq!(found(&store, "base:calm").await.len(), 6, "it had its turn");
+        assert_eq!(found(&store, "base:busy").await.len(), 6);
+        index(&store).await;
+        assert_eq!(found(&store, "base:busy:15").await.len(), 6, "what changed meanwhile was looked at once more");
+        assert!(!store.index_due_bases(2).await.unwrap());
     }
 }
