@@ -104,6 +104,7 @@ mod turns;
 mod undo;
 mod usage;
 mod users;
+mod waiting;
 mod whole_streams;
 
 use std::collections::BTreeSet;
