@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::holds::Held;
 use super::references::reference_beside;
 use super::tag_rules::is_immutable;
 use super::{Entry, Result, WriteTx, new_id};
@@ -63,7 +62,7 @@ impl<'a> Move<'a> {
     }
 
     /// The digest of the image it brings, if it brings one.
-    fn image(&self) -> Option<&'a str> {
+    pub(super) fn image(&self) -> Option<&'a str> {
         Some(self.digest).filter(|digest| !digest.is_empty())
     }
 }
@@ -201,78 +200,6 @@ impl WriteTx {
         Ok(if held { Outcome::Held } else { Outcome::Moved })
     }
 
-    /// The tag's newest row, when it already says the same refusal: a schedule that tries every 15 minutes writes one row, not a hundred.
-    async fn same_refusal(&mut self, tag: &Tag, movement: &Move<'_>, outcome: Outcome) -> Result<Option<i64>> {
-        // What an earlier hold kept back is not what the one in force ends with; and what is elsewhere now will come from there.
-        let newest: Option<(i64, String, Option<String>, String)> = sqlx::query_as(
-            "select sequence, case when outcome = 'held' and (reference <> $2 or exists (select 1 from holds h where h.tag_id = $1 \
-             and h.ended_at is null and h.sequence > tag_events.sequence)) then '' else outcome end, digest, kind from tag_events \
-             where tag_id = $1 order by number desc limit 1",
-        )
-        .bind(&tag.id)
-        .bind(movement.reference)
-        .fetch_optional(&mut **self)
-        .await?;
-        Ok(newest
-            .filter(|(_, was, digest, kind)| {
-                was == outcome.as_str() && digest.as_deref() == movement.image() && kind == movement.kind.as_str()
-            })
-            .map(|(sequence, ..)| sequence))
-    }
-
-    /// The tag points there already: what was asked for since is answered by that. Where the image comes from somewhere else now the tag
-    /// has that reference, unless it has to stay as it is; gives the row of the ledger that says so.
-    async fn point_again(
-        &mut self,
-        tag: &Tag,
-        movement: &Move<'_>,
-        sequence: i64,
-        hold: Option<&Hold>,
-    ) -> Result<Option<i64>> {
-        let is_elsewhere = tag.reference.as_deref() != Some(movement.reference);
-        let may_change = movement.overrule || !is_immutable(tag)?;
-        if let Some(hold) = hold.filter(|_| may_change)
-            && (is_elsewhere || self.has_held_back(tag, hold).await?)
-        {
-            // Also what leads back to where the tag is: what waited before would not be its last word.
-            self.write_move(tag, movement, Outcome::Held).await?;
-        }
-        self.fold_into(sequence, None).await?;
-        let is_renewed = sqlx::query(
-            "update tag_events set generation = coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3)) \
-             where sequence = $1 and generation < coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3))",
-        )
-        .bind(sequence)
-        .bind(movement.generation)
-        .bind(&tag.stream_id)
-        .execute(&mut **self)
-        .await?
-        .rows_affected()
-            > 0;
-        let news = match is_elsewhere && may_change && hold.is_none() {
-            true => Some(self.refer(tag, movement).await?),
-            false => None,
-        };
-        if is_renewed || news.is_some() {
-            self.clear_failure(tag, movement).await?;
-        }
-        Ok(news)
-    }
-
-    /// Notes on a row that the same was attempted once more, for what the tag should be by now.
-    async fn fold_into(&mut self, sequence: i64, generation: Option<i64>) -> Result<()> {
-        sqlx::query(
-            "update tag_events set repeats = repeats + 1, repeated_at = $2, \
-             generation = case when generation < $3 then $3 else generation end where sequence = $1",
-        )
-        .bind(sequence)
-        .bind(now())
-        .bind(generation.unwrap_or(0))
-        .execute(&mut **self)
-        .await?;
-        Ok(())
-    }
-
     async fn record_move(&mut self, tag: &Tag, movement: &Move<'_>, outcome: Outcome, cascade: &str) -> Result<i64> {
         let action = match outcome {
             Outcome::Moved => format!("tag.{}", movement.kind),
@@ -325,7 +252,7 @@ impl WriteTx {
     }
 
     /// Now. Where the clock was set back, the rows before count as no later than that when a moment is looked for.
-    async fn time_of_next_row(&mut self, tag: &Tag) -> Result<i64> {
+    pub(super) async fn time_of_next_row(&mut self, tag: &Tag) -> Result<i64> {
         let at = now();
         sqlx::query("update tag_events set sorted_at = $2 where tag_id = $1 and sorted_at > $2")
             .bind(&tag.id)
@@ -357,66 +284,6 @@ impl WriteTx {
         self.serve_here(tag, movement.digest).await?;
         self.base_changed(movement.digest).await?;
         self.wake(Controller::Triggers);
-        Ok(())
-    }
-
-    pub(super) async fn record_deletion(&mut self, tag: &Tag, actor: &Actor) -> Result<()> {
-        let cascade = new_id();
-        let entry = Entry {
-            action: "tag.delete",
-            project: Some(&tag.project),
-            object: &tag.title(),
-            from: tag.digest.as_deref(),
-            cascade: Some(&cascade),
-            ..Entry::default()
-        };
-        let sequence = self.record(actor, entry).await?;
-        self.open_cascade(&cascade, &tag.project_id, &format!("{} deleted", tag.title()), "api", sequence, actor)
-            .await?;
-        let at = self.time_of_next_row(tag).await?;
-        sqlx::query(
-            "insert into tag_events (sequence, tag_id, number, outcome, from_digest, generation, kind, actor_kind, actor, cascade_id, at, \
-             sorted_at, request_id, stream_id) values ($1, $2, $3, 'deleted', $4, $5, 'api', $6, $7, $8, $9, $9, $10, $11)",
-        )
-        .bind(sequence)
-        .bind(&tag.id)
-        .bind(tag.event_number + 1)
-        .bind(tag.digest.as_deref())
-        .bind(tag.generation)
-        .bind(actor.kind.as_str())
-        .bind(&actor.name)
-        .bind(&cascade)
-        .bind(at)
-        .bind(actor.request.as_deref())
-        .bind(&tag.stream_id)
-        .execute(&mut **self)
-        .await?;
-        sqlx::query(
-            "update tags set deleted_at = $2, event_number = event_number + 1, digest = null, reference = null, image_size = -1, has_spec = 0, \
-             source_kind = null, source = null, source_project = null, follows_tag_id = null, pinned_stream_id = null, \
-             refers_to = null, refers_at = null, scheduled = 0 where id = $1",
-        )
-        .bind(&tag.id)
-        .bind(now())
-        .execute(&mut **self)
-        .await?;
-        self.index_tag(&tag.id).await?;
-        if let Some(digest) = &tag.digest {
-            self.base_changed(digest).await?;
-        }
-        self.end_import(tag, actor).await?;
-        self.end_hold(&Held::Tag(tag), actor).await?;
-        sqlx::query("update rejected_digests set ended_at = $2, ended_by = $3 where tag_id = $1 and ended_at is null")
-            .bind(&tag.id)
-            .bind(now())
-            .bind(&actor.name)
-            .execute(&mut **self)
-            .await?;
-        sqlx::query("update streams set version = $2, generation = generation + 1 where id = $1")
-            .bind(&tag.stream_id)
-            .bind(sequence)
-            .execute(&mut **self)
-            .await?;
         Ok(())
     }
 
