@@ -21,7 +21,7 @@ mod name;
 mod notice;
 mod package;
 mod past;
-mod plan;
+pub(crate) mod plan;
 mod platform;
 mod reference;
 mod registry_pattern;

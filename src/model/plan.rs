@@ -328,4 +328,6 @@ impl<'a> Planner<'a> {
 }
 
 #[cfg(test)]
+pub mod testing;
+#[cfg(test)]
 mod tests;

@@ -1,64 +1,7 @@
 //! What actions would do to small graphs.
 
+use super::testing::diamond;
 use super::*;
-
-fn tag(id: &str) -> GraphTag {
-    GraphTag {
-        id: id.into(),
-        project: "p".into(),
-        stream: id.into(),
-        tag: "latest".into(),
-        digest: Some("sha256:1".into()),
-        held: false,
-        follows: None,
-        imports: None,
-        failing: false,
-    }
-}
-
-fn config(name: &str, inputs: &[&str]) -> GraphConfig {
-    let input = |tag: &&str| GraphInput {
-        kind: "FROM".into(),
-        reference: (*tag).into(),
-        tag: Some((*tag).into()),
-        used_digest: None,
-        triggering: true,
-    };
-    GraphConfig {
-        id: format!("c-{name}"),
-        project: "p".into(),
-        name: name.into(),
-        output: name.into(),
-        inputs: inputs.iter().map(input).collect(),
-        automatic: true,
-        last: None,
-        usual_ms: Some(1000),
-    }
-}
-
-fn app(name: &str, tag: &str) -> GraphApp {
-    GraphApp {
-        id: format!("a-{name}"),
-        project: "p".into(),
-        name: name.into(),
-        tag: tag.into(),
-        automatic: true,
-        held: false,
-        replicas: 2,
-        ready: 2,
-        digest: None,
-    }
-}
-
-fn diamond() -> Graph {
-    Graph {
-        tags: ["base", "x", "y", "z"].into_iter().map(tag).collect(),
-        configs: vec![config("x", &["base"]), config("y", &["base"]), config("z", &["x", "y"])],
-        apps: vec![app("web", "z")],
-        only_tied: false,
-        frozen: BTreeMap::new(),
-    }
-}
 
 fn brief(plan: &Plan) -> Vec<String> {
     plan.steps.iter().map(|step| format!("{} {} {}", step.wave, step.kind, step.name)).collect()

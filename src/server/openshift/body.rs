@@ -1,6 +1,6 @@
 //! Request bodies: JSON only, bounded, and read field by field so that nothing written is silently ignored.
 
-use axum::body::to_bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponseParts, ResponseParts};
@@ -76,18 +76,9 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         let media_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
         let essence = media_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
         if let Some(essence) = essence.filter(|essence| essence != "application/json" && essence != "text/json") {
-            return Err(Status::unsupported_media_type(&essence));
+            return Err(Status::unsupported_media_type(&essence, "application/json"));
         }
-        let bytes = to_bytes(request.into_body(), LIMIT).await.map_err(|error| {
-            let mut cause = std::error::Error::source(&error);
-            while let Some(inner) = cause {
-                if inner.to_string().contains("length limit") {
-                    return Status::too_large(LIMIT);
-                }
-                cause = inner.source();
-            }
-            Status::bad_request(format!("the body did not arrive whole: {error}"))
-        })?;
+        let bytes = whole(request.into_body()).await?;
         let value = if bytes.iter().all(u8::is_ascii_whitespace) {
             json!({})
         } else {
@@ -99,6 +90,20 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         }
         Ok(Self { value, validation })
     }
+}
+
+/// The bytes of a body that is no longer than bodies may be.
+pub(super) async fn whole(body: axum::body::Body) -> Result<Bytes, Status> {
+    to_bytes(body, LIMIT).await.map_err(|error| {
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            if inner.to_string().contains("length limit") {
+                return Status::too_large(LIMIT);
+            }
+            cause = inner.source();
+        }
+        Status::bad_request(format!("the body did not arrive whole: {error}"))
+    })
 }
 
 fn validation(query: &str) -> Result<Validation, Status> {

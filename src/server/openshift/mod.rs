@@ -25,6 +25,7 @@ pub mod kind;
 pub mod list;
 mod metadata;
 pub mod past;
+mod patch;
 mod preconditions;
 mod projects;
 pub mod status;
@@ -155,6 +156,8 @@ pub fn router(door: Door) -> Router {
         .nest("/apis/apps/v1/namespaces/{project}", apps)
         .nest("/apis/project.openshift.io/v1", projects)
         .method_not_allowed_fallback(method_not_allowed)
+        // Whatever can be read and replaced can be patched.
+        .layer(middleware::from_fn(patch::patches))
         .layer(middleware::from_fn(refuse_dry_run))
         .layer(middleware::from_fn(past::refuse_elsewhere))
         .with_state(door)

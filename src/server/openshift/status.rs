@@ -185,9 +185,9 @@ impl Status {
     }
 
     /// 415: the body's type is none that is read here.
-    pub fn unsupported_media_type(found: &str) -> Self {
+    pub fn unsupported_media_type(found: &str, accepted: &str) -> Self {
         let message = format!(
-            "the body of the request was in an unknown format - accepted media types include: application/json (not {found:?})"
+            "the body of the request was in an unknown format - accepted media types include: {accepted} (not {found:?})"
         );
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }

@@ -1,7 +1,7 @@
 //! Hints that something in another registry may have changed: the checks and listings that would find that out come earlier.
 
 use super::import_rules::select_rule;
-use super::{Result, Store};
+use super::{Result, Store, WriteTx};
 use crate::model::{ImageReference, ImportRule, now};
 use crate::server::wake::Controller;
 
@@ -25,6 +25,19 @@ struct Concerned {
     within_ms: i64,
 }
 
+/// What may have changed: a tag of a repository, or each of them, that a project follows.
+struct Hint<'a> {
+    project_id: &'a str,
+    repository: &'a str,
+    tag: Option<&'a str>,
+    least_gap_ms: i64,
+}
+
+/// A check to be made at that time, and when it is overdue.
+type Check = (String, i64, i64);
+/// A rule's listing to be made at that time.
+type Listing = (String, i64);
+
 impl Store {
     /// Something in another registry may have changed: moves the next check of the project's tags that follow it forward, but none
     /// closer than `least_gap_ms` to its last check, or than the registry's allowance lets it be checked; and the next listing of rules that
@@ -36,18 +49,21 @@ impl Store {
         tag: Option<&str>,
         least_gap_ms: i64,
     ) -> Result<Hinted> {
-        let checks = self.hint_checks(project_id, repository, tag, least_gap_ms).await?;
-        let listings = self.hint_rules(project_id, repository, tag, least_gap_ms).await?;
-        Ok(Hinted { checks, listings })
+        let hint = Hint { project_id, repository, tag, least_gap_ms };
+        let checks = self.earlier_checks(&hint).await?;
+        let listings = self.earlier_listings(&hint).await?;
+        // Most hints are of nobody's concern, or come again: they must not cost a write.
+        if checks.is_empty() && listings.is_empty() {
+            return Ok(Hinted::default());
+        }
+        let mut tx = self.write_tx().await?;
+        tx.move_checks(&checks).await?;
+        tx.move_listings(&listings).await?;
+        tx.commit_soon().await?;
+        Ok(Hinted { checks: checks.len(), listings: listings.len() })
     }
 
-    async fn hint_checks(
-        &self,
-        project_id: &str,
-        repository: &str,
-        tag: Option<&str>,
-        least_gap_ms: i64,
-    ) -> Result<usize> {
+    async fn earlier_checks(&self, hint: &Hint<'_>) -> Result<Vec<Check>> {
         let concerned: Vec<Concerned> = sqlx::query_as(
             "select i.tag_id, i.next_at, coalesce(i.last_try_at, 0) as last_try_at, coalesce(b.least_interval_ms, 0) as least_interval_ms, \
                coalesce(t.interval_ms, $4) as within_ms \
@@ -55,84 +71,40 @@ impl Store {
              where i.repository = $1 and i.project_id = $2 and ($3 = '' or i.upstream_tag = $3) \
              and (i.next_at is not null or (t.scheduled = 1 and i.upstream_tag <> '')) order by i.next_at, i.tag_id limit $5",
         )
-        .bind(repository)
-        .bind(project_id)
-        .bind(tag.unwrap_or_default())
-        .bind(least_gap_ms)
+        .bind(hint.repository)
+        .bind(hint.project_id)
+        .bind(hint.tag.unwrap_or_default())
+        .bind(hint.least_gap_ms)
         .bind(AT_ONCE)
         .fetch_all(self.pool())
         .await?;
         let earlier = |one: &Concerned| {
-            let at = now().max(one.last_try_at + least_gap_ms.max(one.least_interval_ms));
+            let at = now().max(one.last_try_at + hint.least_gap_ms.max(one.least_interval_ms));
             one.next_at.is_none_or(|next| at < next).then(|| (one.tag_id.clone(), at, at.saturating_add(one.within_ms)))
         };
-        let moved: Vec<_> = concerned.iter().filter_map(earlier).collect();
-        // Most hints are of nobody's concern, or come again: they must not cost a write.
-        if moved.is_empty() {
-            return Ok(0);
-        }
-        let mut tx = self.write_tx().await?;
-        for (tag_id, at, overdue_at) in &moved {
-            sqlx::query(
-                "update tag_imports set next_at = $2, overdue_at = coalesce(overdue_at, $3) where tag_id = $1 \
-                 and coalesce(next_at, $2 + 1) > $2",
-            )
-            .bind(tag_id)
-            .bind(at)
-            .bind(overdue_at)
-            .execute(&mut *tx)
-            .await?;
-        }
-        tx.wake(Controller::Imports);
-        tx.commit_soon().await?;
-        Ok(moved.len())
+        Ok(concerned.iter().filter_map(earlier).collect())
     }
 
-    /// Moves the listings of rules forward that want what was named, unless they have it already: then its check finds out.
-    async fn hint_rules(
-        &self,
-        project_id: &str,
-        repository: &str,
-        tag: Option<&str>,
-        least_gap_ms: i64,
-    ) -> Result<usize> {
+    /// Listings of rules that want what was named, unless they have it already: then its check finds out.
+    async fn earlier_listings(&self, hint: &Hint<'_>) -> Result<Vec<Listing>> {
         let rules: Vec<ImportRule> = sqlx::query_as(select_rule!(
             "where s.project_id = $1 and r.paused_at is null and r.hinted_at is null \
              and not exists (select 1 from tags t where t.stream_id = r.stream_id and t.name = $2) order by r.id"
         ))
-        .bind(project_id)
-        .bind(tag.unwrap_or_default())
+        .bind(hint.project_id)
+        .bind(hint.tag.unwrap_or_default())
         .fetch_all(self.pool())
         .await?;
-        let rules: Vec<_> = rules.into_iter().filter(|rule| wants(rule, repository, tag)).collect();
+        let rules: Vec<_> = rules.into_iter().filter(|rule| wants(rule, hint.repository, hint.tag)).collect();
         if rules.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
-        let under_way = self.rules_under_way(project_id).await?;
+        let under_way = self.rules_under_way(hint.project_id).await?;
         let earlier = |rule: &ImportRule| {
-            let at = now().max(rule.tried_at.map_or(0, |tried| tried.saturating_add(least_gap_ms)));
+            let at = now().max(rule.tried_at.map_or(0, |tried| tried.saturating_add(hint.least_gap_ms)));
             (at < rule.next_at || under_way.contains(&rule.id)).then(|| (rule.id.clone(), at))
         };
-        let moved: Vec<_> = rules.iter().filter_map(earlier).collect();
-        if moved.is_empty() {
-            return Ok(0);
-        }
-        let mut tx = self.write_tx().await?;
-        for (rule_id, at) in &moved {
-            // A listing under way may be past what is new: another one follows it.
-            sqlx::query(
-                "update import_rules set next_at = case when next_at > $2 then $2 else next_at end, \
-                 hinted_at = case when lease_until >= $3 then $3 end where id = $1",
-            )
-            .bind(rule_id)
-            .bind(at)
-            .bind(now())
-            .execute(&mut *tx)
-            .await?;
-        }
-        tx.wake(Controller::ImportRules);
-        tx.commit_soon().await?;
-        Ok(moved.len())
+        Ok(rules.iter().filter_map(earlier).collect())
     }
 
     /// Rules of a project that somebody works on.
@@ -145,6 +117,41 @@ impl Store {
         .fetch_all(self.pool())
         .await?;
         Ok(rules.into_iter().map(|(id,)| id).collect())
+    }
+}
+
+impl WriteTx {
+    async fn move_checks(&mut self, checks: &[Check]) -> Result<()> {
+        for (tag_id, at, overdue_at) in checks {
+            sqlx::query(
+                "update tag_imports set next_at = $2, overdue_at = coalesce(overdue_at, $3) where tag_id = $1 \
+                 and coalesce(next_at, $2 + 1) > $2",
+            )
+            .bind(tag_id)
+            .bind(at)
+            .bind(overdue_at)
+            .execute(&mut **self)
+            .await?;
+            self.wake(Controller::Imports);
+        }
+        Ok(())
+    }
+
+    async fn move_listings(&mut self, listings: &[Listing]) -> Result<()> {
+        for (rule_id, at) in listings {
+            // A listing under way may be past what is new: another one follows it.
+            sqlx::query(
+                "update import_rules set next_at = case when next_at > $2 then $2 else next_at end, \
+                 hinted_at = case when lease_until >= $3 then $3 end where id = $1",
+            )
+            .bind(rule_id)
+            .bind(at)
+            .bind(now())
+            .execute(&mut **self)
+            .await?;
+            self.wake(Controller::ImportRules);
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Holds on tags and apps: a person's word that automation may not move them, and what ends it.
 
 use super::apps::held;
-use super::moves::{Move, Moved};
+use super::moves::Moved;
 use super::tags::select_tag;
+use super::waiting::find_waiting;
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
 use crate::model::{Actor, EventKind, Hold, HoldUntil, Outcome, Stream, Tag, TagName, now};
 use crate::server::wake::Controller;
@@ -53,7 +54,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Lets automation move the tag again and applies at once what waited. Gives the move that made, if any.
+    /// Lets automation move the tag again and applies at once what waits for that by now. Gives the move that made, if any.
     pub async fn resume_tag(&self, project: &str, stream: &str, tag: &str, actor: &Actor) -> Result<Option<Moved>> {
         let mut tx = self.write_tx().await?;
         let tag = tx.live_tag(project, stream, tag).await?;
@@ -62,7 +63,10 @@ impl Store {
             return Err(Error::Conflict(format!("{} is not held", tag.title())));
         };
         let reason = tx.reason_in_freeze(&tag.project_id, Some("resumed")).await?.unwrap_or_default();
-        let moved = tx.apply_waiting(&tag, &hold, &reason, actor).await?;
+        let moved = match find_waiting(&mut tx, &tag, &hold).await? {
+            Some(waiting) => tx.apply(&tag, waiting, &reason, actor).await?,
+            None => None,
+        };
         tx.commit().await?;
         Ok(moved)
     }
@@ -103,18 +107,16 @@ impl Store {
                 return Ok(Some(at));
             }
             let mut tx = self.write_tx().await?;
-            let actor = Actor::system("hold");
             // Somebody may have resumed it, or named a later time, meanwhile.
             if let Some(tag_id) = tag_id {
                 let tag = tx.tag_by_id(&tag_id).await?;
                 if let Some(hold) = tx.active_hold(&Held::Tag(&tag)).await?.filter(is_over) {
-                    tx.end_hold(&Held::Tag(&tag), &actor).await?;
-                    tx.apply_waiting(&tag, &hold, "the hold's time was over", &actor).await?;
+                    tx.end_over(&tag, &hold, None).await?;
                 }
             } else if let Some(app_id) = app_id {
                 let app = tx.app_by_id(&app_id).await?;
                 if tx.active_hold(&held(&app)).await?.filter(is_over).is_some() {
-                    tx.end_hold(&held(&app), &actor).await?;
+                    tx.end_hold(&held(&app), &Actor::system("hold")).await?;
                 }
             }
             tx.commit().await?;
@@ -189,9 +191,6 @@ pub(super) fn check_until(until: HoldUntil) -> Result<()> {
 fn is_over(hold: &Hold) -> bool {
     hold.until_at.is_some_and(|at| at <= now())
 }
-
-/// Sequence, digest, reference and build of a held-back move.
-type Waiting = (i64, String, String, Option<String>);
 
 impl WriteTx {
     /// Makes a hold unless there is one, and gives it.
@@ -325,27 +324,31 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Makes the move that waited for the end of a hold, if one did.
-    async fn apply_waiting(&mut self, tag: &Tag, hold: &Hold, reason: &str, actor: &Actor) -> Result<Option<Moved>> {
-        let waiting = self.waiting_since(tag, hold.sequence).await?;
-        let Some((sequence, digest, reference, build_id)) = waiting else { return Ok(None) };
-        let movement = Move {
-            cause: Some(sequence),
-            reason: Some(reason),
-            build_id: build_id.as_deref(),
-            ..Move::new(EventKind::Api, &digest, &reference, actor)
-        };
-        Ok(Some(self.move_tag(tag, &movement).await?))
+    /// The hold that keeps automations from a tag, if one does. One whose time is over ends here, and what waited for that moves the tag
+    /// before the mover that found it does: it would have come first, had somebody looked in time.
+    pub(super) async fn hold_in_force(&mut self, tag: &mut Tag, mover: EventKind) -> Result<Option<Hold>> {
+        let Some(hold) = self.active_hold(&Held::Tag(tag)).await? else { return Ok(None) };
+        if !is_over(&hold) {
+            return Ok(Some(hold));
+        }
+        self.end_over(tag, &hold, Some(mover)).await?;
+        *tag = self.tag_by_id(&tag.id).await?;
+        Ok(None)
     }
 
-    /// Whether a hold keeps an automation from moving the tag to an image. One whose time is over, or that waits for just such an image,
-    /// ends here.
-    pub(super) async fn is_held_against(&mut self, tag: &Tag, digest: &str) -> Result<bool> {
-        let Some(hold) = self.active_hold(&Held::Tag(tag)).await? else { return Ok(false) };
-        let ends = match hold.until() {
-            HoldUntil::Newer => self.never_pointed_to(tag, digest).await?,
-            _ => is_over(&hold),
-        };
+    /// Ends the hold of a tag whose time is over, and applies what waited for that unless the `mover` brings the same.
+    async fn end_over(&mut self, tag: &Tag, hold: &Hold, mover: Option<EventKind>) -> Result<()> {
+        let actor = Actor::system("hold");
+        self.end_hold(&Held::Tag(tag), &actor).await?;
+        if let Some(waiting) = find_waiting(self, tag, hold).await?.filter(|waiting| !waiting.comes_with(mover)) {
+            self.apply(tag, waiting, "the hold's time was over", &actor).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the hold in force keeps an automation from moving the tag to an image. One that waits for just such an image ends here.
+    pub(super) async fn is_held_against(&mut self, tag: &Tag, hold: &Hold, digest: &str) -> Result<bool> {
+        let ends = hold.until() == HoldUntil::Newer && self.never_pointed_to(tag, digest).await?;
         if ends {
             self.end_hold(&Held::Tag(tag), &Actor::system("hold")).await?;
         }
@@ -377,20 +380,5 @@ impl WriteTx {
         .fetch_optional(&mut **self)
         .await?;
         Ok(hold)
-    }
-
-    /// The newest move that a hold kept back and that is not rejected.
-    async fn waiting_since(&mut self, tag: &Tag, since: i64) -> Result<Option<Waiting>> {
-        let waiting = sqlx::query_as(
-            "select e.sequence, e.digest, e.reference, e.build_id from tag_events e \
-             where e.tag_id = $1 and e.outcome = 'held' and e.sequence > $2 and not exists \
-             (select 1 from rejected_digests r where r.tag_id = $1 and r.digest = e.digest and r.ended_at is null) \
-             order by e.number desc limit 1",
-        )
-        .bind(&tag.id)
-        .bind(since)
-        .fetch_optional(&mut **self)
-        .await?;
-        Ok(waiting)
     }
 }

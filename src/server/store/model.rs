@@ -1,4 +1,5 @@
-//! Histories, follows, holds and rejections against a model without a database: random pushes, imports, builds, follows, pins, rollbacks,
+//! Histories, follows, holds and rejections against a model without a database: random pushes, imports from here and there, builds, follows,
+//! mere names of images, pins, rollbacks,
 //! holds with every end that they have, rejections and what takes them back, deletions, restores and undoings, of tags that follow each
 //! other across streams and projects. Each of them the store has to answer as the model does, and in the end it has to say what the model
 //! says, to the last row. The order of events comes from a seed alone; a failure prints it, and the steps.

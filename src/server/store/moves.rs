@@ -6,17 +6,17 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::holds::Held;
 use super::references::reference_beside;
 use super::tag_rules::is_immutable;
 use super::{Entry, Result, WriteTx, new_id};
-use crate::model::{Actor, EventKind, Outcome, Tag, now};
+use crate::model::{Actor, EventKind, Hold, Outcome, Tag, now};
 use crate::server::wake::Controller;
 
 /// A wish to move a tag.
 #[derive(Debug, Clone, Copy)]
 pub struct Move<'a> {
     pub kind: EventKind,
+    /// Empty for what only names an image: that moves no tag, and is held back like what does.
     pub digest: &'a str,
     /// Where the image is: `<project>/<stream>@<digest>` here, or the external reference.
     pub reference: &'a str,
@@ -59,6 +59,11 @@ impl<'a> Move<'a> {
     /// Whether a person's decision about the tag comes before this.
     fn is_automatic(&self) -> bool {
         self.along || self.kind.is_automatic()
+    }
+
+    /// The digest of the image it brings, if it brings one.
+    pub(super) fn image(&self) -> Option<&'a str> {
+        Some(self.digest).filter(|digest| !digest.is_empty())
     }
 }
 
@@ -131,15 +136,20 @@ impl WriteTx {
     }
 
     async fn move_one(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<Step> {
+        let mut tag = tag.clone();
+        let hold = match movement.is_automatic() {
+            true => self.hold_in_force(&mut tag, movement.kind).await?,
+            false => None,
+        };
         let points_there =
             tag.deleted_at.is_none() && !tag.is_mere_reference() && tag.digest.as_deref() == Some(movement.digest);
         if let (true, Some(sequence)) = (points_there, tag.event_sequence) {
-            let news = self.point_again(tag, movement, sequence).await?;
+            let news = self.point_again(&tag, movement, sequence, hold.as_ref()).await?;
             let moved = Moved { outcome: Outcome::Moved, sequence, cascade_id: None, changed: false };
             return Ok(Step { moved, news });
         }
-        let outcome = self.outcome_of(tag, movement).await?;
-        let moved = self.write_move(tag, movement, outcome).await?;
+        let outcome = self.outcome_of(&tag, movement, hold.as_ref()).await?;
+        let moved = self.write_move(&tag, movement, outcome).await?;
         let has_moved = moved.changed && moved.outcome == Outcome::Moved;
         Ok(Step { news: has_moved.then_some(moved.sequence), moved })
     }
@@ -149,7 +159,7 @@ impl WriteTx {
         if outcome != Outcome::Moved
             && let Some(sequence) = self.same_refusal(tag, movement, outcome).await?
         {
-            self.fold_into(sequence).await?;
+            self.fold_into(sequence, movement.generation).await?;
             return Ok(Moved { outcome, sequence, cascade_id: None, changed: false });
         }
         let cascade = movement.cascade.map_or_else(new_id, str::to_owned);
@@ -170,7 +180,7 @@ impl WriteTx {
         Ok(Moved { outcome, sequence, cascade_id: Some(cascade), changed: true })
     }
 
-    async fn outcome_of(&mut self, tag: &Tag, movement: &Move<'_>) -> Result<Outcome> {
+    async fn outcome_of(&mut self, tag: &Tag, movement: &Move<'_>, hold: Option<&Hold>) -> Result<Outcome> {
         if !movement.overrule && is_immutable(tag)? {
             return Ok(Outcome::Immutable);
         }
@@ -183,62 +193,11 @@ impl WriteTx {
         if self.changes_kind(tag, movement).await? {
             return Ok(Outcome::OtherKind);
         }
-        let held = self.is_held_against(tag, movement.digest).await?;
-        Ok(if held { Outcome::Held } else { Outcome::Moved })
-    }
-
-    /// The tag's newest row, when it already says the same refusal: a schedule that tries every 15 minutes writes one row, not a hundred.
-    async fn same_refusal(&mut self, tag: &Tag, movement: &Move<'_>, outcome: Outcome) -> Result<Option<i64>> {
-        // What an earlier hold kept back is not what the one in force ends with.
-        let newest: Option<(i64, String, Option<String>, String)> = sqlx::query_as(
-            "select sequence, case when outcome = 'held' and exists (select 1 from holds h where h.tag_id = $1 and h.ended_at is null \
-             and h.sequence > tag_events.sequence) then '' else outcome end, digest, kind from tag_events where tag_id = $1 \
-             order by number desc limit 1",
-        )
-        .bind(&tag.id)
-        .fetch_optional(&mut **self)
-        .await?;
-        Ok(newest
-            .filter(|(_, was, digest, kind)| {
-                was == outcome.as_str() && digest.as_deref() == Some(movement.digest) && kind == movement.kind.as_str()
-            })
-            .map(|(sequence, ..)| sequence))
-    }
-
-    /// The tag points there already: what was asked for since is answered by that. Where the image comes from somewhere else now the tag
-    /// has that reference, unless it has to stay as it is; gives the row of the ledger that says so.
-    async fn point_again(&mut self, tag: &Tag, movement: &Move<'_>, sequence: i64) -> Result<Option<i64>> {
-        self.fold_into(sequence).await?;
-        let is_renewed = sqlx::query(
-            "update tag_events set generation = coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3)) \
-             where sequence = $1 and generation < coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3))",
-        )
-        .bind(sequence)
-        .bind(movement.generation)
-        .bind(&tag.stream_id)
-        .execute(&mut **self)
-        .await?
-        .rows_affected()
-            > 0;
-        let is_elsewhere = tag.reference.as_deref() != Some(movement.reference);
-        let news = match is_elsewhere && self.outcome_of(tag, movement).await? == Outcome::Moved {
-            true => Some(self.refer(tag, movement).await?),
-            false => None,
+        let held = match hold {
+            Some(hold) => self.is_held_against(tag, hold, movement.digest).await?,
+            None => false,
         };
-        if is_renewed || news.is_some() {
-            self.clear_failure(tag, movement).await?;
-        }
-        Ok(news)
-    }
-
-    /// Notes on a row that the same was attempted once more.
-    async fn fold_into(&mut self, sequence: i64) -> Result<()> {
-        sqlx::query("update tag_events set repeats = repeats + 1, repeated_at = $2 where sequence = $1")
-            .bind(sequence)
-            .bind(now())
-            .execute(&mut **self)
-            .await?;
-        Ok(())
+        Ok(if held { Outcome::Held } else { Outcome::Moved })
     }
 
     async fn record_move(&mut self, tag: &Tag, movement: &Move<'_>, outcome: Outcome, cascade: &str) -> Result<i64> {
@@ -251,7 +210,7 @@ impl WriteTx {
             project: Some(&tag.project),
             object: &tag.title(),
             from: tag.digest.as_deref(),
-            to: Some(movement.digest),
+            to: movement.image(),
             reason: movement.reason,
             cause: movement.cause,
             cascade: Some(cascade),
@@ -269,7 +228,7 @@ impl WriteTx {
         .bind(&tag.id)
         .bind(tag.event_number + 1)
         .bind(outcome.as_str())
-        .bind(movement.digest)
+        .bind(movement.image())
         .bind(movement.reference)
         .bind(tag.digest.as_deref())
         .bind(movement.generation)
@@ -293,7 +252,7 @@ impl WriteTx {
     }
 
     /// Now. Where the clock was set back, the rows before count as no later than that when a moment is looked for.
-    async fn time_of_next_row(&mut self, tag: &Tag) -> Result<i64> {
+    pub(super) async fn time_of_next_row(&mut self, tag: &Tag) -> Result<i64> {
         let at = now();
         sqlx::query("update tag_events set sorted_at = $2 where tag_id = $1 and sorted_at > $2")
             .bind(&tag.id)
@@ -325,66 +284,6 @@ impl WriteTx {
         self.serve_here(tag, movement.digest).await?;
         self.base_changed(movement.digest).await?;
         self.wake(Controller::Triggers);
-        Ok(())
-    }
-
-    pub(super) async fn record_deletion(&mut self, tag: &Tag, actor: &Actor) -> Result<()> {
-        let cascade = new_id();
-        let entry = Entry {
-            action: "tag.delete",
-            project: Some(&tag.project),
-            object: &tag.title(),
-            from: tag.digest.as_deref(),
-            cascade: Some(&cascade),
-            ..Entry::default()
-        };
-        let sequence = self.record(actor, entry).await?;
-        self.open_cascade(&cascade, &tag.project_id, &format!("{} deleted", tag.title()), "api", sequence, actor)
-            .await?;
-        let at = self.time_of_next_row(tag).await?;
-        sqlx::query(
-            "insert into tag_events (sequence, tag_id, number, outcome, from_digest, generation, kind, actor_kind, actor, cascade_id, at, \
-             sorted_at, request_id, stream_id) values ($1, $2, $3, 'deleted', $4, $5, 'api', $6, $7, $8, $9, $9, $10, $11)",
-        )
-        .bind(sequence)
-        .bind(&tag.id)
-        .bind(tag.event_number + 1)
-        .bind(tag.digest.as_deref())
-        .bind(tag.generation)
-        .bind(actor.kind.as_str())
-        .bind(&actor.name)
-        .bind(&cascade)
-        .bind(at)
-        .bind(actor.request.as_deref())
-        .bind(&tag.stream_id)
-        .execute(&mut **self)
-        .await?;
-        sqlx::query(
-            "update tags set deleted_at = $2, event_number = event_number + 1, digest = null, reference = null, image_size = -1, has_spec = 0, \
-             source_kind = null, source = null, source_project = null, follows_tag_id = null, pinned_stream_id = null, \
-             refers_to = null, refers_at = null, scheduled = 0 where id = $1",
-        )
-        .bind(&tag.id)
-        .bind(now())
-        .execute(&mut **self)
-        .await?;
-        self.index_tag(&tag.id).await?;
-        if let Some(digest) = &tag.digest {
-            self.base_changed(digest).await?;
-        }
-        self.end_import(tag, actor).await?;
-        self.end_hold(&Held::Tag(tag), actor).await?;
-        sqlx::query("update rejected_digests set ended_at = $2, ended_by = $3 where tag_id = $1 and ended_at is null")
-            .bind(&tag.id)
-            .bind(now())
-            .bind(&actor.name)
-            .execute(&mut **self)
-            .await?;
-        sqlx::query("update streams set version = $2, generation = generation + 1 where id = $1")
-            .bind(&tag.stream_id)
-            .bind(sequence)
-            .execute(&mut **self)
-            .await?;
         Ok(())
     }
 

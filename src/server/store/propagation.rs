@@ -239,17 +239,20 @@ impl WriteTx {
     /// Accepts, without a build, what a cascade moved the inputs of these configs to. What another one changed stays stale.
     pub(super) async fn settle_configs(&mut self, config_ids: &BTreeSet<String>, cascade: &str) -> Result<()> {
         for id in config_ids {
-            for input in self.inputs(id).await?.into_iter().filter(|input| input.digest.is_some()) {
-                let moved: Option<(i64,)> =
-                    sqlx::query_as("select 1 from tag_events where sequence = $1 and cascade_id = $2")
-                        .bind(input.event_sequence)
-                        .bind(cascade)
-                        .fetch_optional(&mut **self)
-                        .await?;
-                if moved.is_some() {
-                    self.note_used(id, input.position, input.digest.as_deref()).await?;
-                }
-            }
+            sqlx::query(
+                "update build_inputs set used_digest = m.digest, used_at = $3 from (select i.config_id, i.position, t.digest \
+                   from build_inputs i join projects ip on ip.name = i.input_project \
+                   join streams s on s.project_id = ip.id and s.name = i.input_stream \
+                   join tags t on t.stream_id = s.id and t.name = i.input_tag and t.deleted_at is null \
+                   join tag_events e on e.sequence = t.event_sequence \
+                   where i.config_id = $1 and e.cascade_id = $2 and t.digest is not null and t.refers_to is null) m \
+                 where m.config_id = build_inputs.config_id and m.position = build_inputs.position",
+            )
+            .bind(id)
+            .bind(cascade)
+            .bind(now())
+            .execute(&mut **self)
+            .await?;
         }
         Ok(())
     }

@@ -8,7 +8,17 @@ use std::collections::{BTreeSet, VecDeque};
 use super::moves::Move;
 use super::tag_rules::is_immutable;
 use super::{Entry, Result, WriteTx};
-use crate::model::{Actor, Tag};
+use crate::model::{Actor, EventKind, Outcome, Tag};
+
+/// What a tag becomes that only names an image.
+pub(super) struct Named<'a> {
+    pub name: &'a str,
+    /// Since when what it follows names one.
+    pub since: Option<i64>,
+    /// The row of the ledger that led to this.
+    pub cause: i64,
+    pub reason: Option<&'a str>,
+}
 
 impl WriteTx {
     /// Another reference for the image that a tag points to: it was brought once more, from elsewhere. Gives the row of the ledger.
@@ -40,41 +50,58 @@ impl WriteTx {
         let mut seen = BTreeSet::from([tag.id.clone()]);
         let mut queue = VecDeque::from([(tag.id.clone(), cause)]);
         while let Some((followed, cause)) = queue.pop_front() {
-            for follower in self.tags_that_follow(&followed).await? {
-                let is_news = seen.insert(follower.id.clone()) && follower.refers_to.as_ref() != Some(name);
-                if !is_news || is_immutable(&follower)? || self.is_held(&follower.id).await? {
+            for mut follower in self.tags_that_follow(&followed).await? {
+                if !seen.insert(follower.id.clone()) || is_immutable(&follower)? {
                     continue;
                 }
-                let entry = Entry {
-                    action: "tag.refer",
-                    project: Some(&follower.project),
-                    object: &follower.title(),
-                    from: follower.refers_to.as_deref().or(follower.reference.as_deref()),
-                    to: Some(name),
-                    cause: Some(cause),
-                    ..Entry::default()
-                };
-                let sequence = self.record(&actor, entry).await?;
-                sqlx::query("update tags set refers_to = $2, refers_at = coalesce(refers_at, $3) where id = $1")
-                    .bind(&follower.id)
-                    .bind(name)
-                    .bind(tag.refers_at)
-                    .execute(&mut **self)
-                    .await?;
-                self.set_version(&follower.stream_id, sequence).await?;
-                queue.push_back((follower.id, sequence));
+                let hold = self.hold_in_force(&mut follower, EventKind::Follow).await?;
+                let is_news = follower.refers_to.as_ref() != Some(name);
+                match hold {
+                    Some(hold) if is_news || self.has_held_back(&follower, &hold).await? => {
+                        self.hold_name_back(&follower, name, cause, &actor).await?;
+                    }
+                    None if is_news => {
+                        let named = Named { name, since: tag.refers_at, cause, reason: None };
+                        let sequence = self.name_only(&follower, &named, &actor).await?;
+                        queue.push_back((follower.id, sequence));
+                    }
+                    _ => {}
+                }
             }
         }
         Ok(())
     }
 
-    async fn is_held(&mut self, tag_id: &str) -> Result<bool> {
-        let held: Option<(String,)> =
-            sqlx::query_as("select id from holds where tag_id = $1 and ended_at is null limit 1")
-                .bind(tag_id)
-                .fetch_optional(&mut **self)
-                .await?;
-        Ok(held.is_some())
+    /// A row that says that a hold kept the tag from being a mere reference.
+    async fn hold_name_back(&mut self, tag: &Tag, name: &str, cause: i64, actor: &Actor) -> Result<()> {
+        let reason = format!("what it follows only names {name}");
+        let cause = Some(cause);
+        let movement = Move { cause, reason: Some(&reason), ..Move::new(EventKind::Follow, "", name, actor) };
+        self.write_move(tag, &movement, Outcome::Held).await?;
+        Ok(())
+    }
+
+    /// From now on the tag only names an image. Gives the row of the ledger.
+    pub(super) async fn name_only(&mut self, tag: &Tag, named: &Named<'_>, actor: &Actor) -> Result<i64> {
+        let entry = Entry {
+            action: "tag.refer",
+            project: Some(&tag.project),
+            object: &tag.title(),
+            from: tag.refers_to.as_deref().or(tag.reference.as_deref()),
+            to: Some(named.name),
+            reason: named.reason,
+            cause: Some(named.cause),
+            ..Entry::default()
+        };
+        let sequence = self.record(actor, entry).await?;
+        sqlx::query("update tags set refers_to = $2, refers_at = coalesce(refers_at, $3) where id = $1")
+            .bind(&tag.id)
+            .bind(named.name)
+            .bind(named.since)
+            .execute(&mut **self)
+            .await?;
+        self.set_version(&tag.stream_id, sequence).await?;
+        Ok(sequence)
     }
 
     /// A change of what became of a stream's tags.
@@ -101,31 +128,8 @@ pub(super) fn reference_beside(repository: &str, reference: &str, tag: &Tag, dig
 
 #[cfg(test)]
 mod tests {
-    use crate::model::{Actor, EventKind, NewImage, SourceKind};
+    use crate::server::store::testing::tags::{ada, bring, following, naming, set};
     use crate::server::store::testing::{TestStore, each_store, project};
-    use crate::server::store::{TagMove, TagSpec};
-
-    fn ada() -> Actor {
-        Actor::person("ada")
-    }
-
-    async fn bring(store: &TestStore, tag: &str, digest: &str, reference: Option<&str>) {
-        let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &ada()).await.unwrap();
-        let image = NewImage { digest: digest.to_owned(), manifest: "{}".to_owned(), ..NewImage::default() };
-        let tag = tag.parse().unwrap();
-        let kind = if reference.is_some() { EventKind::Import } else { EventKind::Push };
-        let to = TagMove { tag: &tag, kind, reference, cause: None, build_id: None };
-        store.put_manifest(&stream, &image, Some(to), &ada()).await.unwrap();
-    }
-
-    async fn set(store: &TestStore, tag: &str, spec: TagSpec) {
-        let names = ("app".parse().unwrap(), tag.parse().unwrap());
-        store.set_tag("demo", &names.0, &names.1, &spec, None, &ada()).await.unwrap();
-    }
-
-    fn following(tag: &str) -> TagSpec {
-        TagSpec { source: Some((SourceKind::ImageStreamTag, tag.to_owned())), ..TagSpec::default() }
-    }
 
     async fn reference(store: &TestStore, tag: &str) -> Option<String> {
         store.tag("demo", "app", tag).await.unwrap().reference
@@ -163,8 +167,7 @@ mod tests {
             bring(&store, "s", "sha256:1", Some("b.io/x@sha256:1")).await;
             assert_eq!(reference(&store, "s").await.as_deref(), Some("b.io/x@sha256:1"));
             assert_eq!(reference(&store, "t").await.as_deref(), Some("a.io/x@sha256:1"));
-            let bare = TagSpec { reference_only: true, scheduled: false, ..TagSpec::import("c.io/x:1") };
-            set(&store, "s", bare).await;
+            set(&store, "s", naming("c.io/x:1")).await;
             let (s, t) = (store.tag("demo", "app", "s").await.unwrap(), store.tag("demo", "app", "t").await.unwrap());
             assert_eq!((s.refers_to.as_deref(), t.refers_to), (Some("c.io/x:1"), None));
         }

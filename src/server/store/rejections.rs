@@ -1,5 +1,7 @@
 //! Rejected digests: a person's word that no automation may put an image on a tag.
 
+use sqlx::AnyConnection;
+
 use super::{Entry, Error, Result, Store, WriteTx, new_id};
 use crate::model::{Actor, Digest, RejectedDigest, Tag, now};
 
@@ -62,17 +64,22 @@ impl Store {
     }
 }
 
+/// [`WriteTx::is_rejected`]
+pub(super) async fn is_rejected(connection: &mut AnyConnection, tag_id: &str, digest: &str) -> Result<bool> {
+    let rejected: Option<(String,)> = sqlx::query_as(
+        "select id from rejected_digests where tag_id = $1 and digest = $2 and ended_at is null limit 1",
+    )
+    .bind(tag_id)
+    .bind(digest)
+    .fetch_optional(connection)
+    .await?;
+    Ok(rejected.is_some())
+}
+
 impl WriteTx {
     /// Whether no automation may put this image on the tag.
     pub(super) async fn is_rejected(&mut self, tag_id: &str, digest: &str) -> Result<bool> {
-        let rejected: Option<(String,)> = sqlx::query_as(
-            "select id from rejected_digests where tag_id = $1 and digest = $2 and ended_at is null limit 1",
-        )
-        .bind(tag_id)
-        .bind(digest)
-        .fetch_optional(&mut **self)
-        .await?;
-        Ok(rejected.is_some())
+        is_rejected(self, tag_id, digest).await
     }
 
     pub(super) async fn reject(

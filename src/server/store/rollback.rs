@@ -123,7 +123,8 @@ impl Store {
         let title = format!("{} rolled back to #{number}", tag.title());
         tx.open_cascade(&cascade, &tag.project_id, &title, "rollback", moved.sequence, actor).await?;
         tx.hold(&Held::Tag(&tag), rollback.reason, rollback.until, Some(&cascade), actor).await?;
-        if let (true, Some(left)) = (rollback.reject, &tag.digest) {
+        // A tag that only named an image since leaves that, and may go back to the image it had before.
+        if let (true, Some(left)) = (rollback.reject, tag.digest.as_ref().filter(|left| **left != digest)) {
             tx.reject(&tag, left, rollback.reason, moved.sequence, Some(&cascade), actor).await?;
         }
         match rollback.mode {

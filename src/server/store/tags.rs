@@ -141,20 +141,6 @@ impl Store {
         Ok(hold)
     }
 
-    /// What waits for a held tag: its newest held-back row whose digest is not rejected.
-    pub async fn tag_waiting(&self, tag_id: &str) -> Result<Option<TagEvent>> {
-        let event = sqlx::query_as(select_event!(
-            "where e.tag_id = $1 and e.outcome = 'held' \
-             and e.sequence > (select coalesce(max(h.sequence), 0) from holds h where h.tag_id = $1 and h.ended_at is null) \
-             and not exists (select 1 from rejected_digests r where r.tag_id = $1 and r.digest = e.digest and r.ended_at is null) \
-             order by e.number desc limit 1"
-        ))
-        .bind(tag_id)
-        .fetch_optional(self.pool())
-        .await?;
-        Ok(event)
-    }
-
     /// Deletes a tag. The image and the tag's history stay. An immutable tag is not deleted.
     pub async fn delete_tag(&self, project: &str, stream: &str, name: &str, actor: &Actor) -> Result<()> {
         let mut tx = self.write_tx().await?;

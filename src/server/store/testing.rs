@@ -1,6 +1,7 @@
 //! Fresh databases for the store's tests: SQLite always, PostgreSQL when `WEIR_TEST_POSTGRES_URL` names a server.
 
 mod postgres;
+pub mod tags;
 
 use std::ops::Deref;
 

@@ -8,6 +8,3 @@ mod svg;
 pub use picture::{Edge, Kind, Node, Picture, State};
 pub use reduce::{Direction, MOST_NODES};
 pub use svg::{Drawing, svg};
-
-#[cfg(test)]
-pub mod testing;

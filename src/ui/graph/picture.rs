@@ -324,8 +324,8 @@ fn digest7(digest: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{diamond, two_steps};
     use super::*;
+    use crate::model::plan::testing::{diamond, two_steps};
 
     fn edges(picture: &Picture) -> Vec<String> {
         let edge = |edge: &Edge| {

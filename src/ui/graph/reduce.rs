@@ -151,8 +151,8 @@ fn group(level: usize, kind: Kind, members: &[&Node]) -> Node {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{diamond, fan};
     use super::*;
+    use crate::model::plan::testing::{diamond, fan};
 
     fn names(picture: &Picture) -> Vec<&str> {
         picture.nodes.iter().map(|node| node.name.as_str()).collect()

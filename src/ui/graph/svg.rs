@@ -248,8 +248,8 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{diamond, fan};
     use super::*;
+    use crate::model::plan::testing::{diamond, fan};
 
     fn draw(picture: &Picture) -> String {
         let link = |node: &Node| format!("?node={}", node.key);

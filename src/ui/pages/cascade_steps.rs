@@ -220,8 +220,8 @@ impl<'a> Makers<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::plan::testing::diamond;
     use crate::model::{Action, plan};
-    use crate::ui::graph::testing::diamond;
 
     fn build(config: &str, phase: BuildPhase) -> Build {
         let text = String::new;

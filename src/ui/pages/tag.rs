@@ -189,11 +189,17 @@ fn held_banner(open: &Open, hold: &Hold) -> AnyView {
     let path = &open.path;
     let waits = match &open.waiting {
         Some(event) => {
-            let digest = event.digest.clone().unwrap_or_default();
-            let href = format!("/p/{}/streams/{}/images/{digest}", open.project.name, open.stream.name);
+            let what = match event.digest.clone() {
+                Some(digest) => {
+                    let href = format!("/p/{}/streams/{}/images/{digest}", open.project.name, open.stream.name);
+                    view! { <DigestText digest href /> }.into_any()
+                }
+                // What it follows only names an image, and none waits.
+                None => view! { <code>{event.reference.clone()}</code> }.into_any(),
+            };
             view! {
                 <p>
-                    "1 newer waiting: "<DigestText digest href />{format!(" ({} by {}, ", event.kind, event.actor)}
+                    "1 newer waiting: "{what}{format!(" ({} by {}, ", event.kind, event.actor)}
                     <Ago at=event.at />"). Resume applies it."
                 </p>
             }

@@ -8,6 +8,7 @@ mod import_rules;
 mod imports;
 mod names;
 mod past;
+mod patches;
 mod projects;
 mod proof;
 mod refusals;

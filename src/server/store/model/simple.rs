@@ -1,78 +1,16 @@
 //! What tags do, as simply as it can be said: the rules of moves, holds and rejected images, without a database.
 
-use std::collections::{BTreeSet, VecDeque};
-
+pub use self::deed::Deed;
+use self::moves::Wish;
 use crate::model::{EventKind, Outcome};
+
+mod deed;
+mod moves;
 
 pub type TagNumber = usize;
 pub type Image = u8;
-
-/// Something that is done to a tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
-    /// A push, an import or a build brings an image for so many tags, beginning with this one, of one stream.
-    Put {
-        kind: EventKind,
-        first: TagNumber,
-        count: usize,
-        image: Image,
-    },
-    Follow {
-        tag: TagNumber,
-        source: TagNumber,
-    },
-    /// It is fed by pushes alone from now on.
-    Free {
-        tag: TagNumber,
-    },
-    Pin {
-        tag: TagNumber,
-        image: Image,
-    },
-    RollBack {
-        tag: TagNumber,
-        row: usize,
-        reject: bool,
-    },
-    Hold {
-        tag: TagNumber,
-    },
-    /// What holds the tag ends with the first image that it never pointed to.
-    HoldUntilNewer {
-        tag: TagNumber,
-    },
-    /// Holds the tag until a moment of a day, which no other hold has.
-    HoldUntilDate {
-        tag: TagNumber,
-        day: i64,
-        moment: i64,
-    },
-    /// A day passes, and nobody has looked yet which holds that ends.
-    DayPasses,
-    /// Somebody looks.
-    EndDue,
-    Reject {
-        tag: TagNumber,
-        image: Image,
-    },
-    Allow {
-        tag: TagNumber,
-        image: Image,
-    },
-    Resume {
-        tag: TagNumber,
-    },
-    Delete {
-        tag: TagNumber,
-    },
-    Restore {
-        tag: TagNumber,
-    },
-    /// The cascade with this place in the order in which they were opened.
-    Undo {
-        cascade: usize,
-    },
-}
+/// Where an image is pulled from: 0 is the tag's own stream, the others are other registries.
+pub type Place = u8;
 
 /// What became of each move that was to be made; nothing at all when it was refused.
 pub type Answer = Option<Vec<Outcome>>;
@@ -84,9 +22,12 @@ pub struct Row {
     pub outcome: Outcome,
     pub image: Option<Image>,
     pub from: Option<Image>,
+    pub place: Place,
     pub cascade: usize,
     /// Its place among all rows of all tags.
     at: usize,
+    /// As what the tag was set when it was attempted last.
+    set: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +54,12 @@ pub struct Tag {
     made: Option<usize>,
     pub deleted: bool,
     pub image: Option<Image>,
+    pub place: Place,
+    /// What it names instead of its image.
+    pub name: Option<u8>,
     pub follows: Option<TagNumber>,
+    /// How often somebody said what it should be.
+    set: usize,
     pub rows: Vec<Row>,
     pub held: Option<Held>,
     /// With the cascade that rejected it, if it was not a person's word alone.
@@ -171,12 +117,18 @@ impl Simple {
 
     pub fn perform(&mut self, deed: Deed) -> Answer {
         match deed {
-            Deed::Put { kind, first, count, image } => {
+            Deed::Put { kind, first, count, image, place } => {
                 let mut put = |tag| {
                     self.make(tag);
-                    self.move_tag(tag, image, kind, None)
+                    self.move_tag(tag, Wish { kind, image, place }, None)
                 };
                 Some((first..first + count).map(&mut put).collect())
+            }
+            Deed::Name { tag, name } => {
+                self.set(tag, None, None);
+                self.tags[tag].name = Some(name);
+                self.pass_name_on(tag, name);
+                Some(Vec::new())
             }
             Deed::Follow { tag, source } => {
                 let mut at = Some(source);
@@ -188,7 +140,12 @@ impl Simple {
                 }
                 self.make(tag);
                 self.make(source);
-                self.set(tag, Some(source), self.tags[source].image)
+                let Tag { image, place, name, .. } = self.tags[source];
+                let Some(name) = name else { return self.set(tag, Some(source), image.map(|image| (image, place))) };
+                self.set(tag, Some(source), None);
+                self.tags[tag].name = Some(name);
+                self.pass_name_on(tag, name);
+                Some(Vec::new())
             }
             Deed::Free { tag } => self.set(tag, None, None),
             Deed::Pin { tag, image } => {
@@ -200,19 +157,21 @@ impl Simple {
                 let is_named = |row: &Row| row.image == Some(image) && came(row);
                 let mut neighbours = (0..self.tags.len()).filter(|other| stream_of(*other) == stream_of(tag));
                 let known = neighbours.any(|other| self.tags[other].rows.iter().any(is_named));
-                if known { self.set(tag, None, Some(image)) } else { None }
+                let place = self.newest_place(stream_of(tag), image);
+                if known { self.set(tag, None, Some((image, place))) } else { None }
             }
             Deed::RollBack { tag, row, reject } => {
                 let left = self.tags[tag].image;
-                let to = self.tags[tag].rows.get(row).and_then(|row| row.image)?;
-                if !self.is_live(tag) || left == Some(to) {
+                let Row { image: to, place, .. } = *self.tags[tag].rows.get(row)?;
+                let to = to?;
+                if !self.is_live(tag) || (left == Some(to) && self.tags[tag].name.is_none()) {
                     return None;
                 }
                 let cascade = self.open_cascade();
-                let outcome = self.move_tag(tag, to, EventKind::Rollback, Some(cascade));
+                let outcome = self.move_tag(tag, Wish { kind: EventKind::Rollback, image: to, place }, Some(cascade));
                 let tag = &mut self.tags[tag];
                 tag.hold(Some(cascade), Until::Resumed);
-                if let (true, Some(left)) = (reject, left) {
+                if let (true, Some(left)) = (reject, left.filter(|left| *left != to)) {
                     tag.rejected.push((left, Some(cascade)));
                 }
                 Some(vec![outcome])
@@ -255,17 +214,17 @@ impl Simple {
             Deed::Delete { tag } => {
                 self.is_live(tag).then_some(())?;
                 let (cascade, at) = (self.open_cascade(), self.next());
-                let Tag { made, image: from, mut rows, .. } = std::mem::take(&mut self.tags[tag]);
+                let Tag { made, image: from, mut rows, set, .. } = std::mem::take(&mut self.tags[tag]);
                 let (kind, outcome) = (EventKind::Api, Outcome::Deleted);
-                rows.push(Row { kind, outcome, image: None, from, cascade, at });
-                self.tags[tag] = Tag { made, deleted: true, rows, ..Tag::default() };
+                rows.push(Row { kind, outcome, image: None, from, place: 0, cascade, at, set });
+                self.tags[tag] = Tag { made, deleted: true, rows, set, ..Tag::default() };
                 Some(Vec::new())
             }
             Deed::Restore { tag } => {
                 self.tags[tag].deleted.then_some(())?;
                 let last = self.tags[tag].rows.iter().rev().find(|row| row.outcome == Outcome::Moved);
-                let image = last.and_then(|row| row.image)?;
-                Some(vec![self.move_tag(tag, image, EventKind::Restore, None)])
+                let (image, place) = last.and_then(|row| Some((row.image?, row.place)))?;
+                Some(vec![self.move_tag(tag, Wish { kind: EventKind::Restore, image, place }, None)])
             }
             Deed::Undo { cascade } => self.undo(cascade),
         }
@@ -282,118 +241,5 @@ impl Simple {
             _ => None,
         };
         (0..self.tags.len()).filter_map(came).min().map(|(.., tag)| tag)
-    }
-
-    /// Ends the hold and makes the move that waited for that.
-    fn resume(&mut self, tag: TagNumber) -> Answer {
-        let Held { since, .. } = self.tags[tag].held.take()?;
-        let waits =
-            |row: &&Row| row.outcome == Outcome::Held && row.image.is_some_and(|image| !self.is_rejected(tag, image));
-        let waiting = self.tags[tag].rows[since..].iter().rev().find(waits).and_then(|row| row.image);
-        Some(waiting.map(|image| self.move_tag(tag, image, EventKind::Api, None)).into_iter().collect())
-    }
-
-    /// The tag follows that tag from now on, and points to this image if there is one.
-    fn set(&mut self, tag: TagNumber, follows: Option<TagNumber>, image: Option<Image>) -> Answer {
-        self.make(tag);
-        let changed = &mut self.tags[tag];
-        (changed.deleted, changed.follows) = (false, follows);
-        if let Some(image) = image {
-            self.move_tag(tag, image, EventKind::Api, None);
-        }
-        Some(Vec::new())
-    }
-
-    /// Puts back what the cascade moved and nobody moved since, what it moved last first.
-    fn undo(&mut self, cascade: usize) -> Answer {
-        if std::mem::replace(&mut self.cascades[cascade], true) {
-            return None;
-        }
-        let undoing = self.open_cascade();
-        for tag in &mut self.tags {
-            tag.held = tag.held.filter(|held| held.cascade != Some(cascade));
-            tag.rejected.retain(|(_, by)| *by != Some(cascade));
-        }
-        let of_cascade = |row: &&Row| row.cascade == cascade && row.outcome == Outcome::Moved;
-        let first = |tag: TagNumber| Some((self.tags[tag].rows.iter().find(of_cascade)?.to_owned(), tag));
-        let mut moved: Vec<(Row, TagNumber)> = (0..self.tags.len()).filter_map(first).collect();
-        moved.sort_by_key(|(row, _)| std::cmp::Reverse(row.at));
-        for (Row { from, .. }, tag) in moved {
-            let last = self.tags[tag].rows.iter().rev().find(|row| row.outcome == Outcome::Moved);
-            let is_there = self.is_live(tag) && last.is_some_and(|row| row.cascade == cascade);
-            if let Some(from) = from.filter(|_| is_there) {
-                self.move_tag(tag, from, EventKind::Restore, Some(undoing));
-            }
-        }
-        Some(Vec::new())
-    }
-
-    /// Moves the tag, and once each all tags that follow it, directly or not.
-    fn move_tag(&mut self, tag: TagNumber, image: Image, kind: EventKind, cascade: Option<usize>) -> Outcome {
-        let mut cascade = cascade;
-        let (outcome, changed) = self.move_one(tag, image, kind, &mut cascade);
-        let mut queue = VecDeque::from_iter((changed && outcome == Outcome::Moved).then_some(tag));
-        let mut seen = BTreeSet::from([tag]);
-        while let Some(followed) = queue.pop_front() {
-            let follows = |tag: &TagNumber| self.tags[*tag].follows == Some(followed);
-            let mut followers: Vec<TagNumber> = (0..self.tags.len()).filter(follows).collect();
-            followers.sort_by_key(|tag| self.tags[*tag].made);
-            for follower in followers {
-                if seen.insert(follower) {
-                    let (outcome, changed) = self.move_one(follower, image, EventKind::Follow, &mut cascade);
-                    queue.extend((changed && outcome == Outcome::Moved).then_some(follower));
-                }
-            }
-        }
-        outcome
-    }
-
-    /// What became of it, and whether that is a new row.
-    fn move_one(
-        &mut self,
-        tag: TagNumber,
-        image: Image,
-        kind: EventKind,
-        cascade: &mut Option<usize>,
-    ) -> (Outcome, bool) {
-        use EventKind::{Build, Follow, Import, Push};
-        let Tag { image: from, rejected, held, rows, .. } = &self.tags[tag];
-        if *from == Some(image) {
-            return (Outcome::Moved, false);
-        }
-        let pointed_there = |row: &Row| row.outcome == Outcome::Moved && row.image == Some(image);
-        let ends_the_hold = |held: &Held| match held.until {
-            Until::Resumed => false,
-            Until::Newer => !rows.iter().any(pointed_there),
-            Until::Date(day, _) => day <= self.today,
-        };
-        let outcome = match kind {
-            Push | Import | Build | Follow if rejected.iter().any(|(other, _)| *other == image) => Outcome::Rejected,
-            Push | Import | Build | Follow if held.is_some_and(|held| !ends_the_hold(&held)) => Outcome::Held,
-            _ => Outcome::Moved,
-        };
-        let is_automatic = matches!(kind, Push | Import | Build | Follow);
-        let says_so = |row: &Row| (row.outcome, row.image, row.kind) == (outcome, Some(image), kind);
-        // What an earlier hold kept back is not what this one ends with.
-        let counts = outcome != Outcome::Held || held.is_some_and(|held| held.since < rows.len());
-        if outcome != Outcome::Moved && counts && rows.last().is_some_and(says_so) {
-            return (outcome, false);
-        }
-        let from = *from;
-        let cascade = match *cascade {
-            Some(known) => known,
-            None => *cascade.insert(self.open_cascade()),
-        };
-        let at = self.next();
-        let tag = &mut self.tags[tag];
-        tag.rows.push(Row { kind, outcome, image: Some(image), from, cascade, at });
-        if outcome == Outcome::Moved {
-            (tag.image, tag.deleted) = (Some(image), false);
-            // What moves it by itself only does so when nothing holds it, or no longer.
-            tag.held = tag.held.filter(|_| !is_automatic);
-            // Whoever puts a rejected image back takes the rejection back.
-            tag.rejected.retain(|(other, _)| *other != image);
-        }
-        (outcome, true)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Graph, GraphApp, GraphConfig, GraphInput, GraphTag};
+use super::{Graph, GraphApp, GraphConfig, GraphInput, GraphTag};
 
 fn tag(name: &str) -> GraphTag {
     GraphTag {
