@@ -1,6 +1,6 @@
-//! Builds, rollouts and freezes as they were at a moment, which their recorded times tell: what came later is not told.
+//! Builds, rollouts, freezes and rows of histories as they were at a moment, which their recorded times tell: what came later is not told.
 
-use super::{Build, BuildPhase, Freeze, Moment, RolloutPhase, RolloutRow};
+use super::{Build, BuildPhase, Freeze, Moment, RolloutPhase, RolloutRow, TagEvent};
 
 impl Moment {
     /// A time that had come by then.
@@ -70,6 +70,16 @@ impl Freeze {
     pub fn then(self, moment: &Moment) -> Self {
         let ended_at = moment.had(self.ended_at);
         Self { ended_by: self.ended_by.filter(|_| ended_at.is_some()), ended_at, ..self }
+    }
+}
+
+impl TagEvent {
+    /// As it was at a moment by which it had been written. Only the last time is kept that the same was attempted again: where that is later,
+    /// nothing is told of any. Whether its image is whole was looked at since.
+    #[must_use]
+    pub fn then(self, moment: &Moment) -> Self {
+        let repeated_at = moment.had(self.repeated_at);
+        Self { repeats: if repeated_at.is_some() { self.repeats } else { 0 }, repeated_at, problem: None, ..self }
     }
 }
 

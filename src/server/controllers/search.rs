@@ -60,8 +60,9 @@ impl Controller for SearchFill {
     }
 
     async fn reconcile(&self) -> anyhow::Result<Option<Duration>> {
-        // Like what is searched by, what is sorted by is missing of what an older server beside this one wrote.
+        // Like what is searched by, what is sorted by and what the past is read from is missing of what an older server beside this one wrote.
         self.store.fill_sort_keys().await?;
+        self.store.complete_older_rows().await?;
         if self.store.index_due_bases(BATCH).await? {
             return Ok(Some(PAUSE));
         }

@@ -210,12 +210,13 @@ impl WriteTx {
     async fn point_again(&mut self, tag: &Tag, movement: &Move<'_>, sequence: i64) -> Result<Option<i64>> {
         self.fold_into(sequence).await?;
         let is_renewed = sqlx::query(
-            "update tag_events set generation = coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3)) \
-             where sequence = $1 and generation < coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3))",
+            "update tag_events set generation = coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3)), \
+             renewed_at = $4 where sequence = $1 and generation < coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3))",
         )
         .bind(sequence)
         .bind(movement.generation)
         .bind(&tag.stream_id)
+        .bind(now())
         .execute(&mut **self)
         .await?
         .rows_affected()
