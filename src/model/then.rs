@@ -108,4 +108,16 @@ mod tests {
             assert_eq!(now.then(&moment(end), started, finished), then, "{now} at {end}");
         }
     }
+
+    #[test]
+    fn of_a_row_nothing_is_told_that_came_later() {
+        let row =
+            TagEvent { repeats: 3, repeated_at: Some(20), problem: Some("a layer".to_owned()), ..TagEvent::sample() };
+        let told = |end: i64| {
+            let then = row.clone().then(&moment(end));
+            (then.repeats, then.repeated_at, then.problem)
+        };
+        assert_eq!(told(21), (3, Some(20), None));
+        assert_eq!(told(20), (0, None, None), "how often by then is not known");
+    }
 }

@@ -215,4 +215,37 @@ mod tests {
             assert_eq!(at(now() + 1).await, Past::Future);
         }
     }
+
+    #[tokio::test]
+    async fn of_a_stream_that_was_made_anew_the_one_of_then_is_meant() {
+        for store in each_store().await {
+            let id = project(&store, "demo").await;
+            let (actor, tag) = (Actor::person("ada"), "latest".parse().unwrap());
+            let push = async |minutes: i64, image: usize| {
+                TIME.set(Some(BEGIN + minutes * 60_000));
+                let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+                let image = NewImage { digest: digest(image), manifest: "{}".into(), ..NewImage::default() };
+                let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+                store.put_manifest(&stream, &image, Some(to), &actor).await.unwrap();
+            };
+            push(10, 1).await;
+            TIME.set(Some(BEGIN + 20 * 60_000));
+            store.delete_stream("demo", "app", &actor).await.unwrap();
+            push(30, 2).await;
+            let at = async |minutes: i64| {
+                let stream = store.stream("demo", "app").await.unwrap();
+                assert_eq!(stream.project_id, id);
+                let past = PastTag { tag: tag.clone(), end: BEGIN + minutes * 60_000 };
+                store.manifest_at(&stream, &past).await.unwrap()
+            };
+            TIME.set(Some(BEGIN + 90 * 60_000));
+            assert_eq!((at(5).await, at(25).await), (Past::Nothing, Past::Nothing));
+            assert_eq!(at(15).await, Past::Gone(digest(1)), "not what the present stream has");
+            assert!(matches!(at(35).await, Past::Manifest(found) if found.digest == digest(2)));
+            push(95, 1).await;
+            TIME.set(Some(BEGIN + 100 * 60_000));
+            assert!(matches!(at(15).await, Past::Manifest(found) if found.digest == digest(1)), "it has it again");
+            TIME.set(None);
+        }
+    }
 }

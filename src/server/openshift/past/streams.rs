@@ -90,7 +90,12 @@ pub async fn tag(
 ) -> Result<Value, Status> {
     let stream = door.store.stream_then(&door.store.project(project).await?.id, stream, moment).await?;
     let missing = || Status::not_found(kind, &format!("{}:{name} at {}", stream.name, moment.words));
-    let tag = door.store.find_tag_then(&stream, name, moment).await?.filter(|tag| has_place(kind, tag)).ok_or_else(missing)?;
+    let tag = door
+        .store
+        .find_tag_then(&stream, name, moment)
+        .await?
+        .filter(|tag| has_place(kind, tag))
+        .ok_or_else(missing)?;
     let moves = shown_moves(door, kind, &stream, std::slice::from_ref(&tag), moment).await?;
     Ok(typed(kind, show_tag(door, kind, project, &stream, &tag, &moves, moment)))
 }

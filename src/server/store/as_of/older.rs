@@ -84,7 +84,8 @@ mod tests {
             let places = "select sequence, stream_id, sorted_at from tag_events union all \
                           select sequence, stream_id, sorted_at from ended_tag_events union all \
                           select sequence, '', sorted_at from ledger order by 1, 2";
-            let read = async || -> Vec<(i64, String, i64)> { sqlx::query_as(places).fetch_all(store.pool()).await.unwrap() };
+            let read =
+                async || -> Vec<(i64, String, i64)> { sqlx::query_as(places).fetch_all(store.pool()).await.unwrap() };
             let before = read().await;
             for statement in [
                 "update tag_events set stream_id = '', sorted_at = 0",
