@@ -1,6 +1,6 @@
-//! Builds, rollouts and freezes as they were at a moment, which their recorded times tell: what came later is not told.
+//! Builds, rollouts, freezes and rows of histories as they were at a moment, which their recorded times tell: what came later is not told.
 
-use super::{Build, BuildPhase, Freeze, Moment, RolloutPhase, RolloutRow};
+use super::{Build, BuildPhase, Freeze, Moment, RolloutPhase, RolloutRow, TagEvent};
 
 impl Moment {
     /// A time that had come by then.
@@ -73,6 +73,16 @@ impl Freeze {
     }
 }
 
+impl TagEvent {
+    /// As it was at a moment by which it had been written. Only the last time is kept that the same was attempted again: where that is later,
+    /// nothing is told of any. Whether its image is whole was looked at since.
+    #[must_use]
+    pub fn then(self, moment: &Moment) -> Self {
+        let repeated_at = moment.had(self.repeated_at);
+        Self { repeats: if repeated_at.is_some() { self.repeats } else { 0 }, repeated_at, problem: None, ..self }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +107,17 @@ mod tests {
         ] {
             assert_eq!(now.then(&moment(end), started, finished), then, "{now} at {end}");
         }
+    }
+
+    #[test]
+    fn of_a_row_nothing_is_told_that_came_later() {
+        let row =
+            TagEvent { repeats: 3, repeated_at: Some(20), problem: Some("a layer".to_owned()), ..TagEvent::sample() };
+        let told = |end: i64| {
+            let then = row.clone().then(&moment(end));
+            (then.repeats, then.repeated_at, then.problem)
+        };
+        assert_eq!(told(21), (3, Some(20), None));
+        assert_eq!(told(20), (0, None, None), "how often by then is not known");
     }
 }

@@ -107,7 +107,7 @@ pub struct Page {
     body: AnyView,
     narrow: bool,
     framed: bool,
-    past: bool,
+    past: Option<AsOf>,
 }
 
 impl Page {
@@ -127,7 +127,7 @@ impl Page {
             body: body.into_any(),
             narrow: false,
             framed: true,
-            past: false,
+            past: None,
         }
     }
 
@@ -190,7 +190,7 @@ impl Page {
 
     /// A page of how things were at a moment.
     pub fn past(self, cx: &Cx, as_of: &AsOf) -> Self {
-        Self { past: true, ..self.banner(as_of.banner(cx)) }
+        Self { past: Some(as_of.clone()), ..self.banner(as_of.banner(cx)) }
     }
 
     /// `object — kind — project — Weir`
@@ -226,22 +226,23 @@ pub async fn frame(cx: &Cx, page: Page) -> AnyView {
         }
         .into_any();
     }
-    let bar = top_bar(cx, page.project.as_ref(), page.section).await;
+    let past = page.past.as_ref();
+    let bar = top_bar(cx, page.project.as_ref(), page.section, past).await;
     let side = page
         .project
         .as_ref()
-        .map(|project| view! { <aside class="sidenav">{navigation(project, page.section)}</aside> });
+        .map(|project| view! { <aside class="sidenav">{navigation(project, page.section, past)}</aside> });
     let layout = if side.is_some() { "layout" } else { "" };
     let events = page.project.as_ref().map(|project| format!("/events?project={}", project.name));
     // Whoever asked for the past must not take the present for it.
-    let only_now = (!page.past && !page.heading.is_empty() && !AsOf::text(cx).is_empty()).then(|| {
+    let only_now = (past.is_none() && !page.heading.is_empty() && !AsOf::text(cx).is_empty()).then(|| {
         view! {
             <p class="strip strip-warn" role="status">
-                "This page knows no past: it shows how things are now. Streams, tags, images, builds, apps and the activity can be seen as they were."
+                "This page knows no past: it shows how things are now. Projects, streams, tags, images, builds, apps, cascades, freezes and the activity can be seen as they were."
             </p>
         }
     });
-    let freeze = match page.project.as_ref().filter(|_| !page.past) {
+    let freeze = match page.project.as_ref().filter(|_| past.is_none()) {
         Some(project) => Some(freezes::strip(cx, project).await),
         None => None,
     };
@@ -306,10 +307,11 @@ fn tabs(tabs: Vec<Tab>) -> Option<AnyView> {
     Some(view! { <nav class="tabs" aria-label="Views">{tabs}</nav> }.into_any())
 }
 
-fn navigation(project: &Project, current: Option<Section>) -> impl IntoView + use<> {
+/// The ways to a project's sections, at the moment that is looked back at.
+fn navigation(project: &Project, current: Option<Section>, past: Option<&AsOf>) -> impl IntoView + use<> {
     let entry = |section: Section| {
         view! {
-            <a href=section.path(&project.name) aria-current=(current == Some(section)).then_some("page")>
+            <a href=AsOf::keep(past, &section.path(&project.name)) aria-current=(current == Some(section)).then_some("page")>
                 <Icon name=section.icon() />
                 <span>{section.name()}</span>
             </a>
@@ -328,7 +330,7 @@ fn navigation(project: &Project, current: Option<Section>) -> impl IntoView + us
     }
 }
 
-async fn top_bar(cx: &Cx, project: Option<&Project>, section: Option<Section>) -> AnyView {
+async fn top_bar(cx: &Cx, project: Option<&Project>, section: Option<Section>, past: Option<&AsOf>) -> AnyView {
     let viewer = cx.find_viewer().cloned();
     let projects = match &viewer {
         Some(viewer) => {
@@ -341,6 +343,7 @@ async fn top_bar(cx: &Cx, project: Option<&Project>, section: Option<Section>) -
     let search = viewer.as_ref().map(|_| {
         view! {
             <form class="topbar-search" action="/search" method="get" role="search">
+                {past.map(AsOf::hidden)}
                 <input type="search" name="q" placeholder="Search streams, tags, digests…" aria-label="Search everything" value=search_text(cx) />
             </form>
         }
@@ -369,7 +372,7 @@ async fn top_bar(cx: &Cx, project: Option<&Project>, section: Option<Section>) -
                 <summary aria-label="Menu">
                     <Icon name="menu" />
                 </summary>
-                {navigation(project, section)}
+                {navigation(project, section, past)}
             </details>
         }
     });

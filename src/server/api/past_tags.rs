@@ -28,7 +28,7 @@ pub async fn standing(
         "stream": stream.name,
         "tag": tag.name,
         "digest": tag.digest,
-        "reference": tag.reference,
+        "reference": tag.reference(),
         "sequence": tag.sequence,
         "number": tag.number,
         "movedAt": rfc3339(tag.at),
@@ -39,6 +39,9 @@ pub async fn standing(
         "hold": hold.as_ref().map(show_hold),
         "streamDeletedAt": stream.deleted_at.map(rfc3339),
     });
+    if let Some(name) = tag.refers_to() {
+        shown["refersTo"] = name.into();
+    }
     if stream.is_there() {
         let rejected = door.store.list_rejected_then(&tag, moment).await?;
         shown["rejected"] = rejected.iter().map(show_rejected).collect();

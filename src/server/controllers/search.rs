@@ -60,8 +60,9 @@ impl Controller for SearchFill {
     }
 
     async fn reconcile(&self) -> anyhow::Result<Option<Duration>> {
-        // Like what is searched by, what is sorted by is missing of what an older server beside this one wrote.
+        // Like what is searched by, what is sorted by and what the past is read from is missing of what an older server beside this one wrote.
         self.store.fill_sort_keys().await?;
+        self.store.complete_older_rows().await?;
         // Each gets its batch: neither bases that change all the time keep what came before an upgrade waiting, nor the other way round.
         let has_bases = self.store.index_due_bases(BATCH).await?;
         let has_pending = self.store.index_some_pending(BATCH).await? > 0;

@@ -42,7 +42,7 @@ pub(super) async fn find(registry: &Registry, stream: &Stream, reference: &str) 
     let unknown = |why: String| Error::manifest_unknown_because(reference, why);
     let past: PastTag = reference.parse().map_err(|cause: PastTagError| unknown(cause.to_string()))?;
     let name = format!("{}:{}", stream.repository(), past.tag);
-    let why = match registry.store.manifest_at(&stream.id, &past).await? {
+    let why = match registry.store.manifest_at(stream, &past).await? {
         Past::Manifest(manifest) => return Ok(manifest),
         Past::Future => format!("that minute is not over: {name} as it is now is pulled by its own name"),
         Past::Nothing => format!("{name} had no image then"),

@@ -1,5 +1,5 @@
 //! The catalog as it was at a moment: streams and tags that were there then, and where they pointed. Apps are in `as_of/apps.rs`, images and
-//! histories beside it, and `as_of/ended.rs` keeps what is about to be deleted.
+//! histories beside it, and `as_of/ended.rs` keeps what is about to be deleted; `as_of/older.rs` puts right what an older server wrote.
 //!
 //! The rule is that of `past.rs`: of a tag's rows from before the moment, the one that came last counts. A stream that was deleted since
 //! has left its tags and their rows in tables of its own (`ended_…`), which are read the same way.
@@ -10,6 +10,7 @@ mod ended;
 mod histories;
 mod holds;
 mod images;
+mod older;
 
 use super::catalog::contains;
 use super::{Error, Result, Store};
@@ -48,8 +49,13 @@ pub struct TagThen {
     pub sequence: i64,
     pub number: i64,
     pub digest: String,
+    /// Where its image was pulled from when it came.
     pub reference: Option<String>,
-    pub generation: i64,
+    /// Where it was found since, by the newest row of the ledger that says so, and when. See [`TagThen::refers_to`].
+    pub referred: Option<String>,
+    pub referred_at: Option<i64>,
+    /// `None` when it was raised since: the one before is not kept.
+    pub generation: Option<i64>,
     #[sqlx(try_from = "String")]
     pub kind: EventKind,
     #[sqlx(try_from = "String")]
@@ -57,7 +63,7 @@ pub struct TagThen {
     pub actor: String,
     pub reason: Option<String>,
     pub at: i64,
-    /// Of the image, when it is still known here.
+    /// Of the image, when the repository has it still.
     pub size: Option<i64>,
     pub os: Option<String>,
     pub architecture: Option<String>,
@@ -68,6 +74,17 @@ pub struct TagThen {
 }
 
 impl TagThen {
+    /// The image elsewhere that it only named, as the tags did that it followed. Of a tag that was to name one itself that is not kept.
+    pub fn refers_to(&self) -> Option<&str> {
+        // Where an image is pulled from ends in its digest.
+        self.referred.as_deref().filter(|name| !name.ends_with(&self.digest))
+    }
+
+    /// Where its image was pulled from.
+    pub fn reference(&self) -> Option<&str> {
+        self.referred.as_deref().filter(|_| self.refers_to().is_none()).or(self.reference.as_deref())
+    }
+
     /// Where it stands in an order: what the page after it begins beyond.
     pub fn place_in(&self, sort: TagSort) -> String {
         if sort == TagSort::Semver { version_key(&self.name) } else { natural_key(&self.name) }
@@ -95,14 +112,15 @@ macro_rules! streams_then {
 /// deleted since (`ended`).
 macro_rules! tags_then {
     (live, $($rest:literal),+) => {
-        tags_then!("tags", "tag_events", "holds h where h.tag_id", "t.digest", $($rest),+)
+        tags_then!("streams", "tags", "tag_events", "holds h where h.tag_id", "t.digest", $($rest),+)
     };
     (ended, $($rest:literal),+) => {
-        tags_then!("ended_tags", "ended_tag_events", "ended_holds h where h.owner_id", "cast(null as text)", $($rest),+)
+        tags_then!("ended_streams", "ended_tags", "ended_tag_events", "ended_holds h where h.owner_id", "cast(null as text)", $($rest),+)
     };
-    ($tags:literal, $events:literal, $holds:literal, $now:literal, $($rest:literal),+) => {
+    ($streams:literal, $tags:literal, $events:literal, $holds:literal, $now:literal, $($rest:literal),+) => {
         concat!(
-            "select t.id, t.name, e.sequence, e.number, e.digest, e.reference, e.generation, e.kind, e.actor_kind, e.actor, e.reason, \
+            "select t.id, t.name, e.sequence, e.number, e.digest, e.reference, l.to_value as referred, l.at as referred_at, \
+             case when e.renewed_at >= $2 then cast(null as bigint) else e.generation end as generation, e.kind, e.actor_kind, e.actor, e.reason, \
              e.at, i.size, i.os, i.architecture, (select h.actor from ", $holds, " = t.id and h.since < $2 \
                and (h.ended_at is null or h.ended_at >= $2) limit 1) as held_by, ",
             $now,
@@ -114,7 +132,12 @@ macro_rules! tags_then {
             $events,
             " m where m.tag_id = t.id and m.sorted_at < $2 and m.outcome in ('moved', 'deleted') \
                order by m.sorted_at desc, m.number desc limit 1) \
-             left join images i on i.digest = e.digest where t.stream_id = $1 and e.outcome = 'moved' and ",
+             cross join (select p.name as project, s.name as stream from ", $streams, " s join projects p on p.id = s.project_id \
+               where s.id = $1) w \
+             left join ledger l on l.sequence = (select x.sequence from ledger x where x.action = 'tag.refer' and x.project = w.project \
+               and x.object = w.stream || ':' || t.name and x.sequence > e.sequence and x.sorted_at < $2 order by x.sequence desc limit 1) \
+             left join repository_images r on r.stream_id = t.stream_id and r.digest = e.digest left join images i on i.digest = r.digest \
+             where t.stream_id = $1 and e.outcome = 'moved' and ",
             $($rest),+
         )
     };

@@ -41,7 +41,8 @@ pub struct ShownMove {
     pub tag_id: String,
     pub digest: Option<String>,
     pub reference: Option<String>,
-    pub generation: i64,
+    /// Of a moment it may not be known.
+    pub generation: Option<i64>,
     pub at: i64,
 }
 

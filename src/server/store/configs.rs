@@ -86,8 +86,8 @@ impl Store {
         let id = new_id();
         sqlx::query(
             "insert into build_configs (id, project_id, name, labels, annotations, spec, output_tag_id, image_trigger, config_trigger, \
-             paused_at, created_at, spec_since, created_by, written_by, version, asked_sequence) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $12, $13, $13)",
+             paused_at, created_at, spec_since, created_by, written_by, version, asked_sequence, spec_sequence) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $12, $13, $13, $13)",
         )
         .bind(&id)
         .bind(&owner.id)
@@ -126,6 +126,7 @@ impl Store {
         let config = tx.config(project, name).await?;
         check_version(config.version, version)?;
         let output = tx.output_tag(project, &fields.spec, actor).await?;
+        tx.settle_config_spec(&config).await?;
         let entry = Entry { action: "config.update", project: Some(project), object: name, ..Entry::default() };
         let sequence = tx.record(actor, entry).await?;
         let spec = serde_json::to_string(&fields.spec)?;
@@ -135,7 +136,7 @@ impl Store {
         }
         sqlx::query(
             "update build_configs set labels = $2, annotations = $3, spec = $4, output_tag_id = $5, image_trigger = $6, \
-             config_trigger = $7, paused_at = $8, generation = generation + $9, version = $10, written_by = $11 where id = $1",
+             config_trigger = $7, paused_at = $8, generation = generation + $9, version = $10, spec_sequence = $10, written_by = $11 where id = $1",
         )
         .bind(&config.id)
         .bind(&fields.labels)

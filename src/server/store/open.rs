@@ -99,6 +99,7 @@ impl Store {
             store.compare_by_bytes().await.map_err(refused)?;
         }
         store.fill_sort_keys().await.map_err(refused)?;
+        store.complete_older_rows().await.map_err(refused)?;
         Ok(store)
     }
 

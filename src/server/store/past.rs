@@ -1,7 +1,7 @@
 //! What a tag pointed to at a moment, and whether that can still be had.
 
 use super::{Result, Store};
-use crate::model::{Outcome, PastTag, StoredManifest, now};
+use crate::model::{Outcome, PastTag, StoredManifest, Stream, now};
 
 /// What a tag was when a minute ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,8 @@ struct Row {
 
 impl Store {
     /// What a tag was at a moment, deleted tags too. The order is the history's: where the clock was set back, the row that came last counts.
-    pub async fn manifest_at(&self, stream_id: &str, past: &PastTag) -> Result<Past> {
+    /// Where another stream had the name then, that one's tag is meant.
+    pub async fn manifest_at(&self, stream: &Stream, past: &PastTag) -> Result<Past> {
         // An answer about a minute that goes on could change; one about the past never does.
         if past.end > now() {
             return Ok(Past::Future);
@@ -42,11 +43,15 @@ impl Store {
              left join repository_images r on r.stream_id = t.stream_id and r.digest = e.digest \
              left join images i on i.digest = r.digest where t.stream_id = $1 and t.name = $2",
         )
-        .bind(stream_id)
+        .bind(&stream.id)
         .bind(past.tag.as_str())
         .bind(past.end)
         .fetch_optional(self.pool())
         .await?;
+        let row = match row {
+            None => self.row_of_ended(stream, past).await?,
+            found => found,
+        };
         Ok(match row {
             None => Past::Nothing,
             Some(Row { outcome: Outcome::Deleted, .. }) => Past::Deleted,
@@ -55,6 +60,26 @@ impl Store {
             }
             Some(Row { digest, .. }) => Past::Gone(digest.unwrap_or_default()),
         })
+    }
+
+    /// The row of the stream that had this one's name then and was deleted since. Its image can be had when this one's repository has it again.
+    async fn row_of_ended(&self, stream: &Stream, past: &PastTag) -> Result<Option<Row>> {
+        let row = sqlx::query_as(
+            "select e.outcome, e.digest, i.media_type, i.manifest from ended_streams s join ended_tags t on t.stream_id = s.id \
+             join ended_tag_events e on e.sequence = (select m.sequence from ended_tag_events m where m.tag_id = t.id and m.sorted_at < $4 \
+               and m.outcome in ('moved', 'deleted') order by m.sorted_at desc, m.number desc limit 1) \
+             left join repository_images r on r.stream_id = $5 and r.digest = e.digest left join images i on i.digest = r.digest \
+             where s.project_id = $1 and s.name = $2 and t.name = $3 and s.created_at < $4 and s.deleted_at >= $4 \
+             order by s.created_at desc limit 1",
+        )
+        .bind(&stream.project_id)
+        .bind(&stream.name)
+        .bind(past.tag.as_str())
+        .bind(past.end)
+        .bind(&stream.id)
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(row)
     }
 }
 
@@ -162,7 +187,7 @@ mod tests {
                 let which = random.random_range(0..TAGS);
                 let minute = random.random_range(-5..span / 60_000 + 5);
                 let past = PastTag { tag: tags[which].name.parse().unwrap(), end: BEGIN + (minute + 1) * 60_000 };
-                let found = store.manifest_at(&stream.id, &past).await.unwrap();
+                let found = store.manifest_at(&stream, &past).await.unwrap();
                 assert_eq!(found, expected(&model, which, past.end), "t{which} at {}", past.end);
             }
         }
@@ -182,12 +207,45 @@ mod tests {
                 store.put_manifest(&stream, &image, Some(to), &actor).await.unwrap();
             }
             TIME.set(None);
-            let at = async |end: i64| store.manifest_at(&stream.id, &PastTag { tag: tag.clone(), end }).await.unwrap();
+            let at = async |end: i64| store.manifest_at(&stream, &PastTag { tag: tag.clone(), end }).await.unwrap();
             assert_eq!(at(BEGIN + 240_000).await, Past::Nothing);
             for end in [BEGIN + 360_000, BEGIN + 900_000] {
                 assert!(matches!(at(end).await, Past::Manifest(found) if found.digest == digest(1)), "at {end}");
             }
             assert_eq!(at(now() + 1).await, Past::Future);
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_stream_that_was_made_anew_the_one_of_then_is_meant() {
+        for store in each_store().await {
+            let id = project(&store, "demo").await;
+            let (actor, tag) = (Actor::person("ada"), "latest".parse().unwrap());
+            let push = async |minutes: i64, image: usize| {
+                TIME.set(Some(BEGIN + minutes * 60_000));
+                let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+                let image = NewImage { digest: digest(image), manifest: "{}".into(), ..NewImage::default() };
+                let to = TagMove { tag: &tag, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+                store.put_manifest(&stream, &image, Some(to), &actor).await.unwrap();
+            };
+            push(10, 1).await;
+            TIME.set(Some(BEGIN + 20 * 60_000));
+            store.delete_stream("demo", "app", &actor).await.unwrap();
+            push(30, 2).await;
+            let at = async |minutes: i64| {
+                let stream = store.stream("demo", "app").await.unwrap();
+                assert_eq!(stream.project_id, id);
+                let past = PastTag { tag: tag.clone(), end: BEGIN + minutes * 60_000 };
+                store.manifest_at(&stream, &past).await.unwrap()
+            };
+            TIME.set(Some(BEGIN + 90 * 60_000));
+            assert_eq!((at(5).await, at(25).await), (Past::Nothing, Past::Nothing));
+            assert_eq!(at(15).await, Past::Gone(digest(1)), "not what the present stream has");
+            assert!(matches!(at(35).await, Past::Manifest(found) if found.digest == digest(2)));
+            push(95, 1).await;
+            TIME.set(Some(BEGIN + 100 * 60_000));
+            assert!(matches!(at(15).await, Past::Manifest(found) if found.digest == digest(1)), "it has it again");
+            TIME.set(None);
         }
     }
 }

@@ -124,9 +124,9 @@ macro_rules! last_rollout {
 /// Configs of project $1 that were there at moment $2, of one kind of table, those of `$named`, with the newest build before row $3 of the
 /// ledger.
 macro_rules! some_configs_then {
-    ($configs:literal, $deleted:literal, $there:literal, $named:literal) => {
+    ($configs:literal, $since:literal, $deleted:literal, $there:literal, $named:literal) => {
         concat!(
-            "select c.id, c.name, case when c.spec_since < $2 then c.spec else (select f.spec from former_configs f where f.config_id = c.id \
+            "select c.id, c.name, case when ", $since, " < $2 then c.spec else (select f.spec from former_configs f where f.config_id = c.id \
                and f.until >= $2 and f.since < $2 order by f.until limit 1) end as spec, c.created_at, c.created_by, c.last_number, ",
             $deleted,
             ", (select m.id from (select * from (select x.id, x.sequence from builds x where x.config_id = c.id and x.sequence < $3 \
@@ -153,12 +153,15 @@ macro_rules! configs_then {
              z.deleted_at, z.deleted_by from (select * from (",
             some_configs_then!(
                 "build_configs",
+                // Or when an older server beside this one changed it.
+                "coalesce((select max(l.at) from ledger l join projects p on p.name = l.project where l.action = 'config.update' \
+                   and p.id = c.project_id and l.object = c.name and l.sequence > c.spec_sequence), c.spec_since)",
                 "cast(null as bigint) as deleted_at, cast(null as text) as deleted_by",
                 "",
                 $named
             ),
             ") l union all select * from (",
-            some_configs_then!("ended_configs", "c.deleted_at, c.deleted_by", "c.deleted_at >= $2 and ", $named),
+            some_configs_then!("ended_configs", "c.spec_since", "c.deleted_at, c.deleted_by", "c.deleted_at >= $2 and ", $named),
             ") d) z left join builds b on b.id = z.newest left join ended_builds e on e.id = z.newest order by z.name limit $5"
         )
     };

@@ -50,12 +50,13 @@ impl WriteTx {
         }
         self.fold_into(sequence, None).await?;
         let is_renewed = sqlx::query(
-            "update tag_events set generation = coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3)) \
-             where sequence = $1 and generation < coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3))",
+            "update tag_events set generation = coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3)), \
+             renewed_at = $4 where sequence = $1 and generation < coalesce(cast($2 as bigint), (select s.generation from streams s where s.id = $3))",
         )
         .bind(sequence)
         .bind(movement.generation)
         .bind(&tag.stream_id)
+        .bind(now())
         .execute(&mut **self)
         .await?
         .rows_affected()
@@ -74,6 +75,7 @@ impl WriteTx {
     pub(super) async fn fold_into(&mut self, sequence: i64, generation: Option<i64>) -> Result<()> {
         sqlx::query(
             "update tag_events set repeats = repeats + 1, repeated_at = $2, \
+             renewed_at = case when generation < $3 then $2 else renewed_at end, \
              generation = case when generation < $3 then $3 else generation end where sequence = $1",
         )
         .bind(sequence)

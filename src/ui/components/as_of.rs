@@ -7,7 +7,7 @@ use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 
 /// What of an address says what is looked at, whatever the moment.
-const KEPT: [&str; 8] = ["q", "sort", "dir", "n", "from", "to", "tag", "platform"];
+const KEPT: [&str; 10] = ["q", "sort", "dir", "n", "from", "to", "tag", "platform", "what", "by"];
 
 /// The moment that the address asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,11 @@ impl AsOf {
         format!("{path}{sign}{}={}", Self::NAME, urlencoding::encode(&self.0.text))
     }
 
+    /// The same where there may be none.
+    pub fn keep(as_of: Option<&Self>, path: &str) -> String {
+        as_of.map_or_else(|| path.to_owned(), |as_of| as_of.link(path))
+    }
+
     /// What keeps a form at the moment.
     pub fn hidden(&self) -> AnyView {
         view! { <input type="hidden" name=Self::NAME value=self.0.text.clone() /> }.into_any()
@@ -50,7 +55,7 @@ impl AsOf {
     /// What a page of the past says first.
     pub fn banner(&self, cx: &Cx) -> AnyView {
         // Where in a list one was is of that moment's list.
-        let now = cx.with_query(&[(Self::NAME, ""), ("as_of", ""), ("after", ""), ("trail", "")]);
+        let now = cx.with_query(&[(Self::NAME, ""), ("as_of", ""), ("after", ""), ("trail", ""), ("apps", "")]);
         let (words, value) = (self.0.words.clone(), self.0.text.clone());
         let kept = KEPT.into_iter().filter(|name| !cx.query(name).is_empty());
         let kept =
@@ -89,13 +94,14 @@ pub fn AsOfForm() -> impl IntoView {
 
 #[component]
 fn Moments(value: String) -> impl IntoView {
-    // The browser's field knows no zone; what it cannot show, it would drop without a word.
-    let simple = value.get(16..).is_some_and(|rest| !rest.contains(['+', '-', ' ']));
-    let shown = if simple { value.get(..16).unwrap_or_default().replace(' ', "T") } else { String::new() };
+    // The browser's field knows minutes without a zone; of a moment that is written otherwise it would drop the rest without a word.
+    let minute = value.strip_suffix(['Z', 'z']).unwrap_or(&value).replace(' ', "T");
+    let is_minute = minute.len() == "2026-11-01T14:03".len();
+    let (kind, shown) = if value.is_empty() || is_minute { ("datetime-local", minute) } else { ("text", value) };
     view! {
         <label class="cluster">
             <span>"Moment, in UTC"</span>
-            <input class="input w-64" type="datetime-local" name=AsOf::NAME value=shown required />
+            <input class="input w-64" type=kind name=AsOf::NAME value=shown required />
         </label>
     }
 }

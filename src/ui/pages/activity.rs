@@ -47,7 +47,7 @@ pub async fn page(cx: Cx) -> PageResult {
             view! { <option value=value selected=selected>{words}</option> }
         })
         .collect();
-    let everything = as_of.as_ref().map_or_else(|| cx.path().to_owned(), |as_of| as_of.link(cx.path()));
+    let everything = AsOf::keep(as_of.as_ref(), cx.path());
     let list = if rows.is_empty() {
         view! {
             <Empty heading="Nothing fits">
@@ -60,7 +60,7 @@ pub async fn page(cx: Cx) -> PageResult {
         }
         .into_any()
     } else {
-        table(&format!("/p/{}", project.name), rows)
+        table(&format!("/p/{}", project.name), as_of.as_ref(), rows)
     };
     // Filters keep the moment.
     let moment = as_of.as_ref().map(AsOf::hidden);
@@ -85,8 +85,9 @@ pub async fn page(cx: Cx) -> PageResult {
     })
 }
 
-fn table(path: &str, rows: Vec<LedgerRow>) -> AnyView {
-    let rows: Vec<_> = rows.into_iter().map(|entry| row(path, entry)).collect();
+/// Rows of the ledger. Links keep the moment that is looked back at.
+pub fn table(path: &str, as_of: Option<&AsOf>, rows: Vec<LedgerRow>) -> AnyView {
+    let rows: Vec<_> = rows.into_iter().map(|entry| row(path, as_of, entry)).collect();
     view! {
         <DataTable
             columns=&[
@@ -101,7 +102,7 @@ fn table(path: &str, rows: Vec<LedgerRow>) -> AnyView {
     .into_any()
 }
 
-fn row(path: &str, entry: LedgerRow) -> AnyView {
+fn row(path: &str, as_of: Option<&AsOf>, entry: LedgerRow) -> AnyView {
     let change = match (&entry.from_value, &entry.to_value) {
         (None, None) => None,
         (from, to) => Some(format!("{} → {}", brief(from.as_deref()), brief(to.as_deref()))),
@@ -109,7 +110,10 @@ fn row(path: &str, entry: LedgerRow) -> AnyView {
     let full =
         [entry.from_value.as_deref(), entry.to_value.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" → ");
     let object = match entry.place() {
-        Some(place) => view! { <a href=format!("{path}/{place}")>{entry.object.clone()}</a> }.into_any(),
+        Some(place) => {
+            let href = AsOf::keep(as_of, &format!("{path}/{place}"));
+            view! { <a href=href>{entry.object.clone()}</a> }.into_any()
+        }
         None => entry.object.clone().into_any(),
     };
     let cause = entry.cause.map(|cause| view! { <span class="cell-sub">{format!("because of #{cause}")}</span> });

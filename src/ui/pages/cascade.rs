@@ -7,11 +7,12 @@ use leptos::prelude::*;
 use super::cascade_steps::{Step, steps};
 use super::cascades::{can_undo, number_of, path_of, pause_button, state};
 use super::graph::mark_waves;
+use super::past_cascades;
 use crate::model::{Action, Build, Graph, Outcome, Plan, RolloutRow, TagEvent, is_decided};
 use crate::server::auth::Right;
 use crate::server::store::CascadeSummary;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Badge, Col, DataTable, DigestText, Tone, Who, duration_words};
+use crate::ui::components::{Act, Ago, AsOf, Badge, Col, DataTable, DigestText, Tone, Who, duration_words};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
 use crate::ui::graph::{Direction, Drawing, Edge, Node, Picture, State, svg};
@@ -68,6 +69,9 @@ fn root<'a>(cascade: &CascadeSummary, events: &'a [TagEvent], builds: &'a [Build
 
 /// `/p/:project/cascades/:cascade`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_cascades::one_page(cx, as_of).await;
+    }
     let open = open(&cx, Right::View).await?;
     let path = path_of(&cx);
     let over = open.steps.iter().filter(|step| step.is_over()).count();
@@ -82,11 +86,11 @@ pub async fn page(cx: Cx) -> PageResult {
         {drawing}
         <section class="stack gap-2">
             <h2>"Steps"</h2>
-            <div data-live="steps">{step_table(&open.steps)}</div>
+            <div data-live="steps">{step_table(&open.steps, None)}</div>
         </section>
         <section class="stack gap-2">
             <h2>"Tags it moved"</h2>
-            <div data-live="moves">{moves(&open)}</div>
+            <div data-live="moves">{moves(&open.project.name, &open.moves, None)}</div>
         </section>
     };
     let cascade = &open.cascade;
@@ -207,7 +211,8 @@ fn step_badge(step: &Step) -> AnyView {
     view! { <Badge tone text=step.word /> }.into_any()
 }
 
-fn step_table(steps: &[Step]) -> AnyView {
+/// Steps with how they stand. Links keep the moment that is looked back at.
+pub fn step_table(steps: &[Step], as_of: Option<&AsOf>) -> AnyView {
     if steps.is_empty() {
         return view! { <p class="muted">"None."</p> }.into_any();
     }
@@ -220,7 +225,7 @@ fn step_table(steps: &[Step]) -> AnyView {
             view! {
                 <tr>
                     <th scope="row">
-                        <a class="cell-main" href=step.href()>
+                        <a class="cell-main" href=AsOf::keep(as_of, &step.href())>
                             {step.name.clone()}
                             {number}
                         </a>
@@ -242,51 +247,53 @@ fn step_table(steps: &[Step]) -> AnyView {
     .into_any()
 }
 
-fn moves(open: &Open) -> AnyView {
-    if open.moves.is_empty() {
+/// What happened to tags.
+pub fn moves(project: &str, events: &[TagEvent], as_of: Option<&AsOf>) -> AnyView {
+    if events.is_empty() {
         return view! { <p class="muted">"None."</p> }.into_any();
     }
-    let rows: Vec<_> =
-        open.moves
-            .iter()
-            .map(|event| {
-                let stream = format!("/p/{}/streams/{}", open.project.name, event.stream);
-                let from = event.from_digest.clone().map_or_else(
-                    || view! { <span class="muted">"nothing"</span> }.into_any(),
-                    |digest| view! { <DigestText digest /> }.into_any(),
-                );
-                let to = event.digest.clone().map(
-                    |digest| view! { <DigestText digest=digest.clone() href=format!("{stream}/images/{digest}") /> },
-                );
-                let outcome = match event.outcome {
-                    Outcome::Moved => event.kind.to_string(),
-                    Outcome::Held => format!("{}, kept back: held", event.kind),
-                    Outcome::Rejected => format!("{}, skipped: rejected", event.kind),
-                    Outcome::Immutable => format!("{}, refused: the tag is immutable", event.kind),
-                    Outcome::OtherKind => format!("{}, refused: image and artifact do not share a tag", event.kind),
-                    Outcome::Deleted => "deleted".to_owned(),
-                };
-                view! {
-                    <tr>
-                        <th scope="row">
-                            <a class="cell-main" href=format!("{stream}/tags/{}", event.tag)>
-                                {format!("{}:{}", event.stream, event.tag)}
-                            </a>
-                            <span class="cell-sub">{format!("#{}", event.number)}</span>
-                        </th>
-                        <td data-label="From">{from}</td>
-                        <td data-label="To">{to}</td>
-                        <td data-label="How">{outcome}</td>
-                        <td data-label="By">
-                            <Who kind=event.actor_kind name=event.actor.clone() />
-                        </td>
-                        <td data-label="When">
-                            <Ago at=event.at />
-                        </td>
-                    </tr>
-                }
-            })
-            .collect();
+    let rows: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let stream = format!("/p/{project}/streams/{}", event.stream);
+            let from = event.from_digest.clone().map_or_else(
+                || view! { <span class="muted">"nothing"</span> }.into_any(),
+                |digest| view! { <DigestText digest /> }.into_any(),
+            );
+            let to = event.digest.clone().map(|digest| {
+                let href = AsOf::keep(as_of, &format!("{stream}/images/{digest}"));
+                view! { <DigestText digest href /> }
+            });
+            let tag = AsOf::keep(as_of, &format!("{stream}/tags/{}", event.tag));
+            let outcome = match event.outcome {
+                Outcome::Moved => event.kind.to_string(),
+                Outcome::Held => format!("{}, kept back: held", event.kind),
+                Outcome::Rejected => format!("{}, skipped: rejected", event.kind),
+                Outcome::Immutable => format!("{}, refused: the tag is immutable", event.kind),
+                Outcome::OtherKind => format!("{}, refused: image and artifact do not share a tag", event.kind),
+                Outcome::Deleted => "deleted".to_owned(),
+            };
+            view! {
+                <tr>
+                    <th scope="row">
+                        <a class="cell-main" href=tag>
+                            {format!("{}:{}", event.stream, event.tag)}
+                        </a>
+                        <span class="cell-sub">{format!("#{}", event.number)}</span>
+                    </th>
+                    <td data-label="From">{from}</td>
+                    <td data-label="To">{to}</td>
+                    <td data-label="How">{outcome}</td>
+                    <td data-label="By">
+                        <Who kind=event.actor_kind name=event.actor.clone() />
+                    </td>
+                    <td data-label="When">
+                        <Ago at=event.at />
+                    </td>
+                </tr>
+            }
+        })
+        .collect();
     view! {
         <DataTable
             columns=&[Col::Text("Tag"), Col::Text("From"), Col::Text("To"), Col::Text("How"), Col::Text("By"), Col::Text("When")]

@@ -4,10 +4,11 @@ use axum::response::Response;
 use axum::routing::post;
 use leptos::prelude::*;
 
+use super::past_cascades;
 use crate::server::auth::Right;
 use crate::server::store::CascadeSummary;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, Badge, Col, DataTable, Empty, PageSize, Pager, Tone, Who};
+use crate::ui::components::{Act, Ago, AsOf, AsOfForm, Badge, Col, DataTable, Empty, PageSize, Pager, Tone, Who};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
@@ -24,6 +25,9 @@ pub fn router() -> Router {
 
 /// `/p/:project/cascades`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_cascades::page(cx, as_of).await;
+    }
     let project = cx.project(Right::View).await?;
     let size = PageSize::of(&cx);
     let mut cascades = cx.store().list_cascades(&project.name, cx.query("after").parse().ok(), size.limit()).await?;
@@ -55,7 +59,7 @@ pub async fn page(cx: Cx) -> PageResult {
         {body}
         <Pager cx=cx.clone() next />
     };
-    Ok(Page::new("Cascades", body).within(&project, Section::Cascades))
+    Ok(Page::new("Cascades", body).within(&project, Section::Cascades).actions(view! { <AsOfForm /> }))
 }
 
 /// A cascade's state on its colour.
@@ -82,11 +86,7 @@ fn row(project: &InProject, cascade: &CascadeSummary) -> AnyView {
             {undo}
         }
     });
-    let steps = match cascade.steps() {
-        0 => "no builds or rollouts".to_owned(),
-        steps => format!("{} of {steps}", cascade.ended),
-    };
-    let tags = format!("{} tag{}", cascade.moves, if cascade.moves == 1 { "" } else { "s" });
+    let (steps, tags) = counts(cascade);
     view! {
         <tr data-row=cascade.id.clone()>
             <th scope="row">
@@ -114,6 +114,15 @@ fn row(project: &InProject, cascade: &CascadeSummary) -> AnyView {
         </tr>
     }
     .into_any()
+}
+
+/// How many of its steps are over, and how many tags it moved.
+pub fn counts(cascade: &CascadeSummary) -> (String, String) {
+    let steps = match cascade.steps() {
+        0 => "no builds or rollouts".to_owned(),
+        steps => format!("{} of {steps}", cascade.ended),
+    };
+    (steps, format!("{} tag{}", cascade.moves, if cascade.moves == 1 { "" } else { "s" }))
 }
 
 /// It moved something, and that was not put back yet.

@@ -54,7 +54,7 @@ pub async fn page(cx: Cx) -> PageResult {
         {choice}
         {body}
     };
-    let link = |path: &str| as_of.as_ref().map_or_else(|| path.to_owned(), |as_of| as_of.link(path));
+    let link = |path: &str| AsOf::keep(as_of.as_ref(), path);
     let page = Page::new(heading, body)
         .kind("comparison")
         .within(&project, Section::Streams)
@@ -158,7 +158,7 @@ fn not_comparable(problem: &Unpaired) -> AnyView {
 fn both(cx: &Cx, as_of: Option<&AsOf>, path: &str, digests: (&str, &str), pair: &Pair, compared: &Compared) -> AnyView {
     let side = |heading: &'static str, digest: &str, size: i64, created: Option<String>| {
         let href = format!("{path}/images/{digest}");
-        let href = as_of.map_or_else(|| href.clone(), |as_of| as_of.link(&href));
+        let href = AsOf::keep(as_of, &href);
         view! {
             <div class="stack gap-1">
                 <h2>{heading}</h2>

@@ -4,12 +4,15 @@ use axum::response::Response;
 use axum::routing::post;
 use leptos::prelude::*;
 
+use super::past_freezes;
 use super::tag::check_reason;
 use crate::model::{Freeze, FreezeState, Project, now, parse_time, rfc3339};
 use crate::server::auth::Right;
 use crate::server::store::NewFreeze;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Badge, Col, DataTable, PageSize, Pager, SelectField, TextField, Tone};
+use crate::ui::components::{
+    Act, AsOf, AsOfForm, Badge, Col, DataTable, PageSize, Pager, SelectField, TextField, Tone,
+};
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
@@ -24,6 +27,9 @@ pub fn router() -> Router {
 
 /// `/p/:project/freezes`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_freezes::page(cx, as_of).await;
+    }
     let project = cx.project(Right::View).await?;
     let path = path_of(&cx);
     let size = PageSize::of(&cx);
@@ -32,7 +38,7 @@ pub async fn page(cx: Cx) -> PageResult {
     let next = freezes.last().filter(|_| more).map(|last| last.number.to_string());
     let list = match freezes.is_empty() {
         true => view! { <p class="muted">"There was none yet."</p> }.into_any(),
-        false => table(&path, project.can_edit(), freezes),
+        false => table(&path, project.can_edit(), freezes, now()),
     };
     let form = project.can_edit().then(|| form(&path));
     let ask =
@@ -53,7 +59,8 @@ pub async fn page(cx: Cx) -> PageResult {
     };
     Ok(Page::new("Freezes", body)
         .within(&project, Section::Settings)
-        .crumb("Settings", format!("/p/{}/settings", project.name)))
+        .crumb("Settings", format!("/p/{}/settings", project.name))
+        .actions(view! { <AsOfForm /> }))
 }
 
 fn path_of(cx: &Cx) -> String {
@@ -80,8 +87,9 @@ fn form(path: &str) -> AnyView {
     .into_any()
 }
 
-fn table(path: &str, can_edit: bool, freezes: Vec<Freeze>) -> AnyView {
-    let rows: Vec<_> = freezes.into_iter().map(|freeze| row(path, can_edit, &freeze)).collect();
+/// Freezes as they stand at a time.
+pub fn table(path: &str, can_edit: bool, freezes: Vec<Freeze>, at: i64) -> AnyView {
+    let rows: Vec<_> = freezes.into_iter().map(|freeze| row(path, can_edit, &freeze, at)).collect();
     view! {
         <DataTable
             columns=&[
@@ -94,8 +102,8 @@ fn table(path: &str, can_edit: bool, freezes: Vec<Freeze>) -> AnyView {
     .into_any()
 }
 
-fn row(path: &str, can_edit: bool, freeze: &Freeze) -> AnyView {
-    let state = freeze.state(now());
+fn row(path: &str, can_edit: bool, freeze: &Freeze, at: i64) -> AnyView {
+    let state = freeze.state(at);
     let tone = match state {
         FreezeState::Planned => Tone::Muted,
         FreezeState::InForce => Tone::Held,
@@ -128,7 +136,7 @@ fn row(path: &str, can_edit: bool, freeze: &Freeze) -> AnyView {
 }
 
 /// A time in full: what is to come is no use as "in 3 days".
-fn exact(at: i64) -> AnyView {
+pub fn exact(at: i64) -> AnyView {
     let time = rfc3339(at);
     let words = time.replace('T', " ").replace('Z', " UTC");
     view! { <time datetime=time>{words}</time> }.into_any()

@@ -32,7 +32,7 @@ pub struct RowPlace {
 
 impl RowPlace {
     fn link(&self, path: &str) -> String {
-        self.as_of.as_ref().map_or_else(|| path.to_owned(), |as_of| as_of.link(path))
+        AsOf::keep(self.as_of.as_ref(), path)
     }
 }
 

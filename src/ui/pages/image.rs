@@ -31,7 +31,7 @@ pub struct Open {
 impl Open {
     /// An address at the same moment.
     pub fn link(&self, path: &str) -> String {
-        self.as_of.as_ref().map_or_else(|| path.to_owned(), |as_of| as_of.link(path))
+        AsOf::keep(self.as_of.as_ref(), path)
     }
 }
 
@@ -161,7 +161,7 @@ async fn inside_of(cx: &Cx, open: &Open, image: &Image, stream_path: &str) -> Re
     let history = history(&config, &layers);
     let path = format!("{stream_path}/images/{}", image.digest);
     let view = view! {
-        {base_card(base)}
+        {base_card(base, open.as_of.as_ref())}
         {image.config.is_some().then(|| runs(&config))}
         {(!layers.is_empty()).then(|| layer_table(&config, layers))}
         {history}

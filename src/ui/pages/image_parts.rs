@@ -3,10 +3,10 @@
 use leptos::prelude::*;
 
 use crate::model::{Base, ImageConfig, ImageLayer};
-use crate::ui::components::{Badge, Col, DataTable, DigestText, Tone, size_words};
+use crate::ui::components::{AsOf, Badge, Col, DataTable, DigestText, Tone, size_words};
 
-/// What the image is built on, how that is known, and how far behind it is.
-pub fn base_card(base: Option<Base>) -> AnyView {
+/// What the image is built on, how that is known, and how far behind it is. Links keep the moment that is looked back at.
+pub fn base_card(base: Option<Base>, as_of: Option<&AsOf>) -> AnyView {
     let facts = match base {
         None => view! { <p class="muted">"Not known: no build of this server made it, it says nothing of it, and no image here has its lowest layers."</p> }.into_any(),
         Some(base) => {
@@ -14,7 +14,7 @@ pub fn base_card(base: Option<Base>) -> AnyView {
             let name = match &base.tag {
                 Some(tag) => {
                     let href = format!("/p/{}/streams/{}/tags/{}", tag.project, tag.stream, tag.tag);
-                    view! { <a href=href>{name}</a> }.into_any()
+                    view! { <a href=AsOf::keep(as_of, &href)>{name}</a> }.into_any()
                 }
                 None => view! { <code class="break">{name}</code> }.into_any(),
             };

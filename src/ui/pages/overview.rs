@@ -2,18 +2,22 @@
 
 use leptos::prelude::*;
 
+use super::past_overview;
 use super::streams::kind_words;
 use super::streams_new::FirstStream;
 use crate::model::ImportRule;
 use crate::server::auth::Right;
 use crate::server::store::{BrokenImage, CascadeSummary, DueImport, FailedBuild, HeldThing, RecentMove};
 use crate::ui::app::PageResult;
-use crate::ui::components::{Ago, Badge, DigestText, Tone, Who, short_digest};
+use crate::ui::components::{Ago, AsOf, AsOfForm, Badge, DigestText, Tone, Who, short_digest};
 use crate::ui::context::Cx;
 use crate::ui::shell::{Page, Section};
 
 /// `/p/:project`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_overview::page(cx, as_of).await;
+    }
     let project = cx.project(Right::View).await?;
     let (store, name) = (cx.store(), project.name.as_str());
     let moves = store.list_recent_moves(name, 8).await?;
@@ -51,7 +55,7 @@ pub async fn page(cx: Cx) -> PageResult {
         {held_card(&path, &held)}
         {moves_card(&path, moves)}
     };
-    Ok(page(body.into_any()))
+    Ok(page(body.into_any()).actions(view! { <AsOfForm /> }))
 }
 
 fn tile(name: &'static str, count: usize, href: &str, words: &'static str, tone: Tone) -> impl IntoView + use<> {

@@ -19,18 +19,13 @@ pub async fn streams_page(cx: Cx, as_of: AsOf) -> PageResult {
         cx.store().list_catalog_then(&project.id, &as_of.0, filter, cx.query("after"), size.limit()).await?;
     let more = size.cut(&mut streams);
     let next = streams.last().filter(|_| more).map(|last| last.stream.name.clone());
-    let list = if streams.is_empty() {
+    let turn = cx.with_query(&[("dir", if falling { "" } else { "desc" }), ("after", ""), ("trail", "")]);
+    let order = Some(if falling { "descending" } else { "ascending" });
+    let name = Col::Sorted { name: "Name", href: turn, order };
+    let list = sorted_table(&format!("/p/{}", project.name), &as_of, &streams, name).unwrap_or_else(|| {
         let heading = if text.is_empty() { "There was no stream" } else { "No stream of then fits" };
         view! { <Empty heading><p>"The project had none at that moment, or no more of them."</p></Empty> }.into_any()
-    } else {
-        let path = format!("/p/{}/streams", project.name);
-        let rows: Vec<_> = streams.iter().map(|row| stream_row(&path, &as_of, row)).collect();
-        let turn = cx.with_query(&[("dir", if falling { "" } else { "desc" }), ("after", ""), ("trail", "")]);
-        let order = Some(if falling { "descending" } else { "ascending" });
-        let mut columns = vec![Col::Sorted { name: "Name", href: turn, order }, Col::Number("Tags")];
-        columns.extend(["Moved last", "Made", "Since then"].map(Col::Text));
-        view! { <DataTable columns>{rows}</DataTable> }.into_any()
-    };
+    });
     let untold = ["health", "source"].iter().any(|name| !cx.query(name).is_empty());
     let untold = untold.then(|| {
         view! { <p class="muted">"How healthy streams were and where their images came from is not kept: all of them are listed."</p> }
@@ -54,6 +49,22 @@ pub async fn streams_page(cx: Cx, as_of: AsOf) -> PageResult {
         <Pager cx=cx.clone() next words=("Back", "Next") />
     };
     Ok(Page::new("Streams", body).within(&project, Section::Streams).past(&cx, &as_of))
+}
+
+/// Streams of then below the project's path; `None` when there were none.
+pub fn table(path: &str, as_of: &AsOf, streams: &[CatalogThen]) -> Option<AnyView> {
+    sorted_table(path, as_of, streams, Col::Text("Name"))
+}
+
+fn sorted_table(path: &str, as_of: &AsOf, streams: &[CatalogThen], name: Col) -> Option<AnyView> {
+    if streams.is_empty() {
+        return None;
+    }
+    let path = format!("{path}/streams");
+    let rows: Vec<_> = streams.iter().map(|row| stream_row(&path, as_of, row)).collect();
+    let mut columns = vec![name, Col::Number("Tags")];
+    columns.extend(["Moved last", "Made", "Since then"].map(Col::Text));
+    Some(view! { <DataTable columns>{rows}</DataTable> }.into_any())
 }
 
 fn stream_row(path: &str, as_of: &AsOf, row: &CatalogThen) -> AnyView {

@@ -18,21 +18,26 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
     let mut apps = cx.store().list_apps_then(&project.id, &as_of.0, cx.query("after"), size.limit()).await?;
     let more = size.cut(&mut apps);
     let next = apps.last().filter(|_| more).map(|last| last.name.clone());
-    let list = if apps.is_empty() {
+    let list = table(&format!("/p/{}", project.name), &as_of, apps).unwrap_or_else(|| {
         view! { <Empty heading="There was no app"><p>"The project had none at that moment, or no more of them."</p></Empty> }.into_any()
-    } else {
-        let path = format!("/p/{}/apps", project.name);
-        let rows: Vec<_> = apps.into_iter().map(|app| row(&path, &as_of, app)).collect();
-        let mut columns = vec![Col::Text("App"), Col::Text("Was to run"), Col::Text("Rollout"), Col::Text("State")];
-        columns.push(Col::Text("Now"));
-        view! { <DataTable columns>{rows}</DataTable> }.into_any()
-    };
+    });
     let body = view! {
         <p class="muted">"What each app was to run. What an engine was seen running is not kept."</p>
         {list}
         <Pager cx=cx.clone() next words=("Back", "Next") />
     };
     Ok(Page::new("Apps", body).within(&project, Section::Apps).past(&cx, &as_of))
+}
+
+/// Apps of then below the project's path; `None` when there were none.
+pub fn table(path: &str, as_of: &AsOf, apps: Vec<AppThen>) -> Option<AnyView> {
+    if apps.is_empty() {
+        return None;
+    }
+    let path = format!("{path}/apps");
+    let rows: Vec<_> = apps.into_iter().map(|app| row(&path, as_of, app)).collect();
+    let columns = ["App", "Was to run", "Rollout", "State", "Now"].map(Col::Text).to_vec();
+    Some(view! { <DataTable columns>{rows}</DataTable> }.into_any())
 }
 
 fn row(path: &str, as_of: &AsOf, app: AppThen) -> AnyView {

@@ -58,17 +58,14 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
 }
 
 fn row(project: &str, as_of: &AsOf, config: &ConfigThen, run: &Build) -> AnyView {
-    let number = format!("#{}", run.number);
-    let number = match config.deleted_at {
-        None => {
-            let href = as_of.link(&format!("/p/{project}/builds/{}/runs/{}", config.name, run.number));
-            view! { <a class="cell-main" href=href>{number}</a> }.into_any()
-        }
-        Some(_) => number.into_any(),
-    };
+    let href = as_of.link(&format!("/p/{project}/builds/{}/runs/{}", config.name, run.number));
     view! {
         <tr>
-            <th scope="row">{number}</th>
+            <th scope="row">
+                <a class="cell-main" href=href>
+                    {format!("#{}", run.number)}
+                </a>
+            </th>
             <td data-label="State then">
                 {phase_badge(run.phase)}
                 {run.message.clone().map(|message| view! { <span class="cell-sub break">{message}</span> })}

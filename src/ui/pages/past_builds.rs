@@ -18,14 +18,9 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
     let mut configs = cx.store().list_configs_then(&project.id, &as_of.0, cx.query("after"), size.limit()).await?;
     let more = size.cut(&mut configs);
     let next = configs.last().filter(|_| more).map(|last| last.name.clone());
-    let list = if configs.is_empty() {
+    let list = table(&format!("/p/{}", project.name), &as_of, configs).unwrap_or_else(|| {
         view! { <Empty heading="There was no build"><p>"The project had none at that moment, or no more of them."</p></Empty> }.into_any()
-    } else {
-        let path = format!("/p/{}/builds", project.name);
-        let rows: Vec<_> = configs.into_iter().map(|config| row(&path, &as_of, config)).collect();
-        let columns = ["Build", "Last run then", "State then", "Cause", "Made", "Now"].map(Col::Text).to_vec();
-        view! { <DataTable columns>{rows}</DataTable> }.into_any()
-    };
+    });
     let body = view! {
         <p class="muted">"Each build with the newest run it had."</p>
         {list}
@@ -34,19 +29,23 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
     Ok(Page::new("Builds", body).within(&project, Section::Builds).past(&cx, &as_of))
 }
 
+/// Builds of then below the project's path; `None` when there were none.
+pub fn table(path: &str, as_of: &AsOf, configs: Vec<ConfigThen>) -> Option<AnyView> {
+    if configs.is_empty() {
+        return None;
+    }
+    let path = format!("{path}/builds");
+    let rows: Vec<_> = configs.into_iter().map(|config| row(&path, as_of, config)).collect();
+    let columns = ["Build", "Last run then", "State then", "Cause", "Made", "Now"].map(Col::Text).to_vec();
+    Some(view! { <DataTable columns>{rows}</DataTable> }.into_any())
+}
+
 fn row(path: &str, as_of: &AsOf, config: ConfigThen) -> AnyView {
     let path = format!("{path}/{}", config.name);
     let state = config.phase_then(&as_of.0).map(phase_badge);
-    let run = |number: i64| match config.deleted_at {
-        None => {
-            let href = as_of.link(&format!("{path}/runs/{number}"));
-            view! { <a href=href>{format!("#{number}")}</a> }.into_any()
-        }
-        Some(_) => format!("#{number}").into_any(),
-    };
     let last = match config.number {
         Some(number) => view! {
-            {run(number)}
+            <a href=as_of.link(&format!("{path}/runs/{number}"))>{format!("#{number}")}</a>
             " "
             {config.queued_at.map(|at| view! { <Ago at /> })}
         }
@@ -58,7 +57,11 @@ fn row(path: &str, as_of: &AsOf, config: ConfigThen) -> AnyView {
         _ if config.deleted_at.is_some() => since(config.deleted_at, config.deleted_by.clone()),
         Some(number) if number == config.last_number => view! { <span class="muted">"no newer run"</span> }.into_any(),
         _ if config.last_number == 0 => view! { <span class="muted">"none yet"</span> }.into_any(),
-        _ => run(config.last_number),
+        // It came later: its page is one of now.
+        _ => {
+            let href = format!("{path}/runs/{}", config.last_number);
+            view! { <a href=href>{format!("#{}", config.last_number)}</a> }.into_any()
+        }
     };
     view! {
         <tr>

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::image::{self, Open, content, laid_out, not_stored};
 use super::past::{in_stream, stream_tabs};
-use super::past_users::app_table;
+use super::past_users::apps;
 use crate::model::{DigestPrefix, Stream};
 use crate::server::auth::Right;
 use crate::server::store::{ImageTag, StreamThen};
@@ -13,9 +13,6 @@ use crate::ui::components::{Ago, AsOf, Badge, DigestText, Tone, short_digest};
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 use crate::ui::shell::Page;
-
-/// How many apps are listed.
-const APPS: i64 = 100;
 
 /// `/p/:project/streams/:stream/images/:digest?as-of=`
 pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
@@ -26,13 +23,13 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
     let id: DigestPrefix = typed.parse().map_err(|_| missing())?;
     let digest = store.find_stream_digest_then(&then, &id, &as_of.0).await?.ok_or_else(missing)?;
     let pointing = store.list_image_tags_then(&then, &digest, &as_of.0).await?;
-    let apps = store.list_apps_running_then(&project.id, &as_of.0, ("", &digest), "", APPS).await?;
+    let apps = apps(&cx, &as_of, &project, ("", &digest)).await?;
     let path = format!("/p/{}/streams/{}", project.name, then.name);
     let around = view! {
         {tags(&path, &as_of, &then.name, &pointing)}
         <section class="stack gap-2">
             <h2>"Apps that were to run it"</h2>
-            {app_table(&project, &as_of, apps)}
+            {apps}
         </section>
     }
     .into_any();

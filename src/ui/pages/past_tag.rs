@@ -76,6 +76,14 @@ fn facts(path: &str, as_of: &AsOf, stream: &StreamThen, then: &TagThen) -> AnyVi
             <dd>{reason}</dd>
         }
     });
+    let named = then.refers_to().map(|name| {
+        view! {
+            <dt>"Only named then"</dt>
+            <dd>
+                <code class="break">{name.to_owned()}</code>
+            </dd>
+        }
+    });
     let gone = stream.deleted_at.map(|at| {
         view! {
             <dt>"Stream"</dt>
@@ -95,6 +103,7 @@ fn facts(path: &str, as_of: &AsOf, stream: &StreamThen, then: &TagThen) -> AnyVi
                     {format!(", {} by ", kind_words(Some(then.kind)))}
                     <Who kind=then.actor_kind name=then.actor.clone() />
                 </dd>
+                {named}
                 {reason}
                 {held}
                 <dt>"Now"</dt>

@@ -14,8 +14,10 @@ use crate::ui::components::{AsOf, Badge, Col, DataTable, DigestText, Empty, Page
 use crate::ui::context::Cx;
 use crate::ui::error::UiError;
 
-/// How many apps are listed beside a page of builds.
+/// How many apps are listed together.
 const APPS: i64 = 100;
+/// The parameter that says after which app the list goes on.
+const AFTER: &str = "apps";
 
 /// `/p/:project/streams/:stream/used-by?as-of=`
 pub async fn stream_users_page(cx: Cx, as_of: AsOf) -> PageResult {
@@ -68,7 +70,7 @@ async fn users(
     };
     let repository = format!("{}/{stream}", project.name);
     let digest = tag.map_or("", |(_, digest)| digest);
-    let apps = store.list_apps_running_then(&project.id, &as_of.0, (&repository, digest), "", APPS).await?;
+    let apps = apps(cx, as_of, project, (&repository, digest)).await?;
     let apps_heading = match tag {
         Some(_) => "Apps that were to run what it pointed to",
         None => "Apps that were to run one of its images",
@@ -81,7 +83,7 @@ async fn users(
         </section>
         <section class="stack gap-2">
             <h2>{apps_heading}</h2>
-            {app_table(project, as_of, apps)}
+            {apps}
         </section>
         <p class="muted">
             "Of this project, and as builds and rollouts tell it. What a Dockerfile would have taken in, which tag an app followed and which tags followed this one is not kept; what other projects used stands in theirs."
@@ -104,10 +106,7 @@ fn build_row(
     });
     let run = config.number.map(|number| {
         let href = as_of.link(&format!("{path}/runs/{number}"));
-        match config.deleted_at {
-            None => view! { <a href=href>{format!("#{number}")}</a> }.into_any(),
-            Some(_) => format!("#{number}").into_any(),
-        }
+        view! { <a href=href>{format!("#{number}")}</a> }
     });
     view! {
         <tr>
@@ -129,8 +128,36 @@ fn build_row(
     .into_any()
 }
 
+/// Apps of the project that were to run an image of that repository, or that image, by name: some of them, with the way to the others.
+pub async fn apps(cx: &Cx, as_of: &AsOf, project: &Project, of: (&str, &str)) -> Result<AnyView, UiError> {
+    let after = cx.query(AFTER);
+    let mut apps = cx.store().list_apps_running_then(&project.id, &as_of.0, of, after, APPS + 1).await?;
+    let more = i64::try_from(apps.len()).is_ok_and(|count| count > APPS);
+    if more {
+        apps.pop();
+    }
+    let next = apps.last().filter(|_| more).map(|last| {
+        let href = cx.with_query(&[(AFTER, &last.name)]);
+        view! {
+            <p>
+                {format!("These are {APPS}, by name, and there are more: ")}
+                <a href=href>"the next apps"</a>
+            </p>
+        }
+    });
+    let first = (!after.is_empty()).then(|| {
+        view! {
+            <p>
+                <a href=cx.with_query(&[(AFTER, "")])>"From the first app on"</a>
+            </p>
+        }
+    });
+    let table = app_table(project, as_of, apps);
+    Ok(view! { {first} {table} {next} }.into_any())
+}
+
 /// Apps with what they were to run.
-pub fn app_table(project: &Project, as_of: &AsOf, apps: Vec<AppThen>) -> AnyView {
+fn app_table(project: &Project, as_of: &AsOf, apps: Vec<AppThen>) -> AnyView {
     if apps.is_empty() {
         return view! { <p class="muted">"None of this project's, by the newest rollout that each had then."</p> }
             .into_any();

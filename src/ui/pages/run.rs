@@ -6,11 +6,12 @@ use leptos::prelude::*;
 
 use super::build::{below, cancel_button, commit, path_of};
 use super::builds::phase_badge;
+use super::past_run;
 use super::run_log::{self, Window};
 use crate::model::{Action, Build, BuildPhase, BuildStep, ResolvedInput, counted, now};
 use crate::server::auth::Right;
 use crate::ui::app::PageResult;
-use crate::ui::components::{Act, Ago, DigestText, Who, duration_words};
+use crate::ui::components::{Act, Ago, AsOf, DigestText, Who, duration_words};
 use crate::ui::context::{Cx, InProject};
 use crate::ui::error::UiError;
 use crate::ui::form::{Fields, Router};
@@ -27,8 +28,12 @@ pub fn router() -> Router {
         .merge(run_log::router())
 }
 
-/// The run of the path and the project it is in.
+/// The run of the path and the project it is in, as it is now.
 pub async fn open(cx: &Cx, right: Right) -> Result<(InProject, Build), UiError> {
+    if !AsOf::text(cx).is_empty() {
+        let message = "Only the page of a run knows the past: its log is told without a moment";
+        return Err(UiError::field(AsOf::NAME, message));
+    }
     let project = cx.project(right).await?;
     let (config, number) = (cx.param("build"), cx.param("number"));
     let missing = || UiError::not_found("Run", &format!("{config} #{number}"));
@@ -39,16 +44,19 @@ pub async fn open(cx: &Cx, right: Right) -> Result<(InProject, Build), UiError> 
 
 /// `/p/:project/builds/:build/runs/:number`
 pub async fn page(cx: Cx) -> PageResult {
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_run::page(cx, as_of).await;
+    }
     let (project, run) = open(&cx, Right::View).await?;
     let path = path_of(&cx);
     let here = format!("{path}/runs/{}", run.number);
     let window = Window::of(&cx, &run).await?;
-    let chain = chain(&cx, &project, &run).await?;
+    let chain = chain(&cx, &project, &run, None).await?;
     let failed = matches!(run.phase, BuildPhase::Failed | BuildPhase::Error);
     let failure = if failed { Some(failure(&cx, &project, &run, &path).await?) } else { None };
     let config_path = path.clone();
     let body = view! {
-        <div data-live="steps">{steps(&run)}</div>
+        <div data-live="steps">{steps(&run, Some(""))}</div>
         <div class="split">
             <section class="stack gap-2" id="log-section">
                 <h2>"Log"</h2>
@@ -57,15 +65,15 @@ pub async fn page(cx: Cx) -> PageResult {
             <aside class="stack">
                 <section class="card">
                     <h2>"Run"</h2>
-                    <div data-live="facts">{facts(&project, &run)}</div>
+                    <div data-live="facts">{facts(&project, &run, None)}</div>
                 </section>
                 <section class="card">
                     <h2>"Inputs"</h2>
-                    <div data-live="inputs">{inputs(&project, &run)}</div>
+                    <div data-live="inputs">{inputs(&project, &run, None)}</div>
                 </section>
                 <section class="card">
                     <h2>"Output"</h2>
-                    <div data-live="output">{output(&project, &run)}</div>
+                    <div data-live="output">{output(&project, &run, None)}</div>
                 </section>
             </aside>
         </div>
@@ -96,8 +104,8 @@ fn buttons(run: &Build, path: &str) -> AnyView {
     .into_any()
 }
 
-/// What led to this run, from the root on.
-async fn chain(cx: &Cx, project: &InProject, run: &Build) -> Result<AnyView, UiError> {
+/// What led to this run, from the root on. Like the parts below it, its links keep the moment that is looked back at.
+pub async fn chain(cx: &Cx, project: &InProject, run: &Build, as_of: Option<&AsOf>) -> Result<AnyView, UiError> {
     let mut links = vec![view! { <li>"this run"</li> }.into_any()];
     let (mut cause, mut last) = (run.cause, run.trigger_text.clone());
     let mut actor = (run.actor_kind.parse().ok(), run.actor.clone());
@@ -105,6 +113,7 @@ async fn chain(cx: &Cx, project: &InProject, run: &Build) -> Result<AnyView, UiE
         let Some(event) = cx.store().find_event(sequence).await? else { break };
         let href = format!("/p/{}/streams/{}/tags/{}", project.name, event.stream, event.tag);
         let name = format!("{}:{}", event.stream, event.tag);
+        let href = AsOf::keep(as_of, &href);
         links.push(view! { <li><a href=href>{name}</a>{format!(" #{}", event.number)}</li> }.into_any());
         last = format!("{} of {}:{}", event.kind, event.stream, event.tag);
         actor = (Some(event.actor_kind), event.actor.clone());
@@ -112,6 +121,7 @@ async fn chain(cx: &Cx, project: &InProject, run: &Build) -> Result<AnyView, UiE
         if let Some(id) = &event.build_id {
             let build = cx.store().build_by_id(id).await?;
             let href = format!("/p/{}/builds/{}/runs/{}", build.project, build.config, build.number);
+            let href = AsOf::keep(as_of, &href);
             links.push(view! { <li><a href=href>{format!("{} #{}", build.config, build.number)}</a></li> }.into_any());
             cause = build.cause;
             last = build.trigger_text;
@@ -121,7 +131,8 @@ async fn chain(cx: &Cx, project: &InProject, run: &Build) -> Result<AnyView, UiE
     links.reverse();
     let who = actor.0.map(|kind| view! { <Who kind name=actor.1 /> });
     let cascade = run.cascade_number.map(|number| {
-        view! { <a href=format!("/p/{}/cascades/{number}", project.name)>{format!("Cascade {number}")}</a> }
+        let href = AsOf::keep(as_of, &format!("/p/{}/cascades/{number}", project.name));
+        view! { <a href=href>{format!("Cascade {number}")}</a> }
     });
     Ok(view! {
         <nav class="breadcrumb" aria-label="Cause">
@@ -136,7 +147,7 @@ async fn chain(cx: &Cx, project: &InProject, run: &Build) -> Result<AnyView, UiE
 }
 
 /// Reason codes in words; what the builder said comes with them.
-fn reason_words(reason: &str) -> &'static str {
+pub fn reason_words(reason: &str) -> &'static str {
     match reason {
         "FetchSourceFailed" => "The source could not be fetched.",
         "PullBuilderImageFailed" => "An image it takes in could not be pulled.",
@@ -198,7 +209,8 @@ fn builds_and_apps(builds: usize, apps: usize) -> String {
     [some(builds, "build"), some(apps, "app")].into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
-fn steps(run: &Build) -> AnyView {
+/// What it did, each step with the way to its lines of the log, which is on the page `log`.
+pub fn steps(run: &Build, log: Option<&str>) -> AnyView {
     let steps: Vec<BuildStep> = run.steps().unwrap_or_default();
     if steps.is_empty() {
         let words = match run.phase {
@@ -227,10 +239,17 @@ fn steps(run: &Build) -> AnyView {
                 _ => "failed",
             };
             let from = (step.first_line - 5).max(1);
-            let href = format!("?from={from}#L{}", step.first_line.max(1));
+            let name = step.name.clone();
+            let name = match log {
+                Some(page) => {
+                    let href = format!("{page}?from={from}#L{}", step.first_line.max(1));
+                    view! { <a href=href>{name}</a> }.into_any()
+                }
+                None => name.into_any(),
+            };
             view! {
                 <li>
-                    <a href=href>{step.name.clone()}</a>
+                    {name}
                     <span class="muted small">{format!("{word}, {took}")}</span>
                 </li>
             }
@@ -244,7 +263,8 @@ fn steps(run: &Build) -> AnyView {
     .into_any()
 }
 
-fn facts(project: &InProject, run: &Build) -> AnyView {
+/// Who asked for it and why, and how long it took.
+pub fn facts(project: &InProject, run: &Build, as_of: Option<&AsOf>) -> AnyView {
     let mut facts: Vec<(&str, AnyView)> = vec![("Cause", run.trigger_text.clone().into_any())];
     if let Ok(kind) = run.actor_kind.parse() {
         facts.push(("By", view! { <Who kind name=run.actor.clone() /> }.into_any()));
@@ -267,7 +287,7 @@ fn facts(project: &InProject, run: &Build) -> AnyView {
         facts.push(("Waited", duration_words(started - run.queued_at).into_any()));
         let (words, took) = match run.finished_at {
             Some(finished) => ("Took", finished - started),
-            None => ("Runs for", now() - started),
+            None => ("Runs for", as_of.map_or_else(now, |as_of| as_of.0.end) - started),
         };
         facts.push((words, duration_words(took).into_any()));
     }
@@ -275,7 +295,7 @@ fn facts(project: &InProject, run: &Build) -> AnyView {
         facts.push(("Try", format!("{} of the same request", super::builds::ordinal(run.attempt)).into_any()));
     }
     if let Some(number) = run.rebuild_of {
-        let href = format!("/p/{}/builds/{}/runs/{number}", project.name, run.config);
+        let href = AsOf::keep(as_of, &format!("/p/{}/builds/{}/runs/{number}", project.name, run.config));
         facts.push(("Rebuild of", view! { <a href=href>{format!("#{number}")}</a> }.into_any()));
     }
     if let (Some(by), Some(at)) = (&run.cancel_requested_by, run.cancel_requested_at) {
@@ -293,7 +313,8 @@ fn facts(project: &InProject, run: &Build) -> AnyView {
     view! { <dl class="facts">{rows}</dl> }.into_any()
 }
 
-fn inputs(project: &InProject, run: &Build) -> AnyView {
+/// The images that it took in.
+pub fn inputs(project: &InProject, run: &Build, as_of: Option<&AsOf>) -> AnyView {
     let inputs: Vec<ResolvedInput> = run.inputs().unwrap_or_default();
     if inputs.is_empty() {
         let words = if run.phase.is_final() { "It took in no image." } else { "Found when the Dockerfile is read." };
@@ -305,7 +326,7 @@ fn inputs(project: &InProject, run: &Build) -> AnyView {
             let name = match &input.tag {
                 Some(tag) => {
                     let href = format!("/p/{}/streams/{}/tags/{}", tag.project, tag.stream, tag.tag);
-                    let name = tag.title_in(&project.name);
+                    let (href, name) = (AsOf::keep(as_of, &href), tag.title_in(&project.name));
                     view! { <a href=href>{name}</a> }.into_any()
                 }
                 None => view! { <span class="break">{input.reference.clone()}</span> }.into_any(),
@@ -321,15 +342,16 @@ fn inputs(project: &InProject, run: &Build) -> AnyView {
     view! { <ul class="stack gap-2">{items}</ul> }.into_any()
 }
 
-fn output(project: &InProject, run: &Build) -> AnyView {
+/// The image that came out.
+pub fn output(project: &InProject, run: &Build, as_of: Option<&AsOf>) -> AnyView {
     let Ok(spec) = run.spec() else { return ().into_any() };
     let tag = format!("{}:{}", spec.output_stream, spec.output_tag);
     let stream = format!("/p/{}/streams/{}", project.name, spec.output_stream);
-    let tag_path = format!("{stream}/tags/{}", spec.output_tag);
+    let tag_path = AsOf::keep(as_of, &format!("{stream}/tags/{}", spec.output_tag));
     let image = match &run.output_digest {
         Some(digest) => {
-            view! { <div><DigestText digest=digest.clone() href=format!("{stream}/images/{digest}") /></div> }
-                .into_any()
+            let href = AsOf::keep(as_of, &format!("{stream}/images/{digest}"));
+            view! { <div><DigestText digest=digest.clone() href /></div> }.into_any()
         }
         None if run.phase.is_final() => view! { <p class="muted">"No image came out."</p> }.into_any(),
         None => view! { <p class="muted">"The image comes when the run ends."</p> }.into_any(),

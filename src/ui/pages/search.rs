@@ -5,19 +5,24 @@ use leptos::prelude::*;
 use crate::model::{SHORT_DIGEST, SearchQuery};
 use crate::server::store::{Found, SEARCH_FILLING, Scope, SearchCursor};
 use crate::ui::app::{PageResult, redirect};
-use crate::ui::components::{DigestText, Empty, PageSize, Pager};
-use crate::ui::context::Cx;
+use crate::ui::components::{AsOf, DigestText, Empty, PageSize, Pager};
+use crate::ui::context::{Cx, address};
 use crate::ui::error::UiError;
 use crate::ui::shell::Page;
 
 const GROUPS: [(&str, &str); 5] =
     [("stream", "Streams"), ("tag", "Tags"), ("image", "Images"), ("build", "Builds"), ("app", "Apps")];
 const EACH: usize = 20;
+/// How many projects are offered to look back in.
+const PROJECTS: i64 = 100;
 
 /// `/search?q=`; a single find is gone to at once. With `kind=` all of one kind, by pages.
 pub async fn page(cx: Cx) -> PageResult {
     let viewer = cx.viewer()?;
     let text = cx.query("q").trim().to_owned();
+    if let Some(as_of) = AsOf::of(&cx)? {
+        return past_page(&cx, &as_of, &text).await;
+    }
     let Some(query) = SearchQuery::parse(&text) else { return Ok(nothing("Search for what?".to_owned(), None)) };
     if query.is_short_digest {
         return Ok(nothing(format!("To find “{text}”, {SHORT_DIGEST}"), None));
@@ -49,6 +54,37 @@ pub async fn page(cx: Cx) -> PageResult {
     }
     let groups: Vec<_> = groups.into_iter().map(|(heading, found, more)| group(heading, &found, more)).collect();
     Ok(Page::new(title, view! { {filling} {groups} }).kind("search"))
+}
+
+/// The index knows what is there now. The streams of a project can be searched as they were, and this is the way there.
+async fn past_page(cx: &Cx, as_of: &AsOf, text: &str) -> PageResult {
+    let viewer = cx.viewer()?;
+    let mut projects = cx.store().list_projects_then(viewer.list_for(), &as_of.0, "", PROJECTS).await?;
+    let more = i64::try_from(projects.len()).is_ok_and(|count| count == PROJECTS).then(|| {
+        view! {
+            <p>
+                {format!("These are the first {PROJECTS}: ")}
+                <a href=as_of.link("/")>"all projects of then"</a>
+            </p>
+        }
+    });
+    projects.retain(|project| viewer.may_see(&project.name));
+    let links: Vec<_> = projects
+        .iter()
+        .map(|project| {
+            let path = format!("/p/{}/streams", project.name);
+            let href = as_of.link(&address(&path, [("q", text)].into_iter()));
+            view! { <li><a href=href>{format!("Streams of {}", project.name)}</a></li> }
+        })
+        .collect();
+    let body = view! {
+        <p>
+            "The search knows what is there now, not what was there then. The streams of a project can be searched as they were: by name, description, tag or digest."
+        </p>
+        <ul class="stack gap-2">{links}</ul>
+        {more}
+    };
+    Ok(Page::new("Search", body).past(cx, as_of))
 }
 
 /// A page of what is found of one kind.

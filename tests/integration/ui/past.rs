@@ -120,7 +120,8 @@ async fn pages_keep_the_moment_and_bad_moments_are_refused_in_words() {
     assert!(second.contains("t24") && !second.contains("t23") && second.contains("You see the past"), "{second}");
 
     let pages = ["", "/base", "/base/tags/latest"].map(|rest| format!("/p/demo/streams{rest}"));
-    let others = ["apps", "builds", "activity", "streams/base/history"].map(|rest| format!("/p/demo/{rest}"));
+    let others = ["/apps", "/builds", "/activity", "/streams/base/history", "/cascades", "/freezes", ""]
+        .map(|rest| format!("/p/demo{rest}"));
     for path in pages.iter().chain(&others) {
         let unreadable =
             html(ada.get(&format!("{path}?as-of=yesterday")).await, StatusCode::UNPROCESSABLE_ENTITY).await;
@@ -149,6 +150,7 @@ async fn builds_an_apps_rollouts_and_the_activity_are_seen_as_they_were() {
         "update ledger set at = at - 7200000, sorted_at = sorted_at - 7200000",
         "update builds set queued_at = queued_at - 7200000, started_at = started_at - 7200000, finished_at = finished_at - 7200000",
         "update build_configs set created_at = created_at - 7200000, spec_since = spec_since - 7200000",
+        "update projects set created_at = created_at - 7200000",
         "update streams set created_at = created_at - 7200000",
         "update tag_events set at = at - 7200000, sorted_at = sorted_at - 7200000",
         "update apps set created_at = created_at - 7200000",
@@ -167,8 +169,46 @@ async fn builds_an_apps_rollouts_and_the_activity_are_seen_as_they_were() {
     assert!(words.contains("You see the past") && words.contains("#1 2 hours ago") && words.contains("#2"), "{words}");
     let run = format!("href=\"/p/demo/builds/base/runs/1?as-of={}\"", urlencoding::encode(&moment));
     assert!(builds.contains(&run) && !words.contains("Start build"), "{words}");
-    let run = form_text(&page("/p/demo/builds/base/runs/1").await);
-    assert!(run.contains("This page knows no past"), "{run}");
+    assert!(builds.contains("href=\"/p/demo/builds/base/runs/2\""), "a run that came later is one of now: {words}");
+    let run = page("/p/demo/builds/base/runs/1").await;
+    let words = form_text(&run);
+    assert!(words.contains("You see the past") && words.contains("Complete") && !words.contains("Rebuild"), "{words}");
+    assert!(
+        words.contains("its log, as it is now") && run.contains("href=\"/p/demo/builds/base/runs/1#log\""),
+        "{words}"
+    );
+    let output = format!("href=\"/p/demo/streams/base/tags/latest?as-of={}\"", urlencoding::encode(&moment));
+    assert!(run.contains(&output), "links keep the moment: {run}");
+    let later = client.get(&format!("/p/demo/builds/base/runs/2?as-of={moment}")).await;
+    assert_eq!(later.status(), StatusCode::NOT_FOUND);
+    let log = client.get(&format!("/p/demo/builds/base/runs/1/log?as-of={moment}")).await;
+    assert_eq!(log.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let cascades = page("/p/demo/cascades").await;
+    let words = form_text(&cascades);
+    assert!(words.contains("You see the past") && words.contains("Done") && !words.contains("Undo"), "{words}");
+    let newest = weir.store().list_cascades("demo", None, 1).await.unwrap().remove(0);
+    assert!(!cascades.contains(&format!("cascades/{}?", newest.number)), "it began later: {words}");
+    assert_eq!(
+        client.get(&format!("/p/demo/cascades/{}?as-of={moment}", newest.number)).await.status(),
+        StatusCode::NOT_FOUND
+    );
+    let first = weir.store().list_cascades("demo", None, 100).await.unwrap();
+    let first = first
+        .iter()
+        .filter(|cascade| cascade.builds > 0 && cascade.number < newest.number)
+        .min_by_key(|cascade| cascade.number);
+    let one = page(&format!("/p/demo/cascades/{}", first.unwrap().number)).await;
+    let words = form_text(&one);
+    assert!(words.contains("Steps that had begun") && words.contains("done") && !words.contains("Undo"), "{words}");
+    assert!(one.contains(&format!("runs/1?as-of={}", urlencoding::encode(&moment))), "{one}");
+    let overview = form_text(&page("/p/demo").await);
+    assert!(
+        overview.contains("You see the past") && overview.contains("app-a") && overview.contains("Done last"),
+        "{overview}"
+    );
+    assert!(overview.contains("All builds of then") && !overview.contains("base-2"), "{overview}");
+    let freezes = form_text(&page("/p/demo/freezes").await);
+    assert!(freezes.contains("There was no freeze") && !freezes.contains("Freeze the project"), "{freezes}");
     let build = form_text(&page("/p/demo/builds/base").await);
     assert!(build.contains("Its runs then") && build.contains("#1") && !build.contains("#2"), "{build}");
     assert!(
@@ -300,4 +340,63 @@ async fn histories_deleted_tags_images_and_comparisons_keep_the_moment() {
         let bad = ada.get(&format!("/p/demo/streams/base/{path}?as-of=yesterday")).await;
         assert_eq!(bad.status(), StatusCode::UNPROCESSABLE_ENTITY, "{path}");
     }
+}
+
+#[tokio::test]
+async fn nothing_of_the_moment_is_dropped_on_the_way() {
+    let (weir, ada) = demo().await;
+    spread(&weir, "base").await;
+    let page = async |path: &str| html(ada.get(path).await, StatusCode::OK).await;
+    let minute = page(&format!("/p/demo/streams?as-of={}", HOURS[1])).await;
+    assert!(minute.contains("type=\"datetime-local\" name=\"as-of\" value=\"2026-01-01T11:00\""), "{minute}");
+    for precise in ["2026-01-01T11:00:30Z", "2026-01-01T11:00:00.250Z", "2026-01-01T12:00+01:00"] {
+        let shown = page(&format!("/p/demo/streams?as-of={}", urlencoding::encode(precise))).await;
+        assert!(shown.contains(&format!("type=\"text\" name=\"as-of\" value=\"{precise}\"")), "{precise}: {shown}");
+    }
+    // The ways to other sections and the search stay there.
+    let moment = format!("as-of={}", urlencoding::encode(HOURS[1]));
+    for section in ["", "/builds", "/cascades", "/graph"] {
+        assert!(minute.contains(&format!("href=\"/p/demo{section}?{moment}\"")), "{section}: {minute}");
+    }
+    let search = page(&format!("/search?q=lat&as-of={}", HOURS[1])).await;
+    assert!(text(&search).contains("The search knows what is there now"), "{}", text(&search));
+    assert!(!search.contains("/p/demo/streams?q=lat"), "the project is of today");
+    let pool = weir.database().await;
+    sqlx::query("update projects set created_at = 0").execute(&pool).await.unwrap();
+    pool.close().await;
+    let search = page(&format!("/search?q=lat&as-of={}", HOURS[1])).await;
+    assert!(search.contains(&format!("/p/demo/streams?q=lat&amp;{moment}")), "{search}");
+    let projects = page(&format!("/?as-of={}", HOURS[1])).await;
+    assert!(projects.contains(&format!("href=\"/p/demo?{moment}\"")), "{projects}");
+    let overview = text(&page(&format!("/p/demo?as-of={}", HOURS[1])).await);
+    assert!(overview.contains("You see the past") && overview.contains("All streams of then"), "{overview}");
+    let early = ada.get("/?as-of=1969-01-01T00:00Z").await;
+    assert!(text(&html(early, StatusCode::OK).await).contains("There was no project"));
+}
+
+#[tokio::test]
+async fn all_apps_that_ran_an_image_can_be_reached() {
+    let (weir, ada) = demo().await;
+    let pool = weir.database().await;
+    for number in 0..102 {
+        let app = format!("gone-{number:03}");
+        let made = "insert into ended_apps (id, project_id, name, created_at, created_by, deleted_at, deleted_by) \
+                    select $1, id, $1, 0, 'ada', 9000000000000, 'ada' from projects where name = 'demo'";
+        sqlx::query(made).bind(&app).execute(&pool).await.unwrap();
+        let ran = "insert into ended_rollouts (id, app_id, number, digest, repository, kind, spec, actor_kind, actor, sequence, cascade_id, \
+                   phase, created_at) values ($1, $1, 1, $2, 'demo/base', 'deploy', '{}', 'person', 'ada', 1, '', 'Complete', 0)";
+        sqlx::query(ran).bind(&app).bind(digest(1)).execute(&pool).await.unwrap();
+    }
+    sqlx::query("update streams set created_at = 0").execute(&pool).await.unwrap();
+    pool.close().await;
+    let first = html(ada.get(&format!("/p/demo/streams/base/used-by?as-of={}", HOURS[0])).await, StatusCode::OK).await;
+    assert!(text(&first).contains("These are 100, by name, and there are more"), "{}", text(&first));
+    assert!(first.contains("gone-099") && !first.contains("gone-100"));
+    let next = first.split("href=\"").find(|link| link.contains("apps=gone-099")).unwrap();
+    let next = next.split('"').next().unwrap().replace("&amp;", "&");
+    let second = text(&html(ada.get(&next).await, StatusCode::OK).await);
+    assert!(
+        second.contains("gone-101") && !second.contains("gone-099") && !second.contains("there are more"),
+        "{second}"
+    );
 }

@@ -17,6 +17,10 @@ use crate::server::store::{self, ShownMove, StreamThen, TagThen};
 /// Tags of a stream that are read together.
 const BATCH: i64 = 500;
 
+/// The annotation that says what is not told because it is not kept.
+const NOT_KEPT: &str = "weir.dev/not-kept";
+const NOT_KEPT_OF_STREAMS: &str = "labels, what tags should have been, and which tags were set to only name an image elsewhere: those that never had an image are left out, others are told with what they had pointed to";
+
 /// What tags had pointed to by then, newest first, by their ids.
 type Moves = HashMap<String, Vec<ShownMove>>;
 
@@ -68,7 +72,8 @@ pub async fn tags(
     let mut items = Vec::with_capacity(page.items.len());
     for tags in page.items.chunk_by(|(one, _), (next, _)| one.id == next.id) {
         let Some((stream, _)) = tags.first() else { continue };
-        let tags: Vec<TagThen> = tags.iter().map(|(_, tag)| tag.clone()).collect();
+        // As now, what only names an image elsewhere is none of the tags that have images.
+        let tags: Vec<TagThen> = tags.iter().map(|(_, tag)| tag).filter(|tag| has_place(kind, tag)).cloned().collect();
         let moves = shown_moves(door, kind, stream, &tags, moment).await?;
         items.extend(tags.iter().map(|tag| show_tag(door, kind, project, stream, tag, &moves, moment)));
     }
@@ -85,7 +90,12 @@ pub async fn tag(
 ) -> Result<Value, Status> {
     let stream = door.store.stream_then(&door.store.project(project).await?.id, stream, moment).await?;
     let missing = || Status::not_found(kind, &format!("{}:{name} at {}", stream.name, moment.words));
-    let tag = door.store.find_tag_then(&stream, name, moment).await?.ok_or_else(missing)?;
+    let tag = door
+        .store
+        .find_tag_then(&stream, name, moment)
+        .await?
+        .filter(|tag| has_place(kind, tag))
+        .ok_or_else(missing)?;
     let moves = shown_moves(door, kind, &stream, std::slice::from_ref(&tag), moment).await?;
     Ok(typed(kind, show_tag(door, kind, project, &stream, &tag, &moves, moment)))
 }
@@ -124,6 +134,10 @@ async fn list_tags(
     }
 }
 
+fn has_place(kind: &Kind, tag: &TagThen) -> bool {
+    *kind == IMAGE_TAGS || tag.refers_to().is_none()
+}
+
 fn title(stream: &StreamThen, tag: &TagThen) -> String {
     format!("{}:{}", stream.name, tag.name)
 }
@@ -143,9 +157,12 @@ async fn show_stream(door: &Door, project: &str, stream: &StreamThen, moment: &M
     }))
 }
 
-/// The metadata of a stream of then.
+/// The metadata of a stream of then, with what an `ImageStream` of then leaves out.
 pub fn stream_meta(project: &str, stream: &StreamThen, moment: &Moment) -> ObjectMeta {
-    past(ObjectMeta::new(&stream.name, project, &stream.id, 0, stream.created_at), moment, stream.deleted_at, None)
+    let meta = ObjectMeta::new(&stream.name, project, &stream.id, 0, stream.created_at);
+    let mut meta = past(meta, moment, stream.deleted_at, None);
+    meta.annotations.insert(NOT_KEPT.to_owned(), NOT_KEPT_OF_STREAMS.to_owned());
+    meta
 }
 
 /// What tags had pointed to, where objects of that kind tell it.
@@ -165,14 +182,24 @@ async fn shown_moves(
 /// The items that the tag had, newest first, as far back as the view of a stream goes.
 fn status_tag(door: &Door, project: &str, stream: &StreamThen, tag: &TagThen, moves: &Moves) -> Value {
     let item = |item: &ShownMove| {
-        json!({
+        let mut shown = json!({
             "created": rfc3339(item.at),
             "dockerImageReference": reference_of(door, project, stream, item.reference.as_deref()),
             "image": item.digest.as_deref().unwrap_or_default(),
-            "generation": item.generation,
-        })
+        });
+        if let Some(generation) = item.generation {
+            shown["generation"] = generation.into();
+        }
+        shown
     };
-    let items: Vec<Value> = moves.get(&tag.id).into_iter().flatten().map(item).collect();
+    let mut items: Vec<Value> = moves.get(&tag.id).into_iter().flatten().map(item).collect();
+    if let Some(name) = tag.refers_to() {
+        // A mere reference is no image: what was said is all there was.
+        let created = rfc3339(tag.referred_at.unwrap_or(tag.at));
+        items.insert(0, json!({"created": created, "dockerImageReference": name, "image": ""}));
+    } else if let Some(newest) = items.first_mut() {
+        newest["dockerImageReference"] = reference_of(door, project, stream, tag.reference()).into();
+    }
     json!({"tag": tag.name, "items": items})
 }
 
@@ -186,14 +213,14 @@ fn show_tag(
     moment: &Moment,
 ) -> Value {
     let meta = ObjectMeta::new(&title(stream, tag), project, &stream.id, 0, tag.at);
-    let mut shown = json!({
-        "metadata": past(meta, moment, stream.deleted_at, tag.held_by.as_deref()),
-        "image": bare(&tag.digest, &reference_of(door, project, stream, tag.reference.as_deref())),
-    });
+    let mut shown = json!({"metadata": past(meta, moment, stream.deleted_at, tag.held_by.as_deref())});
+    if tag.refers_to().is_none() {
+        shown["image"] = bare(&tag.digest, &reference_of(door, project, stream, tag.reference()));
+    }
     if *kind == IMAGE_TAGS {
         shown["status"] = status_tag(door, project, stream, tag, moves);
-    } else {
-        shown["generation"] = tag.generation.into();
+    } else if let Some(generation) = tag.generation {
+        shown["generation"] = generation.into();
     }
     shown
 }

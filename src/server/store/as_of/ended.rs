@@ -15,7 +15,7 @@ const BUILD: &str = "config_id, project_id, number, phase, reason, message, spec
 
 /// Columns of histories.
 const EVENT: &str = "sequence, tag_id, stream_id, number, outcome, digest, reference, from_digest, generation, kind, actor_kind, actor, reason, cause, \
-     cascade_id, build_id, to_sequence, at, sorted_at, repeats, repeated_at, request_id";
+     cascade_id, build_id, to_sequence, at, sorted_at, repeats, repeated_at, renewed_at, request_id";
 
 impl WriteTx {
     /// Keeps the description of a stream, which is about to get another one.
@@ -91,6 +91,22 @@ impl WriteTx {
         Ok(())
     }
 
+    /// Where an older server beside this one changed a build config, it says since when the config says what it does: what it said before
+    /// is not known.
+    pub(in crate::server::store) async fn settle_config_spec(&mut self, config: &BuildConfig) -> Result<()> {
+        sqlx::query(
+            "update build_configs set spec_since = (select max(l.at) from ledger l where l.action = 'config.update' and l.project = $2 \
+               and l.object = $3 and l.sequence > build_configs.spec_sequence) where id = $1 and exists (select 1 from ledger l \
+               where l.action = 'config.update' and l.project = $2 and l.object = $3 and l.sequence > build_configs.spec_sequence)",
+        )
+        .bind(&config.id)
+        .bind(&config.project)
+        .bind(&config.name)
+        .execute(&mut **self)
+        .await?;
+        Ok(())
+    }
+
     /// Keeps what a build config said, which is about to say something else.
     pub(in crate::server::store) async fn keep_config_spec(&mut self, config: &BuildConfig) -> Result<()> {
         let at = now();
@@ -113,6 +129,7 @@ impl WriteTx {
 
     /// Keeps a build config that is about to be deleted, with its builds.
     pub(in crate::server::store) async fn keep_config(&mut self, config: &BuildConfig, actor: &Actor) -> Result<()> {
+        self.settle_config_spec(config).await?;
         sqlx::query(
             "insert into ended_configs (id, project_id, name, spec, spec_since, last_number, created_at, created_by, deleted_at, deleted_by) \
              select id, project_id, name, $4, spec_since, last_number, created_at, created_by, $2, $3 from build_configs where id = $1",

@@ -47,7 +47,8 @@ macro_rules! select_ended_event {
 macro_rules! moves_then {
     ($tags:literal, $events:literal) => {
         concat!(
-            "select e.tag_id, e.digest, e.reference, e.generation, e.at from ",
+            "select e.tag_id, e.digest, e.reference, case when e.renewed_at >= $4 then cast(null as bigint) else e.generation end as generation, \
+             e.at from ",
             $tags,
             " t join ",
             $events,
@@ -130,13 +131,13 @@ impl Store {
             true => select_event!("where e.tag_id = $1 and e.number < $2 order by e.number desc limit $3"),
             false => select_ended_event!("where e.tag_id = $1 and e.number < $2 order by e.number desc limit $3"),
         };
-        let events = sqlx::query_as(text)
+        let events: Vec<TagEvent> = sqlx::query_as(text)
             .bind(tag_id)
             .bind(before.map_or(newest + 1, |before| before.min(newest + 1)))
             .bind(limit)
             .fetch_all(self.pool())
             .await?;
-        Ok(events)
+        Ok(events.into_iter().map(|event| event.then(moment)).collect())
     }
 
     /// A page of the histories of all tags that a stream had at a moment, newest first, with a sequence below `before`.
@@ -154,13 +155,13 @@ impl Store {
                 select_ended_event!("where e.stream_id = $1 and e.sequence < $2 order by e.sequence desc limit $3")
             }
         };
-        let events = sqlx::query_as(text)
+        let events: Vec<TagEvent> = sqlx::query_as(text)
             .bind(&stream.id)
             .bind(before.map_or(end, |before| before.min(end)))
             .bind(limit)
             .fetch_all(self.pool())
             .await?;
-        Ok(events)
+        Ok(events.into_iter().map(|event| event.then(moment)).collect())
     }
 
     /// What tags had pointed to by a moment, newest first, by the tags' ids: as many rows back as the view of a whole stream shows. `tags`

@@ -1,9 +1,9 @@
 use super::*;
 use crate::model::time::testing::TIME;
-use crate::model::{Actor, AppName, AppSpec, HoldUntil, NewImage, Stream, StreamTag, Tag};
+use crate::model::{Actor, AppName, AppSpec, HoldUntil, NewImage, SourceKind, Stream, StreamTag, Tag};
 use crate::server::store::moves::Move;
-use crate::server::store::testing::{TestStore, each_store, project};
-use crate::server::store::{AppFields, Backend, StreamFields, TagMove};
+use crate::server::store::testing::{TestStore, each_store, project, run};
+use crate::server::store::{AppFields, Backend, StreamFields, TagMove, TagSpec};
 
 /// A minute of which everything here is a part: 2020-01-01T00:00Z.
 const BEGIN: i64 = 1_577_836_800_000;
@@ -441,5 +441,77 @@ async fn a_tag_had_the_items_that_it_had() {
             let two = items(61, "two").await.unwrap();
             assert_eq!((two.len(), two[0].as_str(), two[49].as_str()), (50, "sha256:60", "sha256:11"));
         }
+    }
+}
+
+#[tokio::test]
+async fn references_generations_and_sizes_are_those_of_then() {
+    for store in each_store().await {
+        let id = project(&store, "demo").await;
+        let actor = ada();
+        let import = async |hours: i64, reference: &str| {
+            TIME.set(Some(BEGIN + hours * HOUR));
+            let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+            let image = NewImage { digest: "sha256:a".into(), manifest: "{}".into(), size: 7, ..NewImage::default() };
+            let (tag, reference) = ("one".parse().unwrap(), Some(reference));
+            let to = TagMove { tag: &tag, kind: EventKind::Import, reference, cause: None, build_id: None };
+            store.put_manifest(&stream, &image, Some(to), &actor).await.unwrap();
+            stream
+        };
+        import(1, "a.io/x@sha256:a").await;
+        import(3, "b.io/x@sha256:a").await;
+        let raise = "update streams set generation = generation + 4";
+        sqlx::query(raise).execute(store.pool()).await.unwrap();
+        let app = import(5, "b.io/x@sha256:a").await;
+        TIME.set(Some(BEGIN + 9 * HOUR));
+        let then = async |hours: i64| {
+            let app = store.stream_then(&id, "app", &hour(hours)).await.unwrap();
+            let tag = store.find_tag_then(&app, "one", &hour(hours)).await.unwrap().unwrap();
+            let mut moves = store.moves_then(&app, &hour(hours), std::slice::from_ref(&tag)).await.unwrap();
+            let generation = moves.remove(&tag.id).unwrap()[0].generation;
+            assert_eq!((tag.generation, tag.refers_to()), (generation, None), "hour {hours}");
+            let history = store.list_history_then(&app, &tag.id, &hour(hours), None, 10).await.unwrap();
+            let repeats: Vec<_> = history.iter().map(|event| event.repeats).collect();
+            (tag.reference().unwrap_or_default().to_owned(), generation.is_some(), tag.size, repeats)
+        };
+        let told =
+            |from: &str, known: bool, repeats: i64| (format!("{from}/x@sha256:a"), known, Some(7), vec![repeats]);
+        assert_eq!(then(2).await, told("a.io", false, 0));
+        assert_eq!(then(4).await, told("b.io", false, 0), "it was raised later, and asked for again");
+        assert_eq!(then(6).await, told("b.io", true, 2));
+        run(&store, "delete from repository_images").await;
+        assert_eq!(then(6).await, (told("b.io", true, 2).0, true, None, vec![2]), "the repository has it no more");
+        store.delete_stream("demo", &app.name, &ada()).await.unwrap();
+        assert_eq!(then(4).await, (told("b.io", false, 0).0, false, None, vec![0]), "deleted since");
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
+async fn what_followed_a_mere_reference_only_named_an_image_then() {
+    for store in each_store().await {
+        let id = project(&store, "demo").await;
+        let (actor, names) = (ada(), |tag: &str| ("app".parse().unwrap(), tag.parse().unwrap()));
+        TIME.set(Some(BEGIN + HOUR));
+        let app = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+        let image = NewImage { digest: "sha256:a".into(), manifest: "{}".into(), ..NewImage::default() };
+        let source = "source".parse().unwrap();
+        let to = TagMove { tag: &source, kind: EventKind::Push, reference: None, cause: None, build_id: None };
+        store.put_manifest(&app, &image, Some(to), &actor).await.unwrap();
+        let follow = TagSpec { source: Some((SourceKind::ImageStreamTag, "source".into())), ..TagSpec::default() };
+        let (stream, tag) = names("follower");
+        store.set_tag("demo", &stream, &tag, &follow, None, &actor).await.unwrap();
+        TIME.set(Some(BEGIN + 3 * HOUR));
+        let bare = TagSpec { reference_only: true, scheduled: false, ..TagSpec::import("c.io/x:1") };
+        let (stream, tag) = names("source");
+        store.set_tag("demo", &stream, &tag, &bare, None, &actor).await.unwrap();
+        TIME.set(Some(BEGIN + 9 * HOUR));
+        let then = store.stream_then(&id, "app", &hour(5)).await.unwrap();
+        let named = async |hours: i64| {
+            let tag = store.find_tag_then(&then, "follower", &hour(hours)).await.unwrap().unwrap();
+            tag.refers_to().map(str::to_owned)
+        };
+        assert_eq!((named(2).await, named(5).await), (None, Some("c.io/x:1".to_owned())));
+        TIME.set(None);
     }
 }

@@ -136,6 +136,7 @@ impl Store {
         steps.rollouts.retain(|rollout| rollout.sequence < end);
         steps.builds.sort_by_key(|build| build.sequence);
         steps.rollouts.sort_by_key(|rollout| rollout.sequence);
+        steps.events = steps.events.into_iter().map(|event| event.then(moment)).collect();
         steps.builds = steps.builds.into_iter().map(|build| build.then(moment)).collect();
         steps.rollouts = steps.rollouts.into_iter().map(|rollout| rollout.then(moment)).collect();
         Ok(steps)

@@ -270,3 +270,38 @@ async fn lists_of_the_past_are_read_by_indexes() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_an_older_server_changed_in_a_config_is_not_told_of_before() {
+    for store in each_store().await {
+        it_is(0);
+        let id = project(&store, "demo").await;
+        it_is(1);
+        config(&store, "app").await;
+        it_is(3);
+        // It writes the config and the ledger, and nothing for the past.
+        let mut tx = store.write_tx().await.unwrap();
+        let entry = Entry { action: "config.update", project: Some("demo"), object: "app", ..Entry::default() };
+        let sequence = tx.record(&ada(), entry).await.unwrap();
+        let write = sqlx::query("update build_configs set generation = generation + 1, version = $1").bind(sequence);
+        write.execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        let known = async |hours: i64| {
+            it_is(20);
+            let config = store.find_config_then(&id, "app", &after(hours)).await.unwrap().unwrap();
+            config.spec.is_some()
+        };
+        assert_eq!((known(2).await, known(4).await), (false, true));
+        // Nor is it when a newer one changes it again, or deletes it.
+        it_is(6);
+        let source = Source { dockerfile: Some("FROM busybox\n".to_owned()), ..Source::default() };
+        let spec = BuildConfigSpec::new(source, "app".parse().unwrap(), "latest".parse().unwrap());
+        let fields = ConfigFields { config_trigger: false, ..ConfigFields::new(spec, KnownInputs::All(Vec::new())) };
+        store.update_config("demo", "app", &fields, None, &ada()).await.unwrap();
+        assert_eq!((known(2).await, known(4).await, known(7).await), (false, true, true));
+        it_is(8);
+        store.delete_config("demo", "app", &ada()).await.unwrap();
+        assert_eq!((known(2).await, known(4).await, known(7).await), (false, true, true));
+        TIME.set(None);
+    }
+}
