@@ -210,7 +210,11 @@ async fn section_4_4_a_tag_is_set_whether_or_not_it_was_there() {
     assert_eq!((&refused["details"]["kind"], &refused["details"]["name"]), (&json!("imagestreams"), &json!("none")));
     rest.expect(missing, Method::GET, &images("imagestreams/none"), &json!({})).await;
     let version = rest.ada.get_json(&tag_path("app:a")).await["metadata"]["resourceVersion"].clone();
-    rest.expect(StatusCode::OK, Method::PUT, &tag_path("app:a"), &versioned("app:a", version.clone())).await;
+    // The same again is no change.
+    let mut other = versioned("app:a", version.clone());
+    rest.expect(StatusCode::OK, Method::PUT, &tag_path("app:a"), &other).await;
+    other["metadata"]["annotations"] = json!({"said": "otherwise"});
+    rest.expect(StatusCode::OK, Method::PUT, &tag_path("app:a"), &other).await;
     rest.expect(conflict, Method::PUT, &tag_path("app:a"), &versioned("app:a", version)).await;
 
     let body = json!({"metadata": {"name": "app:t"}});
