@@ -120,32 +120,41 @@ impl Door {
 
 /// The routes of OpenShift's and Kubernetes' groups.
 pub fn router(door: Door) -> Router {
+    // Whatever can be read and replaced can be patched.
+    let patched = |methods| patch::patched(methods, &door);
     let images = Router::new()
         .route("/imagestreams", get(image_streams::list).post(image_streams::create))
-        .route("/imagestreams/{name}", get(image_streams::get).put(image_streams::update).delete(image_streams::delete))
+        .route(
+            "/imagestreams/{name}",
+            patched(get(image_streams::get).put(image_streams::update).delete(image_streams::delete)),
+        )
         .route("/imagestreams/{name}/layers", get(image_stream_parts::layers))
         .route("/imagestreams/{name}/secrets", get(image_stream_parts::secrets))
         .route("/imagestreamtags", get(image_stream_tags::list).post(image_stream_tags::create))
         .route(
             "/imagestreamtags/{name}",
-            get(image_stream_tags::get).put(image_stream_tags::put).delete(image_stream_tags::delete),
+            patched(get(image_stream_tags::get).put(image_stream_tags::put).delete(image_stream_tags::delete)),
         )
         .route("/imagetags", get(image_tags::list).post(image_tags::create))
-        .route("/imagetags/{name}", get(image_tags::get).put(image_tags::put).delete(image_tags::delete))
+        .route("/imagetags/{name}", patched(get(image_tags::get).put(image_tags::put).delete(image_tags::delete)))
         .route("/imagestreamimages/{name}", get(image_stream_images::get))
         .route("/imagestreamimports", post(image_stream_imports::create))
         .route("/imagestreammappings", post(image_stream_mappings::create));
     let builds = Router::new()
         .route("/buildconfigs", get(build_configs::list).post(build_configs::create))
-        .route("/buildconfigs/{name}", get(build_configs::get).put(build_configs::update).delete(build_configs::delete))
+        .route(
+            "/buildconfigs/{name}",
+            patched(get(build_configs::get).put(build_configs::update).delete(build_configs::delete)),
+        )
         .route("/buildconfigs/{name}/instantiate", post(build_configs::instantiate))
         .route("/builds", get(builds::list))
-        .route("/builds/{name}", get(builds::get).put(builds::update).delete(builds::delete))
+        .route("/builds/{name}", patched(get(builds::get).put(builds::update).delete(builds::delete)))
         .route("/builds/{name}/log", get(builds::log))
         .route("/builds/{name}/clone", post(builds::clone));
-    let apps = Router::new()
-        .route("/deployments", get(deployments::list).post(deployments::create))
-        .route("/deployments/{name}", get(deployments::get).put(deployments::update).delete(deployments::delete));
+    let apps = Router::new().route("/deployments", get(deployments::list).post(deployments::create)).route(
+        "/deployments/{name}",
+        patched(get(deployments::get).put(deployments::update).delete(deployments::delete)),
+    );
     let projects = Router::new()
         .route("/projects", get(projects::list))
         .route("/projects/{name}", get(projects::get).delete(projects::delete))
@@ -156,8 +165,6 @@ pub fn router(door: Door) -> Router {
         .nest("/apis/apps/v1/namespaces/{project}", apps)
         .nest("/apis/project.openshift.io/v1", projects)
         .method_not_allowed_fallback(method_not_allowed)
-        // Whatever can be read and replaced can be patched.
-        .layer(middleware::from_fn(patch::patches))
         .layer(middleware::from_fn(refuse_dry_run))
         .layer(middleware::from_fn(past::refuse_elsewhere))
         .with_state(door)

@@ -7,10 +7,12 @@ use axum::body::{Body as HttpBody, to_bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use serde_json::{Value, json};
+use tower::Service as _;
 
+use super::Door;
 use super::body::whole;
 use super::status::{Cause, Status};
 
@@ -33,28 +35,26 @@ const WAYS: [(&str, Way); 3] = [
 /// So often a patch is tried while others write the same object.
 const TRIES: usize = 5;
 
-/// Middleware: makes of a `PATCH` what it stands for, and lets all else through.
-pub async fn patches(request: Request, next: Next) -> Response {
-    if request.method() != Method::PATCH {
-        return next.run(request).await;
-    }
-    patch(request, next).await.unwrap_or_else(|answer| answer)
+/// Adds `PATCH` to the methods of an object that has `GET` and `PUT`.
+pub fn patched(methods: MethodRouter<Door>, door: &Door) -> MethodRouter<Door> {
+    let known = methods.clone().with_state(door.clone());
+    methods.patch(move |request: Request| async move { patch(request, known).await.unwrap_or_else(|answer| answer) })
 }
 
-async fn patch(request: Request, next: Next) -> Result<Response, Response> {
+async fn patch(request: Request, methods: MethodRouter) -> Result<Response, Response> {
     let (parts, body) = request.into_parts();
     let way = way(&parts.headers).map_err(IntoResponse::into_response)?;
-    let mut found = read(&parts, &next).await?;
+    let mut found = read(&parts, &methods).await?;
     let bytes = whole(body).await.map_err(IntoResponse::into_response)?;
     let patch: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Status::bad_request(format!("the patch is not JSON: {error}")).into_response())?;
     for tries_left in (0..TRIES).rev() {
         let changed = apply(way, &patch, plural(&parts), &found).map_err(IntoResponse::into_response)?;
-        let answer = put(&parts, &next, &changed).await;
+        let answer = put(&parts, &methods, &changed).await;
         if answer.status() != StatusCode::CONFLICT || names_version(way, &patch) || tries_left == 0 {
             return Ok(answer);
         }
-        let newer = read(&parts, &next).await?;
+        let newer = read(&parts, &methods).await?;
         if newer["metadata"]["resourceVersion"] == found["metadata"]["resourceVersion"] {
             // It is no other writer that this disagrees with.
             return Ok(answer);
@@ -80,11 +80,11 @@ fn plural(parts: &Parts) -> &str {
 }
 
 /// The object as it is.
-async fn read(parts: &Parts, next: &Next) -> Result<Value, Response> {
+async fn read(parts: &Parts, methods: &MethodRouter) -> Result<Value, Response> {
     let mut parts = parts.clone();
     parts.method = Method::GET;
     without_body(&mut parts.headers);
-    let answer = next.clone().run(Request::from_parts(parts, HttpBody::empty())).await;
+    let answer = run(methods, Request::from_parts(parts, HttpBody::empty())).await;
     if answer.status() != StatusCode::OK {
         return Err(answer);
     }
@@ -95,16 +95,23 @@ async fn read(parts: &Parts, next: &Next) -> Result<Value, Response> {
 }
 
 /// The answer to `PUT` of the object. A patch makes nothing: 201 would say that it did.
-async fn put(parts: &Parts, next: &Next, object: &Value) -> Response {
+async fn put(parts: &Parts, methods: &MethodRouter, object: &Value) -> Response {
     let mut parts = parts.clone();
     parts.method = Method::PUT;
     without_body(&mut parts.headers);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let mut answer = next.clone().run(Request::from_parts(parts, HttpBody::from(object.to_string()))).await;
+    let mut answer = run(methods, Request::from_parts(parts, HttpBody::from(object.to_string()))).await;
     if answer.status() == StatusCode::CREATED {
         *answer.status_mut() = StatusCode::OK;
     }
     answer
+}
+
+async fn run(methods: &MethodRouter, request: Request) -> Response {
+    match methods.clone().call(request).await {
+        Ok(answer) => answer,
+        Err(never) => match never {},
+    }
 }
 
 /// What headers say of the patch's own bytes, and of answers that must be read here, holds for no other request.

@@ -154,7 +154,7 @@ async fn who_patches_with_others_waits_for_nobody_and_loses_nothing() {
 async fn deployments_are_patched_by_the_names_of_their_containers() {
     let rest = Rest::start().await;
     rest.push("web", "latest", 1).await;
-    let made = deployment("web", "web:latest");
+    let made = deployment("web", &format!("{}/demo/web:latest", rest.weir.registry()));
     rest.post(StatusCode::CREATED, &apps("deployments"), &made).await;
     let patch = json!({"metadata": {"labels": {"tier": "front"}}, "spec": {"replicas": 3}});
     let (status, app) = send(&rest.ada, &apps("deployments/web"), STRATEGIC, &patch).await;
