@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -52,8 +52,10 @@ const GRACE: Duration = Duration::from_secs(8);
 const LAST_GRACE: Duration = Duration::from_secs(1);
 /// Of gzip, for pages and JSON, which are made anew for each request: half the time of the usual 6, and a twentieth more bytes.
 const COMPRESSION: CompressionLevel = CompressionLevel::Precise(3);
-/// The largest request body of console and REST.
-const BODY_LIMIT: usize = 1024 * 1024;
+const MEBIBYTE: usize = 1024 * 1024;
+/// The largest body of a form, and of an object at the REST door, where it is what Kubernetes takes at most: a stream lists all its tags.
+const FORM_LIMIT: usize = MEBIBYTE;
+const OBJECT_LIMIT: usize = 3 * MEBIBYTE;
 
 /// The parts of a server that is about to run.
 pub struct Weir {
@@ -190,7 +192,11 @@ impl Weir {
     /// Every door in one router.
     pub fn router(&self) -> Router {
         let state = &self.state;
-        let pages_and_rest = limited(crate::ui::router(state.clone()).merge(api::rest(state)), state);
+        let pages_and_rest = limited(crate::ui::router(state.clone()), FORM_LIMIT, state).merge(limited(
+            api::rest(state),
+            OBJECT_LIMIT,
+            state,
+        ));
         Router::new()
             .merge(health::router(state.clone()))
             .merge(assets::router())
@@ -297,12 +303,12 @@ fn controllers(state: &AppState, runner: &Runner, gc_interval: Duration) -> anyh
 }
 
 /// What console and REST have in common, and the registry has not: sessions, small bodies, compressed answers.
-fn limited(routes: Router, state: &AppState) -> Router {
+fn limited(routes: Router, most: usize, state: &AppState) -> Router {
     let origin = PublicOrigin(state.settings.public_url.clone());
     routes
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
-        .layer(from_fn(small_bodies_only))
+        .layer(DefaultBodyLimit::max(most))
+        .layer(RequestBodyLimitLayer::new(most))
+        .layer(from_fn_with_state(most, small_bodies_only))
         .layer(session::layer(&state.store, state.settings.is_secure()))
         .layer(from_fn_with_state(origin, same_site_only))
         // What is packed once, the assets, has brotli. Its encoder clears megabytes of memory before the first byte of each page.
@@ -310,11 +316,11 @@ fn limited(routes: Router, state: &AppState) -> Router {
 }
 
 /// Says in words what [`RequestBodyLimitLayer`] would only say by a status.
-async fn small_bodies_only(request: Request, next: Next) -> Response {
+async fn small_bodies_only(State(most): State<usize>, request: Request, next: Next) -> Response {
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > BODY_LIMIT) {
-        let text = "what was sent is too large: at most 1 MiB is accepted here\n";
+    if length.is_some_and(|length| length > most) {
+        let text = format!("what was sent is too large: at most {} MiB is accepted here\n", most / MEBIBYTE);
         return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
     }
     next.run(request).await

@@ -339,7 +339,7 @@ async fn top_bar(cx: &Cx, project: Option<&Project>, section: Option<Section>, p
         }
         None => Vec::new(),
     };
-    let switcher = viewer.as_ref().map(|_| switcher(&projects, project));
+    let switcher = viewer.as_ref().map(|_| switcher(&projects, project, past));
     let search = viewer.as_ref().map(|_| {
         view! {
             <form class="topbar-search" action="/search" method="get" role="search">
@@ -391,13 +391,13 @@ fn search_text(cx: &Cx) -> String {
     if cx.path() == "/search" { cx.query("q").to_owned() } else { String::new() }
 }
 
-fn switcher(projects: &[Project], current: Option<&Project>) -> AnyView {
+fn switcher(projects: &[Project], current: Option<&Project>, past: Option<&AsOf>) -> AnyView {
     let links: Vec<_> = projects
         .iter()
         .map(|project| {
             let here = current.is_some_and(|current| current.id == project.id);
             view! {
-                <a href=format!("/p/{}", project.name) aria-current=here.then_some("true")>
+                <a href=AsOf::keep(past, &format!("/p/{}", project.name)) aria-current=here.then_some("true")>
                     {project.name.clone()}
                 </a>
             }
@@ -411,7 +411,7 @@ fn switcher(projects: &[Project], current: Option<&Project>) -> AnyView {
                 <span class="truncate">{name}</span>
             </summary>
             <div class="menu-items menu-items-start">
-                {links} <hr /> <a href="/">"All projects"</a>
+                {links} <hr /> <a href=AsOf::keep(past, "/")>"All projects"</a>
             </div>
         </details>
     }

@@ -10,7 +10,7 @@ use super::fields::{self, Field, Remarks};
 use super::status::Status;
 
 /// What Kubernetes takes at most.
-const LIMIT: usize = 3 * 1024 * 1024;
+pub(super) const LIMIT: usize = 3 * 1024 * 1024;
 
 /// A JSON body.
 #[derive(Debug, Clone)]

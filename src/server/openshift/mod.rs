@@ -121,22 +121,31 @@ impl Door {
 /// The routes of OpenShift's and Kubernetes' groups.
 pub fn router(door: Door) -> Router {
     // Whatever can be read and replaced can be patched.
-    let patched = |methods| patch::patched(methods, &door);
+    let patched = |methods, kind| patch::patched(methods, &door, kind);
     let images = Router::new()
         .route("/imagestreams", get(image_streams::list).post(image_streams::create))
         .route(
             "/imagestreams/{name}",
-            patched(get(image_streams::get).put(image_streams::update).delete(image_streams::delete)),
+            patched(
+                get(image_streams::get).put(image_streams::update).delete(image_streams::delete),
+                &kind::IMAGE_STREAMS,
+            ),
         )
         .route("/imagestreams/{name}/layers", get(image_stream_parts::layers))
         .route("/imagestreams/{name}/secrets", get(image_stream_parts::secrets))
         .route("/imagestreamtags", get(image_stream_tags::list).post(image_stream_tags::create))
         .route(
             "/imagestreamtags/{name}",
-            patched(get(image_stream_tags::get).put(image_stream_tags::put).delete(image_stream_tags::delete)),
+            patched(
+                get(image_stream_tags::get).put(image_stream_tags::put).delete(image_stream_tags::delete),
+                &kind::IMAGE_STREAM_TAGS,
+            ),
         )
         .route("/imagetags", get(image_tags::list).post(image_tags::create))
-        .route("/imagetags/{name}", patched(get(image_tags::get).put(image_tags::put).delete(image_tags::delete)))
+        .route(
+            "/imagetags/{name}",
+            patched(get(image_tags::get).put(image_tags::put).delete(image_tags::delete), &kind::IMAGE_TAGS),
+        )
         .route("/imagestreamimages/{name}", get(image_stream_images::get))
         .route("/imagestreamimports", post(image_stream_imports::create))
         .route("/imagestreammappings", post(image_stream_mappings::create));
@@ -144,16 +153,19 @@ pub fn router(door: Door) -> Router {
         .route("/buildconfigs", get(build_configs::list).post(build_configs::create))
         .route(
             "/buildconfigs/{name}",
-            patched(get(build_configs::get).put(build_configs::update).delete(build_configs::delete)),
+            patched(
+                get(build_configs::get).put(build_configs::update).delete(build_configs::delete),
+                &kind::BUILD_CONFIGS,
+            ),
         )
         .route("/buildconfigs/{name}/instantiate", post(build_configs::instantiate))
         .route("/builds", get(builds::list))
-        .route("/builds/{name}", patched(get(builds::get).put(builds::update).delete(builds::delete)))
+        .route("/builds/{name}", patched(get(builds::get).put(builds::update).delete(builds::delete), &kind::BUILDS))
         .route("/builds/{name}/log", get(builds::log))
         .route("/builds/{name}/clone", post(builds::clone));
     let apps = Router::new().route("/deployments", get(deployments::list).post(deployments::create)).route(
         "/deployments/{name}",
-        patched(get(deployments::get).put(deployments::update).delete(deployments::delete)),
+        patched(get(deployments::get).put(deployments::update).delete(deployments::delete), &kind::DEPLOYMENTS),
     );
     let projects = Router::new()
         .route("/projects", get(projects::list))

@@ -1,10 +1,12 @@
 //! `PATCH`: an object is read as `GET` gives it, changed, and put as `PUT` takes it. So whoever may do both may do this, and every rule of
 //! `PUT` holds. A patch that names no version is made once more where somebody else wrote meanwhile.
 
+mod steps;
 mod strategic;
 
+use axum::RequestPartsExt as _;
 use axum::body::{Body as HttpBody, to_bytes};
-use axum::extract::Request;
+use axum::extract::{Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +15,9 @@ use serde_json::{Value, json};
 use tower::Service as _;
 
 use super::Door;
-use super::body::whole;
+use super::body::{LIMIT, whole};
+use super::caller::Caller;
+use super::kind::Kind;
 use super::status::{Cause, Status};
 
 /// The ways of saying what is to change, each with its media type.
@@ -36,32 +40,45 @@ const WAYS: [(&str, Way); 3] = [
 const TRIES: usize = 5;
 
 /// Adds `PATCH` to the methods of an object that has `GET` and `PUT`.
-pub fn patched(methods: MethodRouter<Door>, door: &Door) -> MethodRouter<Door> {
-    let known = methods.clone().with_state(door.clone());
-    methods.patch(move |request: Request| async move { patch(request, known).await.unwrap_or_else(|answer| answer) })
+pub fn patched(methods: MethodRouter<Door>, door: &Door, kind: &'static Kind) -> MethodRouter<Door> {
+    let (known, door) = (methods.clone().with_state(door.clone()), door.clone());
+    methods.patch(move |request: Request| async move {
+        patch(request, known, door, kind).await.unwrap_or_else(|answer| answer)
+    })
 }
 
-async fn patch(request: Request, methods: MethodRouter) -> Result<Response, Response> {
-    let (parts, body) = request.into_parts();
-    let way = way(&parts.headers).map_err(IntoResponse::into_response)?;
+async fn patch(request: Request, methods: MethodRouter, door: Door, kind: &'static Kind) -> Result<Response, Response> {
+    let (mut parts, body) = request.into_parts();
+    let patch = begin(&mut parts, body, &door, kind).await.map_err(IntoResponse::into_response)?;
     let mut found = read(&parts, &methods).await?;
-    let bytes = whole(body).await.map_err(IntoResponse::into_response)?;
-    let patch: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| Status::bad_request(format!("the patch is not JSON: {error}")).into_response())?;
+    let names_version = patch.names_version();
     for tries_left in (0..TRIES).rev() {
-        let changed = apply(way, &patch, plural(&parts), &found).map_err(IntoResponse::into_response)?;
-        let answer = put(&parts, &methods, &changed).await;
-        if answer.status() != StatusCode::CONFLICT || names_version(way, &patch) || tries_left == 0 {
+        let version = found["metadata"]["resourceVersion"].clone();
+        let changed = patch.apply(found).await.map_err(IntoResponse::into_response)?;
+        let answer = put(&parts, &methods, changed).await;
+        if answer.status() != StatusCode::CONFLICT || names_version || tries_left == 0 {
             return Ok(answer);
         }
-        let newer = read(&parts, &methods).await?;
-        if newer["metadata"]["resourceVersion"] == found["metadata"]["resourceVersion"] {
+        found = read(&parts, &methods).await?;
+        if found["metadata"]["resourceVersion"] == version {
             // It is no other writer that this disagrees with.
             return Ok(answer);
         }
-        found = newer;
     }
     Err(Status::conflict("others change this object all the time: try again").into_response())
+}
+
+/// What is to be changed, once it is known that the caller may: a patch is much work for few bytes.
+async fn begin(parts: &mut Parts, body: HttpBody, door: &Door, kind: &'static Kind) -> Result<Patch, Status> {
+    let way = way(&parts.headers)?;
+    let caller: Caller = parts.extract_with_state(door).await?;
+    let Path((project, name)): Path<(String, String)> =
+        parts.extract().await.map_err(|error| Status::internal(&error))?;
+    caller.may(door, "update", kind, &project, &name).await?;
+    let bytes = whole(body).await?;
+    let said = serde_json::from_slice(&bytes)
+        .map_err(|error| Status::bad_request(format!("the patch is not JSON: {error}")))?;
+    Ok(Patch { way, said, plural: kind.plural })
 }
 
 fn way(headers: &HeaderMap) -> Result<Way, Status> {
@@ -72,11 +89,6 @@ fn way(headers: &HeaderMap) -> Result<Way, Status> {
         let accepted: Vec<&str> = WAYS.iter().map(|(media_type, _)| *media_type).collect();
         Status::unsupported_media_type(&essence, &accepted.join(", "))
     })
-}
-
-/// The noun of the path: the last but one of its parts.
-fn plural(parts: &Parts) -> &str {
-    parts.uri.path().rsplit('/').nth(1).unwrap_or_default()
 }
 
 /// The object as it is.
@@ -95,12 +107,12 @@ async fn read(parts: &Parts, methods: &MethodRouter) -> Result<Value, Response> 
 }
 
 /// The answer to `PUT` of the object. A patch makes nothing: 201 would say that it did.
-async fn put(parts: &Parts, methods: &MethodRouter, object: &Value) -> Response {
+async fn put(parts: &Parts, methods: &MethodRouter, object: String) -> Response {
     let mut parts = parts.clone();
     parts.method = Method::PUT;
     without_body(&mut parts.headers);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let mut answer = run(methods, Request::from_parts(parts, HttpBody::from(object.to_string()))).await;
+    let mut answer = run(methods, Request::from_parts(parts, HttpBody::from(object))).await;
     if answer.status() == StatusCode::CREATED {
         *answer.status_mut() = StatusCode::OK;
     }
@@ -129,42 +141,61 @@ fn without_body(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a patch is about one version of its object.
-fn names_version(way: Way, patch: &Value) -> bool {
-    const FIELD: &str = "/metadata/resourceVersion";
-    match way {
-        Way::Json => patch.as_array().is_some_and(|steps| steps.iter().any(|step| step["path"] == FIELD)),
-        Way::Merge | Way::Strategic => patch.pointer(FIELD).is_some(),
-    }
+/// What is to be changed of an object.
+#[derive(Debug, Clone)]
+struct Patch {
+    way: Way,
+    said: Value,
+    /// The noun of the object.
+    plural: &'static str,
 }
 
-/// The object that a patch makes of one.
-fn apply(way: Way, patch: &Value, plural: &str, object: &Value) -> Result<Value, Status> {
-    let mut changed = object.clone();
-    match way {
-        Way::Json => {
-            let steps: json_patch::Patch = serde_json::from_value(patch.clone())
-                .map_err(|error| Status::bad_request(format!("the patch is no JSON patch: {error}")))?;
-            json_patch::patch(&mut changed, &steps).map_err(|error| refused(&error.to_string()))?;
+impl Patch {
+    /// Whether it is about one version of its object.
+    fn names_version(&self) -> bool {
+        const FIELD: &str = "/metadata/resourceVersion";
+        match self.way {
+            Way::Json => self.said.as_array().is_some_and(|steps| steps.iter().any(|step| step["path"] == FIELD)),
+            Way::Merge | Way::Strategic => self.said.pointer(FIELD).is_some(),
         }
-        _ if !patch.is_object() => return Err(Status::bad_request("the patch must be a JSON object")),
-        Way::Merge => json_patch::merge(&mut changed, patch),
-        Way::Strategic => strategic::merge(&mut changed, patch, plural).map_err(|error| refused(&error))?,
     }
-    let Some(fields) = changed.as_object_mut() else { return Err(refused("it leaves no object")) };
-    // Nobody sets what became of an object, and histories are long.
-    fields.remove("status");
-    match plural {
-        "imagestreamtags" => same_annotations(object, &mut changed, "tag"),
-        "imagetags" => same_annotations(object, &mut changed, "spec"),
-        _ => {}
+
+    /// The object that it makes of one, as `PUT` takes it. Much of that may be work, which nobody else is to wait for.
+    async fn apply(&self, object: Value) -> Result<String, Status> {
+        let patch = self.clone();
+        let applied = tokio::task::spawn_blocking(move || patch.change(&object)).await;
+        let text = applied.map_err(|error| Status::internal(&error))??.to_string();
+        // As long as a body may be: what cannot be put must not come about by patches.
+        if text.len() > LIMIT { Err(Status::too_large(LIMIT)) } else { Ok(text) }
     }
-    Ok(changed)
+
+    fn change(&self, object: &Value) -> Result<Value, Status> {
+        let Self { way, said, plural } = self;
+        let mut changed = object.clone();
+        match way {
+            Way::Json => steps::take(&mut changed, said)?,
+            _ if !said.is_object() => return Err(Status::bad_request("the patch must be a JSON object")),
+            Way::Merge => json_patch::merge(&mut changed, said),
+            Way::Strategic => strategic::merge(&mut changed, said, plural).map_err(|error| refused(&error))?,
+        }
+        let Some(fields) = changed.as_object_mut() else { return Err(refused("it leaves no object")) };
+        // Nobody sets what became of an object, and histories are long. That a build is to be cancelled is said there all the same.
+        let status = fields.remove("status").unwrap_or_default();
+        if *plural == "builds" && status["cancelled"] == true && object["status"]["cancelled"] != true {
+            fields.insert("status".to_owned(), json!({"cancelled": true}));
+        }
+        match *plural {
+            "imagestreamtags" => same_annotations(object, &mut changed, "tag"),
+            "imagetags" => same_annotations(object, &mut changed, "spec"),
+            _ => {}
+        }
+        Ok(changed)
+    }
 }
 
 /// A tag's annotations stand twice, and have to be the same in both places: where only one was changed the other one follows.
 fn same_annotations(object: &Value, changed: &mut Value, spec: &str) {
-    if !changed[spec].is_object() {
+    if !changed[spec].is_object() || !changed["metadata"].is_object() {
         return;
     }
     let (here, there) = (changed["metadata"]["annotations"].clone(), changed[spec]["annotations"].clone());

@@ -24,6 +24,10 @@ impl Held<'_> {
     }
 }
 
+/// How many holds one transaction ends when it comes upon them. What waits for one may move tags whose holds are over, too, and so on: the
+/// others keep back what comes, and end by themselves a moment later.
+const MOST_ENDED: usize = 32;
+
 impl Store {
     /// Keeps automation from moving the tag until somebody resumes it. A tag that is held already stays so, until then.
     pub async fn hold_tag(
@@ -328,9 +332,10 @@ impl WriteTx {
     /// before the mover that found it does: it would have come first, had somebody looked in time.
     pub(super) async fn hold_in_force(&mut self, tag: &mut Tag, mover: EventKind) -> Result<Option<Hold>> {
         let Some(hold) = self.active_hold(&Held::Tag(tag)).await? else { return Ok(None) };
-        if !is_over(&hold) {
+        if !is_over(&hold) || self.holds_ended >= MOST_ENDED {
             return Ok(Some(hold));
         }
+        self.holds_ended += 1;
         self.end_over(tag, &hold, Some(mover)).await?;
         *tag = self.tag_by_id(&tag.id).await?;
         Ok(None)

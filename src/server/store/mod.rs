@@ -286,6 +286,8 @@ pub struct WriteTx {
     allowed: Arc<AllowedRegistries>,
     depth: RollbackDepth,
     schedules: bool,
+    /// How many holds ended in it because somebody came upon them when their time was over.
+    holds_ended: usize,
 }
 
 /// The right to write, which one writer of this process has at a time.
@@ -338,6 +340,7 @@ impl Store {
             allowed,
             depth: self.depth,
             schedules: self.schedules,
+            holds_ended: 0,
         })
     }
 

@@ -226,7 +226,7 @@ impl WriteTx {
         Ok(tags)
     }
 
-    /// Takes back what a tag should be. What it is stays.
+    /// Takes back what a tag should be. What it is stays. As of its new generation nothing that was imported for it before is anybody's wish.
     pub(super) async fn unset_tag(&mut self, stream: &Stream, tag: &Tag, actor: &Actor) -> Result<()> {
         let entry = Entry {
             action: "tag.unset",
@@ -238,9 +238,11 @@ impl WriteTx {
         let sequence = self.record(actor, entry).await?;
         sqlx::query(
             "update tags set has_spec = 0, source_kind = null, source = null, source_project = null, follows_tag_id = null, \
-             pinned_stream_id = null, reference_only = 0, insecure = 0, scheduled = 0, interval_ms = null, cool_down_ms = null, annotations = '{}' where id = $1",
+             pinned_stream_id = null, reference_only = 0, insecure = 0, scheduled = 0, interval_ms = null, cool_down_ms = null, annotations = '{}', generation = $2 \
+             where id = $1",
         )
         .bind(&tag.id)
+        .bind(stream.generation + 1)
         .execute(&mut **self)
         .await?;
         self.end_import(tag, actor).await?;

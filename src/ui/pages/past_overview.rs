@@ -34,7 +34,9 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
     let end = store.ledger_end_then(moment).await?;
     let done = store.search_ledger(name, &LedgerFilter::default(), Some(end), SHOWN).await?;
     let frozen = store.list_freezes_then(name, moment, None, LOOKED_AT).await?;
-    let frozen = frozen.into_iter().find(|freeze| freeze.state(moment.end - 1) == FreezeState::InForce);
+    // Of several the one that was to end last, as the overview of now has it.
+    let in_force = frozen.into_iter().filter(|freeze| freeze.state(moment.end - 1) == FreezeState::InForce);
+    let frozen = in_force.max_by_key(|freeze| freeze.ends_at.unwrap_or(i64::MAX));
     let running = (!running.is_empty()).then(|| past_cascades::table(name, &as_of, &running));
     let section = |heading: &'static str, rest: &str, words: &'static str, list: Option<AnyView>| {
         let all = as_of.link(&format!("{path}/{rest}"));
@@ -56,6 +58,9 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
         {section("Builds", "builds", "All builds of then", past_builds::table(&path, &as_of, configs))}
         {section("Apps", "apps", "All apps of then", past_apps::table(&path, &as_of, apps))}
         {section("Done last", "activity", "All that had been done", done)}
+        <p>
+            <a href=as_of.link(&format!("{path}/freezes"))>"Freezes of then"</a>
+        </p>
         <p class="muted">
             "Which imports failed, and which images were not whole, is not kept. What was held then stands with each tag and app."
         </p>

@@ -77,6 +77,14 @@ async fn past_page(cx: &Cx, as_of: &AsOf, text: &str) -> PageResult {
             view! { <li><a href=href>{format!("Streams of {}", project.name)}</a></li> }
         })
         .collect();
+    if links.is_empty() {
+        let heading = format!("None of the projects that you may see was there at {}", as_of.0.words);
+        return Ok(Page::new(
+            "Search",
+            view! { <Empty heading><p><a href="/search">"Search what is there now"</a></p></Empty> },
+        )
+        .past(cx, as_of));
+    }
     let body = view! {
         <p>
             "The search knows what is there now, not what was there then. The streams of a project can be searched as they were: by name, description, tag or digest."

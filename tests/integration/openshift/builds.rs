@@ -119,3 +119,21 @@ async fn bad_configs_are_refused_in_words() {
     let refused = rest.call(Method::POST, &builds("buildconfigs/none/instantiate"), &json!({})).await;
     assert_eq!(refused.0, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_build_is_cancelled_by_a_patch() {
+    let rest = Rest::start().await;
+    rest.push("base", "latest", 1).await;
+    rest.post(StatusCode::CREATED, &builds("buildconfigs"), &config("app", "FROM base:latest\n", "app:latest")).await;
+    rest.post(StatusCode::CREATED, &builds("buildconfigs/app/instantiate"), &json!({"metadata": {"name": "app"}}))
+        .await;
+    let patch = async |patch: Value| -> Value {
+        let request = rest.ada.request(Method::PATCH, &builds("builds/app-1"));
+        let request = request.header("content-type", "application/merge-patch+json").body(patch.to_string());
+        request.send().await.expect("an answer").json().await.expect("JSON")
+    };
+    let labelled = patch(json!({"metadata": {"annotations": {"why": "none"}}})).await;
+    assert_eq!(labelled["status"]["phase"], "New", "{labelled:#}");
+    let cancelled = patch(json!({"status": {"cancelled": true}})).await;
+    assert_eq!(cancelled["status"]["phase"], "Cancelled", "{cancelled:#}");
+}

@@ -126,6 +126,14 @@ async fn what_makes_no_sense_or_is_not_allowed_changes_nothing() {
     let nobody = rest.weir.anon();
     assert_eq!(send(&vera, &path, MERGE, &label).await.0, StatusCode::FORBIDDEN);
     assert_eq!(send(&nobody, &path, MERGE, &label).await.0, StatusCode::UNAUTHORIZED);
+    // What would double the object forty times is no work for whoever may only read, and little for others.
+    let copy = |n| json!({"op": "copy", "from": "", "path": format!("/{n}")});
+    let copies = Value::Array((0..40).map(copy).collect());
+    assert_eq!(send(&vera, &path, STEPS, &copies).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(send(&rest.ada, &path, STEPS, &copies).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let odd = json!({"metadata": "x", "tag": {"annotations": {"a": "b"}}});
+    let (status, answer) = send(&rest.ada, &images("imagestreamtags/base:latest"), MERGE, &odd).await;
+    assert!(status.is_client_error(), "{answer:#}");
     for (path, expected) in [
         ("imagestreams/none", StatusCode::NOT_FOUND),
         ("imagestreams", StatusCode::METHOD_NOT_ALLOWED),
@@ -134,6 +142,24 @@ async fn what_makes_no_sense_or_is_not_allowed_changes_nothing() {
         assert_eq!(send(&rest.ada, &images(path), MERGE, &label).await.0, expected, "{path}");
     }
     assert_eq!(rest.ada.get_json(&path).await, before);
+}
+
+#[tokio::test]
+async fn a_stream_of_thousands_of_tags_is_patched_and_none_grows_beyond_what_can_be_put() {
+    let rest = Rest::start().await;
+    rest.push("base", "latest", 1).await;
+    let tags = |count: usize, padding: &str| {
+        let annotated = |n| json!({"name": format!("t{n}"), "annotations": {"why": padding}});
+        json!({"spec": {"tags": (0..count).map(annotated).collect::<Vec<_>>()}})
+    };
+    let (status, stream) = send(&rest.ada, &images("imagestreams/base"), STRATEGIC, &tags(2000, "x")).await;
+    assert_eq!((status, tag_names(&stream).len()), (StatusCode::OK, 2000));
+    let padding = "x".repeat(500);
+    let first = send(&rest.ada, &images("imagestreams/base"), STRATEGIC, &tags(2000, &padding)).await;
+    assert_eq!(first.0, StatusCode::OK);
+    let long = json!({"metadata": {"annotations": {"why": "x".repeat(2_000_000)}}});
+    let (status, answer) = send(&rest.ada, &images("imagestreams/base"), MERGE, &long).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{answer:#}");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Kubernetes' strategic merge patch: a merge patch in which some lists are merged by a key of their entries, and in which `$patch` and its
 //! like say what a merge cannot.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value, json};
 
 /// By which key the entries of a list are told apart; all other lists are replaced as a whole. OpenShift's own types have few of them.
@@ -47,7 +49,8 @@ pub fn merge(object: &mut Value, patch: &Value, plural: &str) -> Result<(), Stri
 fn merge_field(fields: &mut Map<String, Value>, name: &str, value: &Value, plural: &str) -> Result<(), String> {
     if let Some(list) = name.strip_prefix("$deleteFromPrimitiveList/") {
         if let (Some(Value::Array(found)), Some(gone)) = (fields.get_mut(list), value.as_array()) {
-            found.retain(|one| !gone.contains(one));
+            let gone: HashSet<String> = gone.iter().map(Value::to_string).collect();
+            found.retain(|one| !gone.contains(&one.to_string()));
         }
         return Ok(());
     }
@@ -80,22 +83,24 @@ fn merge_list(list: &mut Value, entries: &[Value], (name, key): (&str, &str), pl
         *list = json!([]);
     }
     let Some(found) = list.as_array_mut() else { return Ok(()) };
+    // Lists may be long: an entry is found by its key, and those that go do so together.
+    let named = |(at, one): (usize, &Value)| Some((one.get(key)?.to_string(), at));
+    let mut places: HashMap<String, usize> = found.iter().enumerate().rev().filter_map(named).collect();
+    let mut gone = HashSet::new();
     for entry in entries.iter().filter(|entry| !replaces(entry)) {
         let Some(wanted) = entry.get(key) else { return Err(format!("an entry of {name} has no {key}")) };
-        let at = found.iter().position(|one| one.get(key) == Some(wanted));
-        match (entry["$patch"] == "delete", at) {
-            (true, Some(at)) => {
-                found.remove(at);
-            }
-            (true, None) => {}
-            (false, Some(at)) => merge(&mut found[at], entry, plural)?,
-            (false, None) => {
-                let mut made = json!({});
-                merge(&mut made, entry, plural)?;
-                found.push(made);
-            }
+        if entry["$patch"] == "delete" {
+            gone.extend(places.remove(&wanted.to_string()));
+            continue;
         }
+        let at = *places.entry(wanted.to_string()).or_insert_with(|| {
+            found.push(json!({}));
+            found.len() - 1
+        });
+        merge(&mut found[at], entry, plural)?;
     }
+    let mut at = 0..;
+    found.retain(|_| at.next().is_none_or(|at| !gone.contains(&at)));
     Ok(())
 }
 

@@ -126,6 +126,47 @@ async fn a_mere_name_waits_for_the_end_of_a_hold() {
 }
 
 #[tokio::test]
+async fn what_was_imported_before_somebody_took_the_wish_back_waits_no_more() {
+    for store in each_store().await {
+        project(&store, "demo").await;
+        set(&store, "t", TagSpec::import("a.io/x:1")).await;
+        bring(&store, "t", A, Some("a.io/x@A")).await;
+        hold(&store, "t").await;
+        bring(&store, "t", B, Some("a.io/x@B")).await;
+        assert_eq!(waits(&store, "t").await.and_then(|row| row.digest).as_deref(), Some(B));
+        let tag = store.tag("demo", "app", "t").await.unwrap();
+        assert!(store.take_back_tag(&tag, None, &ada()).await.unwrap());
+        assert_eq!(waits(&store, "t").await, None);
+        assert!(!resume(&store, "t").await);
+        assert_eq!(at(&store, "t").await, from(A, "a.io/x@A"));
+    }
+}
+
+#[tokio::test]
+async fn holds_of_a_long_chain_that_are_over_end_all_the_same() {
+    for store in each_store().await {
+        project(&store, "demo").await;
+        bring(&store, "t0", A, None).await;
+        let names: Vec<String> = (0..=100).map(|n| format!("t{n}")).collect();
+        for pair in names.windows(2) {
+            set(&store, &pair[1], following(&pair[0])).await;
+        }
+        for (n, tag) in names.iter().enumerate().skip(1) {
+            hold_until_now(&store, tag).await;
+            bring(&store, tag, &format!("sha256:{n:064x}"), None).await;
+        }
+        TIME.set(Some(1_800_000_000_000 + 2 * DAY));
+        bring(&store, "t0", B, None).await;
+        store.end_due_holds().await.unwrap();
+        for tag in &names {
+            assert_eq!(store.tag_hold(&store.tag("demo", "app", tag).await.unwrap().id).await.unwrap(), None, "{tag}");
+        }
+        check_histories(&store).await;
+        TIME.set(None);
+    }
+}
+
+#[tokio::test]
 async fn what_a_source_took_back_waits_no_more() {
     for store in each_store().await {
         chain(&store).await;
