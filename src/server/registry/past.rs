@@ -47,6 +47,7 @@ pub(super) async fn find(registry: &Registry, stream: &Stream, reference: &str) 
         Past::Future => format!("that minute is not over: {name} as it is now is pulled by its own name"),
         Past::Nothing => format!("{name} had no image then"),
         Past::Deleted => format!("{name} was deleted then"),
+        Past::Named(elsewhere) => format!("{name} only named {elsewhere} then, which is not in this repository"),
         Past::Gone(digest) => format!("{name} pointed to {digest} then, which this repository does not have any more"),
     };
     Err(unknown(why))

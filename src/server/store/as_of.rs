@@ -91,6 +91,23 @@ impl TagThen {
     }
 }
 
+/// The newest row of the ledger, `l`, that says where tag `t` was pulled from or what it only named, from after its row `e` and before a
+/// moment. See [`TagThen::refers_to`].
+macro_rules! join_referred {
+    ($project:literal, $stream:literal, $end:literal) => {
+        concat!(
+            "left join ledger l on l.sequence = (select x.sequence from ledger x where x.action = 'tag.refer' and x.project = ",
+            $project,
+            " and x.object = ",
+            $stream,
+            " || ':' || t.name and x.sequence > e.sequence and x.sorted_at < ",
+            $end,
+            " order by x.sequence desc limit 1) "
+        )
+    };
+}
+pub(super) use join_referred;
+
 /// Streams of project $1 that were there at moment $2, those of `$rest`.
 macro_rules! streams_then {
     ($rest:literal) => {
@@ -133,10 +150,9 @@ macro_rules! tags_then {
             " m where m.tag_id = t.id and m.sorted_at < $2 and m.outcome in ('moved', 'deleted') \
                order by m.sorted_at desc, m.number desc limit 1) \
              cross join (select p.name as project, s.name as stream from ", $streams, " s join projects p on p.id = s.project_id \
-               where s.id = $1) w \
-             left join ledger l on l.sequence = (select x.sequence from ledger x where x.action = 'tag.refer' and x.project = w.project \
-               and x.object = w.stream || ':' || t.name and x.sequence > e.sequence and x.sorted_at < $2 order by x.sequence desc limit 1) \
-             left join repository_images r on r.stream_id = t.stream_id and r.digest = e.digest left join images i on i.digest = r.digest \
+               where s.id = $1) w ",
+            join_referred!("w.project", "w.stream", "$2"),
+            "left join repository_images r on r.stream_id = t.stream_id and r.digest = e.digest left join images i on i.digest = r.digest \
              where t.stream_id = $1 and e.outcome = 'moved' and ",
             $($rest),+
         )
@@ -178,16 +194,25 @@ macro_rules! repositories_then {
     };
 }
 
-/// Names of the tags of stream $1 that pointed somewhere at moment $2, beyond $3 in the order of their bytes.
+/// Names of the tags of stream $1 that pointed somewhere at moment $2, beyond $3 in the order of their bytes. Those that only named an image
+/// elsewhere are none of them: where an image is pulled from ends in its digest.
 macro_rules! names_then {
-    ($tags:literal, $events:literal) => {
+    ($streams:literal, $tags:literal, $events:literal) => {
         concat!(
             "select t.name from ",
             $tags,
-            " t where t.stream_id = $1 and t.name > $3 collate \"binary\" and 'moved' = (select m.outcome from ",
+            " t join ",
+            $events,
+            " e on e.sequence = (select m.sequence from ",
             $events,
             " m where m.tag_id = t.id and m.sorted_at < $2 and m.outcome in ('moved', 'deleted') \
-               order by m.sorted_at desc, m.number desc limit 1) order by t.name collate \"binary\" limit $4"
+               order by m.sorted_at desc, m.number desc limit 1) \
+             cross join (select p.name as project, s.name as stream from ",
+            $streams,
+            " s join projects p on p.id = s.project_id where s.id = $1) w ",
+            join_referred!("w.project", "w.stream", "$2"),
+            "where t.stream_id = $1 and t.name > $3 collate \"binary\" and e.outcome = 'moved' \
+             and (l.to_value is null or l.to_value like '%' || e.digest) order by t.name collate \"binary\" limit $4"
         )
     };
 }
@@ -289,7 +314,7 @@ impl Store {
         Ok(tags)
     }
 
-    /// Names of the tags that pointed to an image at a moment, after `last`, in byte order.
+    /// Names of the tags that pointed to an image at a moment and could be pulled, after `last`, in byte order.
     pub async fn list_tag_names_then(
         &self,
         stream: &StreamThen,
@@ -298,9 +323,9 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<String>> {
         let text = if stream.is_there() {
-            names_then!("tags", "tag_events")
+            names_then!("streams", "tags", "tag_events")
         } else {
-            names_then!("ended_tags", "ended_tag_events")
+            names_then!("ended_streams", "ended_tags", "ended_tag_events")
         };
         let names: Vec<(String,)> = sqlx::query_as(text)
             .bind(&stream.id)

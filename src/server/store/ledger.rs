@@ -7,15 +7,35 @@ use crate::model::{Actor, LedgerRow, NoticeKind, now};
 use crate::server::wake::Controller;
 
 macro_rules! select_ledger {
-    ($rest:literal) => {
+    ($($rest:tt)+) => {
         concat!(
             "select sequence, at, actor_kind, actor, action, project, object, from_value, to_value, reason, cause, cascade_id, \
              previous_hash, hash from ledger ",
-            $rest
+            $($rest)+
         )
     };
 }
 pub(super) use select_ledger;
+
+/// The last row of the ledger that is of a former project of that name, 0 when there was none: who may see the present one may not read what
+/// was done there.
+macro_rules! former_end {
+    ($name:literal) => {
+        concat!(
+            "coalesce((select max(d.sequence) from ledger d where d.action = 'project.delete' and d.project = ",
+            $name,
+            "), 0)"
+        )
+    };
+}
+pub(super) use former_end;
+
+/// A page of the rows of project $1.
+const OF_PROJECT: &str = select_ledger!(
+    "where project = $1 and sequence < $2 and sequence > ",
+    former_end!("$1"),
+    " order by sequence desc limit $3"
+);
 
 /// What a ledger row says, besides who and when.
 #[derive(Debug, Clone, Copy, Default)]
@@ -116,11 +136,11 @@ impl WriteTx {
 }
 
 impl Store {
-    /// A page of the ledger, newest first, older than `before`; of one project, or of everything.
+    /// A page of the ledger, newest first, older than `before`; of one project that is there, or of everything.
     pub async fn list_ledger(&self, project: Option<&str>, before: Option<i64>, limit: i64) -> Result<Vec<LedgerRow>> {
         // Two texts: with one for both, neither database would read the index by project.
         let text = match project {
-            Some(_) => select_ledger!("where project = $1 and sequence < $2 order by sequence desc limit $3"),
+            Some(_) => OF_PROJECT,
             None => select_ledger!("where $1 = '' and sequence < $2 order by sequence desc limit $3"),
         };
         let rows = sqlx::query_as(text)

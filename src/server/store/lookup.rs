@@ -1,7 +1,7 @@
 //! Questions the console asks across nouns: who uses a stream, which tags pointed to an image, what the ledger says.
 
 use super::catalog::contains;
-use super::ledger::select_ledger;
+use super::ledger::{former_end, select_ledger};
 use super::tags::select_tag;
 use super::{DueImport, Result, Store};
 use crate::model::{LedgerRow, Stream, Tag};
@@ -117,8 +117,9 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<LedgerRow>> {
         let rows = sqlx::query_as(select_ledger!(
-            "where project = $1 and sequence < $2 \
-             and ($3 = '' or action = $3 or action like $4 escape '!') and ($5 = '' or actor = $5) \
+            "where project = $1 and sequence < $2 and sequence > ",
+            former_end!("$1"),
+            " and ($3 = '' or action = $3 or action like $4 escape '!') and ($5 = '' or actor = $5) \
              and ($6 = '%%' or lower(object) like $6 escape '!') order by sequence desc limit $7"
         ))
         .bind(project)

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ledger::select_ledger;
+use super::ledger::{former_end, select_ledger};
 use super::{Result, Store, new_id};
 use crate::model::{ImageConfig, LedgerRow, News, NoticeKind, now};
 
@@ -164,11 +164,14 @@ impl Store {
         let cause = match row.cause {
             None => None,
             Some(cause) => {
-                sqlx::query_as(select_ledger!("where sequence = $1 and project = $2"))
-                    .bind(cause)
-                    .bind(row.project.as_deref())
-                    .fetch_optional(self.pool())
-                    .await?
+                sqlx::query_as(select_ledger!(
+                    "where sequence = $1 and project = $2 and sequence > ",
+                    former_end!("$2")
+                ))
+                .bind(cause)
+                .bind(row.project.as_deref())
+                .fetch_optional(self.pool())
+                .await?
             }
         };
         let cascade: Option<(i64,)> = match &row.cascade_id {

@@ -1,5 +1,6 @@
 //! What a project's first page tells: what wants attention, what is held, what moved lately.
 
+use super::ledger::former_end;
 use super::{Result, Store};
 
 /// A tag or an app that is held.
@@ -70,12 +71,15 @@ impl Store {
 
     /// Moves of a project's tags, the newest first.
     pub async fn list_recent_moves(&self, project: &str, limit: i64) -> Result<Vec<RecentMove>> {
-        // By way of the ledger, whose index knows the project: the newest rows are found without walking other projects' history.
-        let moves = sqlx::query_as(
+        // By way of the ledger, whose index knows the project: the newest rows are found without walking other projects' history, nor that
+        // of a former one of this name.
+        let moves = sqlx::query_as(concat!(
             "select e.sequence, s.name as stream, t.name as tag, e.digest, e.kind, e.actor_kind, e.actor, e.at \
              from ledger l join tag_events e on e.sequence = l.sequence join tags t on t.id = e.tag_id join streams s on s.id = t.stream_id \
-             where l.project = $1 and e.outcome = 'moved' order by l.sequence desc limit $2",
-        )
+             where l.project = $1 and e.outcome = 'moved' and l.sequence > ",
+            former_end!("$1"),
+            " order by l.sequence desc limit $2"
+        ))
         .bind(project)
         .bind(limit)
         .fetch_all(self.pool())

@@ -1,5 +1,6 @@
 //! What a tag pointed to at a moment, and whether that can still be had.
 
+use super::as_of::join_referred;
 use super::{Result, Store};
 use crate::model::{Outcome, PastTag, StoredManifest, Stream, now};
 
@@ -14,6 +15,8 @@ pub enum Past {
     Nothing,
     /// It was deleted.
     Deleted,
+    /// It only named this image elsewhere, as the tag did that it followed.
+    Named(String),
     /// It pointed to this digest, which the repository does not serve any more.
     Gone(String),
 }
@@ -24,6 +27,8 @@ struct Row {
     #[sqlx(try_from = "String")]
     outcome: Outcome,
     digest: Option<String>,
+    /// Where the image was found since then, or what the tag only named instead.
+    referred: Option<String>,
     media_type: Option<String>,
     manifest: Option<String>,
 }
@@ -36,13 +41,15 @@ impl Store {
         if past.end > now() {
             return Ok(Past::Future);
         }
-        let row: Option<Row> = sqlx::query_as(
-            "select e.outcome, e.digest, i.media_type, i.manifest from tags t join tag_events e on e.sequence = (\
+        let row: Option<Row> = sqlx::query_as(concat!(
+            "select e.outcome, e.digest, l.to_value as referred, i.media_type, i.manifest from tags t join tag_events e on e.sequence = (\
                select m.sequence from tag_events m where m.tag_id = t.id and m.sorted_at < $3 and m.outcome in ('moved', 'deleted') \
                order by m.sorted_at desc, m.number desc limit 1) \
-             left join repository_images r on r.stream_id = t.stream_id and r.digest = e.digest \
-             left join images i on i.digest = r.digest where t.stream_id = $1 and t.name = $2",
-        )
+             join streams s on s.id = t.stream_id join projects p on p.id = s.project_id ",
+            join_referred!("p.name", "s.name", "$3"),
+            "left join repository_images r on r.stream_id = t.stream_id and r.digest = e.digest \
+             left join images i on i.digest = r.digest where t.stream_id = $1 and t.name = $2"
+        ))
         .bind(&stream.id)
         .bind(past.tag.as_str())
         .bind(past.end)
@@ -55,6 +62,10 @@ impl Store {
         Ok(match row {
             None => Past::Nothing,
             Some(Row { outcome: Outcome::Deleted, .. }) => Past::Deleted,
+            // Where an image is pulled from ends in its digest.
+            Some(Row { digest: Some(digest), referred: Some(name), .. }) if !name.ends_with(&digest) => {
+                Past::Named(name)
+            }
             Some(Row { digest: Some(digest), media_type: Some(media_type), manifest: Some(manifest), .. }) => {
                 Past::Manifest(StoredManifest { digest, media_type, manifest })
             }
@@ -64,14 +75,16 @@ impl Store {
 
     /// The row of the stream that had this one's name then and was deleted since. Its image can be had when this one's repository has it again.
     async fn row_of_ended(&self, stream: &Stream, past: &PastTag) -> Result<Option<Row>> {
-        let row = sqlx::query_as(
-            "select e.outcome, e.digest, i.media_type, i.manifest from ended_streams s join ended_tags t on t.stream_id = s.id \
+        let row = sqlx::query_as(concat!(
+            "select e.outcome, e.digest, l.to_value as referred, i.media_type, i.manifest from ended_streams s \
+             join projects p on p.id = s.project_id join ended_tags t on t.stream_id = s.id \
              join ended_tag_events e on e.sequence = (select m.sequence from ended_tag_events m where m.tag_id = t.id and m.sorted_at < $4 \
-               and m.outcome in ('moved', 'deleted') order by m.sorted_at desc, m.number desc limit 1) \
-             left join repository_images r on r.stream_id = $5 and r.digest = e.digest left join images i on i.digest = r.digest \
+               and m.outcome in ('moved', 'deleted') order by m.sorted_at desc, m.number desc limit 1) ",
+            join_referred!("p.name", "s.name", "$4"),
+            "left join repository_images r on r.stream_id = $5 and r.digest = e.digest left join images i on i.digest = r.digest \
              where s.project_id = $1 and s.name = $2 and t.name = $3 and s.created_at < $4 and s.deleted_at >= $4 \
-             order by s.created_at desc limit 1",
-        )
+             order by s.created_at desc limit 1"
+        ))
         .bind(&stream.project_id)
         .bind(&stream.name)
         .bind(past.tag.as_str())

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::apps::held;
 use super::freezes::own_reasons;
 use super::holds::{Held, check_until};
+use super::ledger::former_end;
 use super::moves::{Move, Moved};
 use super::rollouts::RolloutRequest;
 use super::tag_rules::refusal;
@@ -71,10 +72,12 @@ impl Store {
     /// The last reasons that were given in a project for rolling a tag back, each once.
     pub async fn list_reasons(&self, project: &str, limit: i64) -> Result<Vec<String>> {
         // Looks at so many rows of the ledger and no more, however long it is.
-        let reasons: Vec<(String,)> = sqlx::query_as(
-            "select reason from (select reason, action, sequence from ledger where project = $1 order by sequence desc limit 5000) l \
-             where reason is not null and action = 'tag.rollback' group by reason order by max(sequence) desc limit $2",
-        )
+        let reasons: Vec<(String,)> = sqlx::query_as(concat!(
+            "select reason from (select reason, action, sequence from ledger where project = $1 and sequence > ",
+            former_end!("$1"),
+            " order by sequence desc limit 5000) l \
+             where reason is not null and action = 'tag.rollback' group by reason order by max(sequence) desc limit $2"
+        ))
         .bind(project)
         .bind(limit)
         .fetch_all(self.pool())

@@ -8,6 +8,7 @@ use crate::server::store::LedgerFilter;
 use crate::ui::app::PageResult;
 use crate::ui::components::{Ago, AsOf, AsOfForm, Col, DataTable, Empty, PageSize, Pager, Who, short_digest};
 use crate::ui::context::Cx;
+use crate::ui::error::UiError;
 use crate::ui::shell::{Page, Section};
 
 const NOUNS: [(&str, &str); 10] = [
@@ -32,6 +33,9 @@ pub async fn page(cx: Cx) -> PageResult {
     let before: Option<i64> = cx.query("after").parse().ok();
     let before = match &as_of {
         None => before,
+        Some(as_of) if project.created_at >= as_of.0.end => {
+            return Err(UiError::NotFound { what: format!("Project {} at {}", project.name, as_of.0.words) });
+        }
         Some(as_of) => {
             let end = cx.store().ledger_end_then(&as_of.0).await?;
             Some(before.map_or(end, |before| before.min(end)))

@@ -59,10 +59,6 @@ pub async fn tags_page(cx: Cx, as_of: AsOf) -> PageResult {
 }
 
 fn tag_row(path: &str, as_of: &AsOf, tag: &TagThen) -> AnyView {
-    let platform = tag.os.as_ref().zip(tag.architecture.as_ref()).map(|(os, architecture)| {
-        view! { <span class="cell-sub">{format!("{os}/{architecture}")}</span> }
-    });
-    let image = as_of.link(&format!("{path}/images/{}", tag.digest));
     let held = tag.held_by.clone().map(|by| {
         view! {
             <Badge tone=Tone::Held text="Held" />
@@ -78,8 +74,7 @@ fn tag_row(path: &str, as_of: &AsOf, tag: &TagThen) -> AnyView {
                 {held}
             </th>
             <td data-label="Pointed to">
-                <DigestText digest=tag.digest.clone() href=image />
-                {platform}
+                {pointed_to(path, as_of, tag)}
             </td>
             <td data-label="Since">
                 <Ago at=tag.at />
@@ -93,9 +88,31 @@ fn tag_row(path: &str, as_of: &AsOf, tag: &TagThen) -> AnyView {
             </td>
             <td data-label="Now">{now_words(tag)}</td>
             <td class="num nowrap" data-label="Size">
-                {tag.size.map(size_words)}
+                {tag.size.filter(|_| tag.refers_to().is_none()).map(size_words)}
             </td>
         </tr>
+    }
+    .into_any()
+}
+
+/// The image that a tag had, or what it only named.
+fn pointed_to(path: &str, as_of: &AsOf, tag: &TagThen) -> AnyView {
+    if let Some(name) = tag.refers_to() {
+        let at = tag.referred_at.map(|at| view! { <span class="cell-sub">"since "<Ago at /></span> });
+        return view! {
+            "only named "
+            <code class="break">{name.to_owned()}</code>
+            {at}
+        }
+        .into_any();
+    }
+    let platform = tag.os.as_ref().zip(tag.architecture.as_ref()).map(|(os, architecture)| {
+        view! { <span class="cell-sub">{format!("{os}/{architecture}")}</span> }
+    });
+    let image = as_of.link(&format!("{path}/images/{}", tag.digest));
+    view! {
+        <DigestText digest=tag.digest.clone() href=image />
+        {platform}
     }
     .into_any()
 }

@@ -22,7 +22,6 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
     let name = cx.param("tag");
     let then = cx.store().find_tag_then(&stream, name, &as_of.0).await?;
     let history = history(&cx, &as_of, &stream, then.as_ref()).await?.ok_or_else(|| nothing(&stream, name, &as_of))?;
-    let held = then.as_ref().is_some_and(|then| then.held_by.is_some());
     let path = format!("/p/{}/streams/{}", project.name, stream.name);
     let body = view! {
         {match &then {
@@ -31,10 +30,10 @@ pub async fn page(cx: Cx, as_of: AsOf) -> PageResult {
         }}
         {history}
     };
-    Ok(laid_out(&cx, &as_of, "History", body.into_any(), &project, (&stream, name), held))
+    Ok(laid_out(&cx, &as_of, "History", body.into_any(), &project, (&stream, name), then.as_ref()))
 }
 
-/// A page of a tag of then.
+/// A page of a tag of then. One that pointed nowhere was used by nothing.
 pub fn laid_out(
     cx: &Cx,
     as_of: &AsOf,
@@ -42,13 +41,15 @@ pub fn laid_out(
     body: AnyView,
     project: &Project,
     (stream, name): (&StreamThen, &str),
-    held: bool,
+    then: Option<&TagThen>,
 ) -> Page {
     let stream_path = format!("/p/{}/streams/{}", project.name, stream.name);
     let path = format!("{stream_path}/tags/{name}");
-    let held = held.then(|| view! { <Badge tone=Tone::Held text="Held" /> });
-    let tabs = [("History", path.clone()), ("Used by", format!("{path}/used-by"))];
-    let tabs = tabs.into_iter().map(|(name, href)| Tab::new(name, as_of.link(&href), name == tab)).collect();
+    let held = then.and_then(|then| then.held_by.as_ref());
+    let held = held.map(|_| view! { <Badge tone=Tone::Held text="Held" /> });
+    let users = then.map(|_| ("Used by", format!("{path}/used-by")));
+    let tabs = [("History", path)].into_iter().chain(users);
+    let tabs = tabs.map(|(name, href)| Tab::new(name, as_of.link(&href), name == tab)).collect();
     let page = Page::new(format!("{}:{name}", stream.name), body)
         .kind("tag")
         .past(cx, as_of)

@@ -36,7 +36,7 @@ pub async fn tag_users_page(cx: Cx, as_of: AsOf) -> PageResult {
     let missing = || past_tag::nothing(&stream, name, &as_of);
     let then = then.ok_or_else(missing)?;
     let body = users(&cx, &as_of, &project, &stream.name, Some((name, &then.digest))).await?;
-    Ok(past_tag::laid_out(&cx, &as_of, "Used by", body, &project, (&stream, name), then.held_by.is_some()))
+    Ok(past_tag::laid_out(&cx, &as_of, "Used by", body, &project, (&stream, name), Some(&then)))
 }
 
 /// Builds page by page, with the apps beside the first page; of a tag those that took it in or were to run what it pointed to.

@@ -1,7 +1,8 @@
 //! Pulling a tag as it was: `<tag>--asof-YYYYMMDDTHHMMZ`.
 
 use sqlx::AnyPool;
-use weir::model::rfc3339;
+use weir::model::{SourceKind, rfc3339};
+use weir::server::store::TagSpec;
 
 use super::door::{Door, header, refused};
 use crate::upstreams::images::{OCI_MANIFEST, TestImage};
@@ -173,6 +174,35 @@ async fn lists_are_of_the_moment_and_never_of_now() {
     let young = door.get(&format!("demo/young/tags/list?as_of={}", moment(6))).await;
     let message = refused(young, 404, "NAME_UNKNOWN").await;
     assert!(message.contains("had no stream \"young\" at"), "{message}");
+}
+
+#[tokio::test]
+async fn what_only_named_an_image_then_is_neither_pulled_nor_listed() {
+    let (door, image) = (Door::open().await, TestImage::new("named"));
+    door.push("demo/app", "latest", &image).await;
+    let follow = TagSpec { source: Some((SourceKind::ImageStreamTag, "latest".into())), ..TagSpec::default() };
+    let bare = TagSpec { reference_only: true, scheduled: false, ..TagSpec::import("c.io/x:1") };
+    for (tag, spec) in [("follower", follow), ("latest", bare)] {
+        let (stream, tag) = ("app".parse().expect("a name"), tag.parse().expect("a name"));
+        door.store.set_tag("demo", &stream, &tag, &spec, None, &door.actor).await.expect("set");
+    }
+    for tag in ["latest", "follower"] {
+        set_times(&door, tag, &[0]).await;
+    }
+    let pool = pool(&door).await;
+    for (row, minute) in [
+        ("update streams set created_at = $1", 0),
+        ("update ledger set at = $1, sorted_at = $1 where action = 'tag.refer'", 5),
+    ] {
+        sqlx::query(row).bind(TWO_O_CLOCK + minute * MINUTE).execute(&pool).await.expect("set");
+    }
+    assert_eq!(door.head(&at("follower", 3)).await.status(), 200);
+    let message = refused(door.get(&at("follower", 6)).await, 404, "MANIFEST_UNKNOWN").await;
+    assert!(message.contains("demo/app:follower only named c.io/x:1 then"), "{message}");
+    for (minute, tags) in [(3, vec!["follower", "latest"]), (6, vec!["latest"])] {
+        let (list, _) = list(&door, &format!("demo/app/tags/list?as_of={}Z", moment(minute))).await;
+        assert_eq!(list["tags"], serde_json::json!(tags));
+    }
 }
 
 #[tokio::test]

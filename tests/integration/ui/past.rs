@@ -1,7 +1,8 @@
 //! The console as it was at a moment.
 
 use reqwest::StatusCode;
-use weir::model::{Actor, Role};
+use weir::model::{Actor, Role, SourceKind};
+use weir::server::store::TagSpec;
 
 use super::form::text as form_text;
 use super::sample::{demo, digest, html, push, send, text};
@@ -103,6 +104,68 @@ async fn what_was_deleted_since_is_there() {
     let image = text(&html(ada.get(&image).await, StatusCode::OK).await);
     assert!(image.contains("Pointed here then") && image.contains("are not stored here"), "{image}");
     assert_eq!(ada.get("/p/demo/streams/base").await.status(), StatusCode::NOT_FOUND);
+    // What pointed nowhere at the moment was used by nothing.
+    assert!(page.contains("tags/other/used-by"));
+    let gone = "update ended_tag_events set sorted_at = (select min(sorted_at) + 1 from ended_tag_events) where outcome = 'deleted'";
+    weir.run_sql(gone).await;
+    let page = html(ada.get(&tag).await, StatusCode::OK).await;
+    assert!(text(&page).contains("It pointed to no image then") && !page.contains("used-by"), "{}", text(&page));
+}
+
+/// Everything so far happened two hours ago; gives the moment an hour ago.
+async fn two_hours_pass(weir: &TestWeir) -> String {
+    for statement in [
+        "update ledger set at = at - 7200000, sorted_at = sorted_at - 7200000",
+        "update tag_events set at = at - 7200000, sorted_at = sorted_at - 7200000",
+        "update streams set created_at = created_at - 7200000",
+        "update projects set created_at = created_at - 7200000",
+    ] {
+        weir.run_sql(statement).await;
+    }
+    weir::model::rfc3339(weir::model::now() - 3_600_000)
+}
+
+#[tokio::test]
+async fn a_project_made_anew_tells_nothing_of_the_former_one() {
+    let weir = TestWeir::start().await;
+    weir.user("ada", "payroll", Role::Admin).await;
+    let actor = Actor::person("ada");
+    weir.store().ensure_stream("payroll", &"salaries".parse().unwrap(), &actor).await.unwrap();
+    weir.store().delete_project("payroll", &actor).await.unwrap();
+    let eve = weir.user("eve", "payroll", Role::Admin).await;
+    let moment = two_hours_pass(&weir).await;
+    for path in ["/p/payroll", "/p/payroll/activity", "/weir/v1/projects/payroll/activity"] {
+        for path in [path.to_owned(), format!("{path}?as-of={moment}")] {
+            let page = html(eve.get(&path).await, StatusCode::OK).await;
+            for former in ["salaries", "ada", "project delete", "project.delete"] {
+                assert!(
+                    !page.contains(&format!(">{former}<")) && !page.contains(&format!("\"{former}\"")),
+                    "{path}: {page}"
+                );
+            }
+            assert!(!path.contains("activity") || text(&page).contains("payroll"), "{path}: {page}");
+        }
+    }
+    let early = weir::model::rfc3339(weir::model::now() - 4 * 3_600_000);
+    for path in ["", "/activity"] {
+        let answer = eve.get(&format!("/p/payroll{path}?as-of={early}")).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_tag_that_only_named_an_image_then_is_told_so() {
+    let (weir, ada) = demo().await;
+    let follow = TagSpec { source: Some((SourceKind::ImageStreamTag, "base:latest".into())), ..TagSpec::default() };
+    let bare = TagSpec { reference_only: true, scheduled: false, ..TagSpec::import("c.io/x:1") };
+    for (stream, tag, spec) in [("web", "stable", follow), ("base", "latest", bare)] {
+        let (stream, tag) = (stream.parse().unwrap(), tag.parse().unwrap());
+        weir.store().set_tag("demo", &stream, &tag, &spec, None, &Actor::person("ada")).await.unwrap();
+    }
+    let moment = two_hours_pass(&weir).await;
+    let page = html(ada.get(&format!("/p/demo/streams/web?as-of={moment}")).await, StatusCode::OK).await;
+    assert!(text(&page).contains("stable only named c.io/x:1 since 2 hours ago"), "{}", text(&page));
+    assert!(!page.contains("/streams/web/images/"), "it had none: {}", text(&page));
 }
 
 #[tokio::test]
@@ -248,7 +311,7 @@ async fn builds_an_apps_rollouts_and_the_activity_are_seen_as_they_were() {
     let now = form_text(&client.page("/p/demo/activity").await);
     assert!(now.contains("base-2"), "{now}");
     let early = weir::model::rfc3339(weir::model::now() - 4 * 3_600_000);
-    for (path, status) in [("builds", 200), ("activity", 200), ("apps/app-a", 404)] {
+    for (path, status) in [("builds", 200), ("activity", 404), ("apps/app-a", 404)] {
         let answer = client.get(&format!("/p/demo/{path}?as-of={early}")).await;
         assert_eq!(answer.status(), status, "{path}");
     }
@@ -387,7 +450,9 @@ async fn all_apps_that_ran_an_image_can_be_reached() {
                    phase, created_at) values ($1, $1, 1, $2, 'demo/base', 'deploy', '{}', 'person', 'ada', 1, '', 'Complete', 0)";
         sqlx::query(ran).bind(&app).bind(digest(1)).execute(&pool).await.unwrap();
     }
-    sqlx::query("update streams set created_at = 0").execute(&pool).await.unwrap();
+    for statement in ["update streams set created_at = 0", "update ledger set sorted_at = 1 where sequence = 1"] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
     pool.close().await;
     let first = html(ada.get(&format!("/p/demo/streams/base/used-by?as-of={}", HOURS[0])).await, StatusCode::OK).await;
     assert!(text(&first).contains("These are 100, by name, and there are more"), "{}", text(&first));

@@ -27,7 +27,7 @@ pub struct AppThen {
     pub deleted_by: Option<String>,
 }
 
-/// Apps of project $1 that were there at moment $2, of one kind of table.
+/// Apps of project $1 that were there at moment $2, of one kind of table, with the newest rollout before row $7 of the ledger.
 macro_rules! some_apps_then {
     ($deleted:literal, $now:literal, $apps:literal, $rollouts:literal, $holds:literal, $there:literal, $named:literal) => {
         concat!(
@@ -44,7 +44,7 @@ macro_rules! some_apps_then {
             $rollouts,
             " r on r.app_id = a.id and r.number = (select m.number from ",
             $rollouts,
-            " m where m.app_id = a.id and m.created_at < $2 order by m.number desc limit 1) \
+            " m where m.app_id = a.id and m.sequence < $7 order by m.sequence desc limit 1) \
              where a.project_id = $1 and a.created_at < $2 and ",
             $there,
             " and ",
@@ -84,6 +84,9 @@ macro_rules! apps_then {
     };
 }
 
+/// Those by name beyond $3.
+pub(super) const APPS: &str = apps_then!("a.name > $3");
+
 impl Store {
     /// A page of the apps that a project had at a moment, by name beyond `after`; those deleted since, too.
     pub async fn list_apps_then(
@@ -105,13 +108,15 @@ impl Store {
         after: &str,
         limit: i64,
     ) -> Result<Vec<AppThen>> {
-        let apps = sqlx::query_as(apps_then!("a.name > $3"))
+        let end = self.ledger_end_then(moment).await?;
+        let apps = sqlx::query_as(APPS)
             .bind(project_id)
             .bind(moment.end)
             .bind(after)
             .bind(limit)
             .bind(repository)
             .bind(digest)
+            .bind(end)
             .fetch_all(self.pool())
             .await?;
         Ok(apps)
@@ -119,6 +124,7 @@ impl Store {
 
     /// The app of that name as it was at a moment; `None` when it was not there.
     pub async fn find_app_then(&self, project_id: &str, name: &str, moment: &Moment) -> Result<Option<AppThen>> {
+        let end = self.ledger_end_then(moment).await?;
         let app = sqlx::query_as(apps_then!("a.name = $3"))
             .bind(project_id)
             .bind(moment.end)
@@ -126,6 +132,7 @@ impl Store {
             .bind(1_i64)
             .bind("")
             .bind("")
+            .bind(end)
             .fetch_optional(self.pool())
             .await?;
         Ok(app)

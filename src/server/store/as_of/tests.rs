@@ -1,9 +1,10 @@
+use super::apps::APPS;
 use super::*;
 use crate::model::time::testing::TIME;
-use crate::model::{Actor, AppName, AppSpec, HoldUntil, NewImage, SourceKind, Stream, StreamTag, Tag};
+use crate::model::{Actor, AppName, AppSpec, HoldUntil, NewImage, PastTag, SourceKind, Stream, StreamTag, Tag};
 use crate::server::store::moves::Move;
-use crate::server::store::testing::{TestStore, each_store, project};
-use crate::server::store::{AppFields, Backend, StreamFields, TagMove, TagSpec};
+use crate::server::store::testing::{TestStore, each_store, plan, project};
+use crate::server::store::{AppFields, Backend, Entry, Past, StreamFields, TagMove, TagSpec};
 
 /// A minute of which everything here is a part: 2020-01-01T00:00Z.
 const BEGIN: i64 = 1_577_836_800_000;
@@ -230,6 +231,7 @@ async fn the_past_is_read_by_indexes() {
 #[tokio::test]
 async fn apps_are_shown_with_the_rollout_they_had() {
     for store in each_store().await {
+        TIME.set(Some(BEGIN));
         let id = project(&store, "demo").await;
         let stream = store.ensure_stream("demo", &"app".parse().unwrap(), &ada()).await.unwrap();
         let image = NewImage { digest: "sha256:a".to_owned(), manifest: "{}".to_owned(), ..NewImage::default() };
@@ -248,9 +250,14 @@ async fn apps_are_shown_with_the_rollout_they_had() {
         .await
         .unwrap();
         for (number, digest, hours) in [(1_i64, "sha256:a", 1), (2, "sha256:b", 3)] {
+            TIME.set(Some(BEGIN + hours * HOUR));
+            let mut tx = store.write_tx().await.unwrap();
+            let entry = Entry { action: "rollout.request", project: Some("demo"), object: "web", ..Entry::default() };
+            let sequence = tx.record(&ada(), entry).await.unwrap();
+            tx.commit().await.unwrap();
             sqlx::query(
                 "insert into rollouts (id, app_id, number, digest, repository, kind, spec, actor_kind, actor, sequence, cascade_id, \
-                 phase, created_at, finished_at) values ($1, 'web', $2, $3, 'demo/app', 'image', '{}', 'system', 'triggers', $2, 'c', \
+                 phase, created_at, finished_at) values ($1, 'web', $2, $3, 'demo/app', 'image', '{}', 'system', 'triggers', $6, 'c', \
                  'Complete', $4, $5)",
             )
             .bind(format!("web-{number}"))
@@ -258,6 +265,7 @@ async fn apps_are_shown_with_the_rollout_they_had() {
             .bind(digest)
             .bind(BEGIN + hours * HOUR)
             .bind(BEGIN + (hours + 1) * HOUR)
+            .bind(sequence)
             .execute(store.pool())
             .await
             .unwrap();
@@ -275,6 +283,16 @@ async fn apps_are_shown_with_the_rollout_they_had() {
         );
         assert_eq!(then(5).await.remove(0).number, Some(2));
         assert_eq!(store.list_apps_then(&id, &hour(5), "web", 10).await.unwrap(), []);
+        let values = ["'x'", "0", "''", "10", "''", "''", "0"];
+        let plan = plan(&store, APPS, &values).await.join("\n");
+        for index in ["rollouts_app_moments", "ended_rollouts_moments"] {
+            assert!(
+                store.backend() != Backend::Sqlite
+                    || plan.contains(&format!("COVERING INDEX {index} (app_id=? AND sequence<?)")),
+                "{plan}"
+            );
+        }
+        TIME.set(None);
     }
 }
 
@@ -514,6 +532,23 @@ async fn what_followed_a_mere_reference_only_named_an_image_then() {
             tag.refers_to().map(str::to_owned)
         };
         assert_eq!((named(2).await, named(5).await), (None, Some("c.io/x:1".to_owned())));
+        let pulled = async |hours: i64| {
+            let app = store.ensure_stream("demo", &"app".parse().unwrap(), &actor).await.unwrap();
+            let past = PastTag { tag: "follower".parse().unwrap(), end: hour(hours).end };
+            store.manifest_at(&app, &past).await.unwrap()
+        };
+        let listed = async |hours: i64| {
+            let app = store.stream_then(&id, "app", &hour(hours)).await.unwrap();
+            store.list_tag_names_then(&app, &hour(hours), "", 10).await.unwrap()
+        };
+        assert!(matches!(pulled(2).await, Past::Manifest(_)));
+        assert_eq!(pulled(5).await, Past::Named("c.io/x:1".to_owned()));
+        assert_eq!((listed(2).await.len(), listed(5).await), (2, vec!["source".to_owned()]));
+        // Of a deleted stream it is told in the same way.
+        store.delete_stream("demo", "app", &actor).await.unwrap();
+        assert_eq!(pulled(2).await, Past::Gone("sha256:a".to_owned()));
+        assert_eq!(pulled(5).await, Past::Named("c.io/x:1".to_owned()));
+        assert_eq!((listed(2).await.len(), listed(5).await), (2, vec!["source".to_owned()]));
         TIME.set(None);
     }
 }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::model::EventKind;
+use crate::server::store::LedgerFilter;
 use crate::server::store::moves::Move;
-use crate::server::store::testing::{TestStore, each_store, project};
+use crate::server::store::testing::{TestStore, each_store, plan, project};
 
 /// Ten rows; the last of them moved a tag.
 async fn written(store: &TestStore) {
@@ -106,5 +107,33 @@ async fn a_row_that_was_changed_and_sealed_anew_is_told_by_the_next_one() {
             sqlx::query("update ledger set actor = $1, hash = $2 where sequence = 5").bind(&row.actor).bind(seal(&row));
         sealed.execute(store.pool()).await.unwrap();
         assert_eq!(found_after(&store, &[]).await, [6]);
+    }
+}
+
+#[tokio::test]
+async fn whoever_makes_a_project_anew_reads_nothing_of_the_former_one() {
+    for store in each_store().await {
+        let (name, ada, eve) = ("payroll".parse().unwrap(), Actor::person("ada"), Actor::person("eve"));
+        for maker in [&ada, &eve] {
+            store.create_project(&name, "", "", None, maker).await.unwrap();
+            store.ensure_stream("payroll", &format!("of-{}", maker.name).parse().unwrap(), maker).await.unwrap();
+            let mut tx = store.write_tx().await.unwrap();
+            let reason = Some(maker.name.as_str());
+            let entry = Entry { action: "tag.rollback", project: Some("payroll"), reason, ..Entry::default() };
+            tx.record(maker, entry).await.unwrap();
+            tx.commit().await.unwrap();
+            let listed = store.list_ledger(Some("payroll"), None, 10).await.unwrap();
+            assert_eq!(listed.iter().map(|row| row.actor.as_str()).collect::<Vec<_>>(), [maker.name.as_str(); 3]);
+            let filter = LedgerFilter::default();
+            assert_eq!(store.search_ledger("payroll", &filter, None, 10).await.unwrap(), listed);
+            assert_eq!(store.list_reasons("payroll", 10).await.unwrap(), [maker.name.as_str()]);
+            if maker == &ada {
+                store.delete_project("payroll", &ada).await.unwrap();
+                assert_eq!(store.list_ledger(Some("payroll"), None, 10).await.unwrap(), []);
+            }
+        }
+        assert_eq!(store.list_ledger(None, None, 10).await.unwrap().len(), 7, "the whole ledger has them all");
+        let plan = plan(&store, OF_PROJECT, &["'payroll'", "9", "10"]).await.join("\n");
+        assert!(plan.contains("ledger_project_deletions"), "{plan}");
     }
 }

@@ -18,6 +18,8 @@ async fn apps_are_told_with_what_they_were_to_run() {
     for statement in [
         "update apps set created_at = $1 where name = 'old'",
         "update rollouts set created_at = $1 where number = 1 and app_id in (select id from apps where name = 'old')",
+        "update ledger set sorted_at = $1 where sequence <= (select r.sequence from rollouts r join apps a on a.id = r.app_id \
+         where a.name = 'old' and r.number = 1)",
     ] {
         sqlx::query(statement).bind(at).execute(&pool).await.unwrap();
     }
