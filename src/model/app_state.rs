@@ -94,6 +94,7 @@ pub struct RolloutRow {
     pub sequence: i64,
     pub cause: Option<i64>,
     pub cascade_id: String,
+    /// The cascade's number, where it is one of the app's project.
     pub cascade_number: Option<i64>,
     #[sqlx(try_from = "String")]
     pub phase: RolloutPhase,

@@ -301,6 +301,7 @@ pub struct Build {
     pub sequence: i64,
     pub cause: Option<i64>,
     pub cascade_id: String,
+    /// The cascade's number, where it is one of the build's project.
     pub cascade_number: Option<i64>,
     pub rebuild_of: Option<i64>,
     pub attempt: i64,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::image::is_artifact;
+use super::stream_tag::StreamTag;
 use super::text_enum::text_enum;
 
 text_enum! {
@@ -103,6 +104,8 @@ pub struct TagEvent {
     /// Counts this tag's rows from 1.
     pub number: i64,
     pub tag_id: String,
+    /// The project's name.
+    pub project: String,
     /// The stream's name.
     pub stream: String,
     /// The tag's name.
@@ -121,6 +124,7 @@ pub struct TagEvent {
     pub reason: Option<String>,
     pub cause: Option<i64>,
     pub cascade_id: String,
+    /// The cascade's number, where it is one of the tag's project.
     pub cascade_number: Option<i64>,
     pub build_id: Option<String>,
     /// Name of the build that made the image, `<config>-<number>`.
@@ -148,6 +152,11 @@ pub struct TagEvent {
 }
 
 impl TagEvent {
+    /// The tag.
+    pub fn stream_tag(&self) -> StreamTag {
+        StreamTag { project: self.project.clone(), stream: self.stream.clone(), tag: self.tag.clone() }
+    }
+
     /// What the tag would have become, when that is not what it was: an artifact instead of an image, or an image instead of an artifact.
     pub fn kind_change(&self) -> Option<&'static str> {
         let was = is_artifact(self.from_artifact_type.as_deref());
@@ -251,6 +260,7 @@ impl TagEvent {
             sequence: 7,
             number: 1,
             tag_id: "t".to_owned(),
+            project: "demo".to_owned(),
             stream: "base".to_owned(),
             tag: "latest".to_owned(),
             outcome: Outcome::Moved,

@@ -37,7 +37,10 @@ impl Build {
         if phase.is_final() {
             return known;
         }
+        // What it takes in is looked up again while it runs, and what it had been requested with is not kept.
+        let inputs = if phase == BuildPhase::New { "[]".to_owned() } else { known.inputs };
         Self {
+            inputs,
             reason: None,
             message: None,
             revision: None,

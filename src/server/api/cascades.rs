@@ -60,7 +60,7 @@ pub async fn get(
         }
     };
     // A cascade goes on into other projects; what happens there is for those who may see them.
-    shown["events"] = events.iter().map(show_event).collect();
+    shown["events"] = events.iter().filter(|event| event.project == project).map(show_event).collect();
     shown["buildRuns"] = builds
         .iter()
         .filter(|build| build.project == project)

@@ -18,7 +18,7 @@ macro_rules! select_build {
              b.cascade_id, k.number as cascade_number, b.rebuild_of, b.attempt, b.steps, b.output_digest, b.output_sequence, b.queued_at, \
              b.started_at, b.finished_at, b.cancel_requested_at, b.cancel_requested_by, b.log_lines, b.version \
              from builds b join build_configs c on c.id = b.config_id join projects p on p.id = b.project_id \
-             left join cascades k on k.id = b.cascade_id ",
+             left join cascades k on k.id = b.cascade_id and k.project_id = b.project_id ",
             $rest
         )
     };
@@ -139,11 +139,12 @@ impl Store {
 
     /// The build with that id.
     pub async fn build_by_id(&self, id: &str) -> Result<Build> {
-        sqlx::query_as(select_build!("where b.id = $1"))
-            .bind(id)
-            .fetch_optional(self.pool())
-            .await?
-            .ok_or_else(|| Error::not_found("builds", id))
+        self.find_build_by_id(id).await?.ok_or_else(|| Error::not_found("builds", id))
+    }
+
+    /// The build with that id; `None` when it was deleted. What it led to stays, and goes on naming it.
+    pub async fn find_build_by_id(&self, id: &str) -> Result<Option<Build>> {
+        Ok(sqlx::query_as(select_build!("where b.id = $1")).bind(id).fetch_optional(self.pool()).await?)
     }
 
     /// Builds of a config, newest first, with a number below `before`.

@@ -25,7 +25,7 @@ pub struct ConfigThen {
     pub number: Option<i64>,
     /// The phase that the build has now.
     pub phase: Option<String>,
-    /// JSON array of what the build took in.
+    /// JSON array of what the build took in, as it is known now.
     pub inputs: Option<String>,
     pub trigger_text: Option<String>,
     pub actor_kind: Option<String>,
@@ -52,9 +52,10 @@ impl ConfigThen {
         self.spec.as_deref().map(serde_json::from_str).transpose()
     }
 
-    /// What its newest build then took in.
-    pub fn inputs(&self) -> serde_json::Result<Vec<ResolvedInput>> {
-        self.inputs.as_deref().map_or(Ok(Vec::new()), serde_json::from_str)
+    /// What its newest build then had taken in; nothing where it had not begun.
+    pub fn inputs_then(&self, moment: &Moment) -> serde_json::Result<Vec<ResolvedInput>> {
+        let begun = self.phase_then(moment) != Some(BuildPhase::New);
+        self.inputs.as_deref().filter(|_| begun).map_or(Ok(Vec::new()), serde_json::from_str)
     }
 }
 
@@ -66,7 +67,8 @@ macro_rules! select_ended_build {
              b.inputs, b.revision, b.commit_requested, b.trigger_kind, b.trigger_text, b.actor_kind, b.actor, b.sequence, b.cause, \
              b.cascade_id, k.number as cascade_number, b.rebuild_of, b.attempt, b.steps, b.output_digest, b.output_sequence, b.queued_at, \
              b.started_at, b.finished_at, b.cancel_requested_at, b.cancel_requested_by, cast(0 as bigint) as log_lines, b.version \
-             from ended_builds b join projects p on p.id = b.project_id left join cascades k on k.id = b.cascade_id ",
+             from ended_builds b join projects p on p.id = b.project_id \
+             left join cascades k on k.id = b.cascade_id and k.project_id = b.project_id ",
             $rest
         )
     };
@@ -81,12 +83,18 @@ macro_rules! select_ended_rollout {
              r.actor_kind, r.actor, r.reason, r.sequence, r.cause, r.cascade_id, k.number as cascade_number, r.phase, r.message, \
              r.created_at, r.started_at, r.finished_at \
              from ended_rollouts r join ended_apps a on a.id = r.app_id join projects p on p.id = a.project_id \
-             left join cascades k on k.id = r.cascade_id ",
+             left join cascades k on k.id = r.cascade_id and k.project_id = a.project_id ",
             $rest
         )
     };
 }
 pub(super) use select_ended_rollout;
+
+/// Build $3 of config $2 in project $1 that had been requested before row $4 of the ledger and was deleted after moment $5. A name may have
+/// been given again: the last one counts.
+const ENDED_BUILD: &str = select_ended_build!(
+    "where p.name = $1 and b.config = $2 and b.number = $3 and b.sequence < $4 and b.deleted_at >= $5 order by b.sequence desc limit 1"
+);
 
 /// Builds of project $1 that had been requested before row $3 of the ledger, after row $2, and were there at moment $5.
 const BUILDS: &str = concat!(
@@ -224,16 +232,29 @@ impl Store {
         let build = match build {
             Some(build) => Some(build),
             None => {
-                sqlx::query_as(select_ended_build!(
-                    "where p.name = $1 and b.config = $2 and b.number = $3 and b.sequence < $4 and b.deleted_at >= $5 order by b.sequence desc limit 1"
-                ))
-                .bind(project)
-                .bind(config)
-                .bind(number)
-                .bind(end)
-                .bind(moment.end)
-                .fetch_optional(self.pool())
-                .await?
+                sqlx::query_as(ENDED_BUILD)
+                    .bind(project)
+                    .bind(config)
+                    .bind(number)
+                    .bind(end)
+                    .bind(moment.end)
+                    .fetch_optional(self.pool())
+                    .await?
+            }
+        };
+        Ok(build.map(|build: Build| build.then(moment)))
+    }
+
+    /// The build with that id, which had been requested by a moment, as it was then; `None` when it had been deleted.
+    pub async fn find_build_by_id_then(&self, id: &str, moment: &Moment) -> Result<Option<Build>> {
+        let build = match self.find_build_by_id(id).await? {
+            Some(build) => Some(build),
+            None => {
+                sqlx::query_as(select_ended_build!("where b.id = $1 and b.deleted_at >= $2"))
+                    .bind(id)
+                    .bind(moment.end)
+                    .fetch_optional(self.pool())
+                    .await?
             }
         };
         Ok(build.map(|build: Build| build.then(moment)))

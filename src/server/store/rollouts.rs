@@ -13,7 +13,7 @@ macro_rules! select_rollout {
              r.actor_kind, r.actor, r.reason, r.sequence, r.cause, r.cascade_id, k.number as cascade_number, r.phase, r.message, \
              r.created_at, r.started_at, r.finished_at \
              from rollouts r join apps a on a.id = r.app_id join projects p on p.id = a.project_id \
-             left join cascades k on k.id = r.cascade_id ",
+             left join cascades k on k.id = r.cascade_id and k.project_id = a.project_id ",
             $rest
         )
     };

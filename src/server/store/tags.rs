@@ -19,19 +19,27 @@ macro_rules! select_tag {
 }
 pub(super) use select_tag;
 
+// A cascade goes on into other projects, and its number counts those of the one that it began in: only there it is told.
 macro_rules! select_event {
     ($rest:literal) => {
+        select_event!("case when b.id is null then null else c.name || '-' || cast(b.number as text) end", "", $rest)
+    };
+    ($build:literal, $more:literal, $rest:literal) => {
         concat!(
-            "select e.sequence, e.number, e.tag_id, s.name as stream, t.name as tag, e.outcome, e.digest, e.reference, e.from_digest, \
-             e.generation, e.kind, e.actor_kind, e.actor, e.reason, e.cause, e.cascade_id, k.number as cascade_number, e.build_id, \
-             case when b.id is null then null else c.name || '-' || cast(b.number as text) end as build, e.to_sequence, \
+            "select e.sequence, e.number, e.tag_id, p.name as project, s.name as stream, t.name as tag, e.outcome, e.digest, e.reference, \
+             e.from_digest, e.generation, e.kind, e.actor_kind, e.actor, e.reason, e.cause, e.cascade_id, k.number as cascade_number, \
+             e.build_id, ",
+            $build,
+            " as build, e.to_sequence, \
              g.number as to_number, i.size, i.artifact_type, case when f.digest is null then 0 else 1 end as from_known, \
              f.artifact_type as from_artifact_type, e.at, e.repeats, e.repeated_at, e.request_id, q.problem \
              from tag_events e join tags t on t.id = e.tag_id join streams s on s.id = t.stream_id \
-             left join cascades k on k.id = e.cascade_id left join builds b on b.id = e.build_id \
+             join projects p on p.id = s.project_id \
+             left join cascades k on k.id = e.cascade_id and k.project_id = s.project_id left join builds b on b.id = e.build_id \
              left join build_configs c on c.id = b.config_id left join tag_events g on g.sequence = e.to_sequence \
              left join images i on i.digest = e.digest left join images f on f.digest = e.from_digest \
              left join image_proofs q on q.digest = e.digest ",
+            $more,
             $rest
         )
     };
@@ -122,7 +130,7 @@ impl Store {
     /// As [`Store::list_cascade_events`], those of the cascade's own project alone.
     pub async fn list_own_cascade_events(&self, cascade_id: &str) -> Result<Vec<TagEvent>> {
         let events = sqlx::query_as(select_event!(
-            "where e.cascade_id = $1 and s.project_id = k.project_id order by e.sequence limit 1000"
+            "where e.cascade_id = $1 and k.id is not null order by e.sequence limit 1000"
         ))
         .bind(cascade_id)
         .fetch_all(self.pool())

@@ -211,7 +211,7 @@ fn step_badge(step: &Step) -> AnyView {
     view! { <Badge tone text=step.word /> }.into_any()
 }
 
-/// Steps with how they stand. Links keep the moment that is looked back at.
+/// Steps with how they stand. Links keep the moment that is looked back at; which of a plan's steps each was is not known of then.
 pub fn step_table(steps: &[Step], as_of: Option<&AsOf>) -> AnyView {
     if steps.is_empty() {
         return view! { <p class="muted">"None."</p> }.into_any();
@@ -221,7 +221,10 @@ pub fn step_table(steps: &[Step], as_of: Option<&AsOf>) -> AnyView {
         .map(|step| {
             let number = step.number.map(|number| format!(" #{number}"));
             let took = step.started_at.zip(step.finished_at).map(|(from, to)| duration_words(to - from));
-            let wave = if step.wave == 0 { "—".to_owned() } else { step.wave.to_string() };
+            let wave = as_of.is_none().then(|| {
+                let wave = if step.wave == 0 { "—".to_owned() } else { step.wave.to_string() };
+                view! { <td data-label="Step">{wave}</td> }
+            });
             view! {
                 <tr>
                     <th scope="row">
@@ -231,7 +234,7 @@ pub fn step_table(steps: &[Step], as_of: Option<&AsOf>) -> AnyView {
                         </a>
                         <span class="cell-sub">{step.kind}</span>
                     </th>
-                    <td data-label="Step">{wave}</td>
+                    {wave}
                     <td data-label="State">
                         {step_badge(step)}
                         {(!step.reason.is_empty()).then(|| view! { <span class="cell-sub break">{step.reason.clone()}</span> })}
@@ -241,13 +244,12 @@ pub fn step_table(steps: &[Step], as_of: Option<&AsOf>) -> AnyView {
             }
         })
         .collect();
-    view! {
-        <DataTable columns=&[Col::Text("What"), Col::Text("Step"), Col::Text("State"), Col::Text("Took")]>{rows}</DataTable>
-    }
-    .into_any()
+    let columns = ["What", "Step", "State", "Took"].into_iter().filter(|name| *name != "Step" || as_of.is_none());
+    let columns: Vec<_> = columns.map(Col::Text).collect();
+    view! { <DataTable columns>{rows}</DataTable> }.into_any()
 }
 
-/// What happened to tags.
+/// What happened to tags, those of other projects with their project.
 pub fn moves(project: &str, events: &[TagEvent], as_of: Option<&AsOf>) -> AnyView {
     if events.is_empty() {
         return view! { <p class="muted">"None."</p> }.into_any();
@@ -255,7 +257,7 @@ pub fn moves(project: &str, events: &[TagEvent], as_of: Option<&AsOf>) -> AnyVie
     let rows: Vec<_> = events
         .iter()
         .map(|event| {
-            let stream = format!("/p/{project}/streams/{}", event.stream);
+            let stream = format!("/p/{}/streams/{}", event.project, event.stream);
             let from = event.from_digest.clone().map_or_else(
                 || view! { <span class="muted">"nothing"</span> }.into_any(),
                 |digest| view! { <DigestText digest /> }.into_any(),
@@ -277,7 +279,7 @@ pub fn moves(project: &str, events: &[TagEvent], as_of: Option<&AsOf>) -> AnyVie
                 <tr>
                     <th scope="row">
                         <a class="cell-main" href=tag>
-                            {format!("{}:{}", event.stream, event.tag)}
+                            {event.stream_tag().title_in(project)}
                         </a>
                         <span class="cell-sub">{format!("#{}", event.number)}</span>
                     </th>

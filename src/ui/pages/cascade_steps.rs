@@ -81,6 +81,15 @@ pub fn steps(graph: &Graph, plan: Option<&Plan>, builds: &[Build], rollouts: &[R
     steps
 }
 
+/// What had begun by a moment, in the order in which it was requested: there is no plan of then, so no step has a wave.
+pub fn steps_then(builds: &[Build], rollouts: &[RolloutRow]) -> Vec<Step> {
+    let builds = builds.iter().map(|build| (build.sequence, build_step(build, 0, false)));
+    let rollouts = rollouts.iter().map(|rollout| (rollout.sequence, rollout_step(rollout, 0)));
+    let mut steps: Vec<(i64, Step)> = builds.chain(rollouts).collect();
+    steps.sort_by_key(|(sequence, _)| *sequence);
+    steps.into_iter().map(|(_, step)| step).collect()
+}
+
 /// Whether a config or an app has something else than its tags point to.
 fn is_behind(graph: &Graph, id: &str) -> bool {
     let digest = |id: &str| graph.tags.iter().find(|tag| tag.id == id).and_then(|tag| tag.digest.as_ref());
@@ -273,6 +282,13 @@ mod tests {
             .iter()
             .map(|step| format!("{} {} {} {}", step.wave, step.name, step.word, step.reason).trim().to_owned())
             .collect()
+    }
+
+    #[test]
+    fn steps_of_then_are_in_the_order_of_their_requests() {
+        let later = Build { sequence: 9, ..build("a", BuildPhase::Running) };
+        let steps = steps_then(&[later, build("z", BuildPhase::Complete)], &[]);
+        assert_eq!(steps.iter().map(|step| (step.name.as_str(), step.wave)).collect::<Vec<_>>(), [("z", 0), ("a", 0)]);
     }
 
     #[test]

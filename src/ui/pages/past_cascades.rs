@@ -4,11 +4,11 @@
 use leptos::prelude::*;
 
 use super::cascade::{moves, step_table};
-use super::cascade_steps::steps;
+use super::cascade_steps::steps_then;
 use super::cascades::{counts, number_of, state};
-use crate::model::Graph;
+use super::sight::Sight;
 use crate::server::auth::Right;
-use crate::server::store::CascadeSummary;
+use crate::server::store::{CascadeSteps, CascadeSummary};
 use crate::ui::app::PageResult;
 use crate::ui::components::{Ago, AsOf, Col, DataTable, Empty, PageSize, Pager, Who};
 use crate::ui::context::Cx;
@@ -70,24 +70,54 @@ fn who(cascade: &CascadeSummary) -> Option<AnyView> {
     Some(view! { <Who kind name=cascade.actor.clone() /> }.into_any())
 }
 
+/// What a cascade had done, as far as the viewer may see it: it goes on into other projects. The rest is counted, as lists count all of it.
+struct Seen {
+    done: CascadeSteps,
+    other_steps: Option<String>,
+    other_moves: Option<String>,
+}
+
+impl Seen {
+    async fn of(cx: &Cx, own: &str, all: CascadeSteps) -> Self {
+        let (mut steps, mut moves) = (Sight::of(cx, own), Sight::of(cx, own));
+        let mut done = CascadeSteps::default();
+        for build in all.builds {
+            if steps.reaches(&build.project).await {
+                done.builds.push(build);
+            }
+        }
+        for rollout in all.rollouts {
+            if steps.reaches(&rollout.project).await {
+                done.rollouts.push(rollout);
+            }
+        }
+        for event in all.events {
+            if moves.reaches(&event.project).await {
+                done.events.push(event);
+            }
+        }
+        Self { done, other_steps: steps.in_words(), other_moves: moves.in_words() }
+    }
+}
+
 /// `/p/:project/cascades/:cascade?as-of=`
 pub async fn one_page(cx: Cx, as_of: AsOf) -> PageResult {
     let project = cx.project(Right::View).await?;
     let cascade = cx.store().cascade_then(&project.name, number_of(&cx)?, &as_of.0).await?;
-    let mut done = cx.store().cascade_steps_then(&cascade.id, &as_of.0).await?;
-    // A cascade goes on into other projects; what happened there is for those who may see them.
-    done.builds.retain(|build| build.project == project.name);
-    done.rollouts.retain(|rollout| rollout.project == project.name);
-    let steps = steps(&Graph::default(), None, &done.builds, &done.rollouts, false);
+    let done = cx.store().cascade_steps_then(&cascade.id, &as_of.0).await?;
+    let seen = Seen::of(&cx, &project.name, done).await;
+    let steps = steps_then(&seen.done.builds, &seen.done.rollouts);
     let body = view! {
         <p class="muted">"As far as it was. What it had still to do is not kept, nor whether it was paused."</p>
         <section class="stack gap-2">
             <h2>"Steps that had begun"</h2>
             {step_table(&steps, Some(&as_of))}
+            {seen.other_steps.map(|words| view! { <p class="muted">{words}</p> })}
         </section>
         <section class="stack gap-2">
             <h2>"Tags it had moved"</h2>
-            {moves(&project.name, &done.events, Some(&as_of))}
+            {moves(&project.name, &seen.done.events, Some(&as_of))}
+            {seen.other_moves.map(|words| view! { <p class="muted">{words}</p> })}
         </section>
     };
     let meta = view! {

@@ -53,7 +53,7 @@ async fn users(
     let next = configs.last().filter(|_| more).map(|last| last.name.clone());
     let mut rows = Vec::new();
     for config in &configs {
-        let inputs = config.inputs().map_err(|error| UiError::Internal(error.to_string()))?;
+        let inputs = config.inputs_then(&as_of.0).map_err(|error| UiError::Internal(error.to_string()))?;
         let used = inputs.into_iter().filter(|input| {
             let of = input.tag.as_ref();
             of.is_some_and(|of| {

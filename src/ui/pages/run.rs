@@ -8,7 +8,8 @@ use super::build::{below, cancel_button, commit, path_of};
 use super::builds::phase_badge;
 use super::past_run;
 use super::run_log::{self, Window};
-use crate::model::{Action, Build, BuildPhase, BuildStep, ResolvedInput, counted, now};
+use super::sight::Sight;
+use crate::model::{Action, Build, BuildPhase, BuildStep, ResolvedInput, TagEvent, counted, now};
 use crate::server::auth::Right;
 use crate::ui::app::PageResult;
 use crate::ui::components::{Act, Ago, AsOf, DigestText, Who, duration_words};
@@ -104,27 +105,27 @@ fn buttons(run: &Build, path: &str) -> AnyView {
     .into_any()
 }
 
-/// What led to this run, from the root on. Like the parts below it, its links keep the moment that is looked back at.
+/// What led to this run, from the root on, as far as the viewer may see it. Like the parts below it, its links keep the moment that is looked
+/// back at.
 pub async fn chain(cx: &Cx, project: &InProject, run: &Build, as_of: Option<&AsOf>) -> Result<AnyView, UiError> {
+    let mut sight = Sight::of(cx, &project.name);
     let mut links = vec![view! { <li>"this run"</li> }.into_any()];
     let (mut cause, mut last) = (run.cause, run.trigger_text.clone());
     let mut actor = (run.actor_kind.parse().ok(), run.actor.clone());
     while let Some(sequence) = cause.filter(|_| links.len() < LONGEST_CHAIN) {
         let Some(event) = cx.store().find_event(sequence).await? else { break };
-        let href = format!("/p/{}/streams/{}/tags/{}", project.name, event.stream, event.tag);
-        let name = format!("{}:{}", event.stream, event.tag);
-        let href = AsOf::keep(as_of, &href);
-        links.push(view! { <li><a href=href>{name}</a>{format!(" #{}", event.number)}</li> }.into_any());
-        last = format!("{} of {}:{}", event.kind, event.stream, event.tag);
-        actor = (Some(event.actor_kind), event.actor.clone());
+        if !sight.reaches(&event.project).await {
+            links.extend(sight.in_words().map(|words| view! { <li class="muted">{words}</li> }.into_any()));
+            break;
+        }
+        links.push(event_link(&project.name, &event, as_of));
+        last = format!("{} of {}", event.kind, event.stream_tag().title_in(&project.name));
+        // Where the run that moved the tag was deleted, the row of the history tells what is left to tell.
         cause = event.cause;
-        if let Some(id) = &event.build_id {
-            let build = cx.store().build_by_id(id).await?;
-            let href = format!("/p/{}/builds/{}/runs/{}", build.project, build.config, build.number);
-            let href = AsOf::keep(as_of, &href);
-            links.push(view! { <li><a href=href>{format!("{} #{}", build.config, build.number)}</a></li> }.into_any());
-            cause = build.cause;
-            last = build.trigger_text;
+        actor = (Some(event.actor_kind), event.actor.clone());
+        if let Some(build) = run_of(cx, &event, as_of).await? {
+            links.push(run_link(&build, as_of));
+            (cause, last) = (build.cause, build.trigger_text);
             actor = (build.actor_kind.parse().ok(), build.actor);
         }
     }
@@ -144,6 +145,28 @@ pub async fn chain(cx: &Cx, project: &InProject, run: &Build, as_of: Option<&AsO
         {cascade}
     }
     .into_any())
+}
+
+/// The run that moved a tag, if one did and it is there.
+async fn run_of(cx: &Cx, event: &TagEvent, as_of: Option<&AsOf>) -> Result<Option<Build>, UiError> {
+    let Some(id) = &event.build_id else { return Ok(None) };
+    Ok(match as_of {
+        None => cx.store().find_build_by_id(id).await?,
+        Some(as_of) => cx.store().find_build_by_id_then(id, &as_of.0).await?,
+    })
+}
+
+/// The row of a tag's history; a tag of another project than `own` is named with it.
+fn event_link(own: &str, event: &TagEvent, as_of: Option<&AsOf>) -> AnyView {
+    let href = format!("/p/{}/streams/{}/tags/{}", event.project, event.stream, event.tag);
+    let (href, name) = (AsOf::keep(as_of, &href), event.stream_tag().title_in(own));
+    view! { <li><a href=href>{name}</a>{format!(" #{}", event.number)}</li> }.into_any()
+}
+
+fn run_link(run: &Build, as_of: Option<&AsOf>) -> AnyView {
+    let href = format!("/p/{}/builds/{}/runs/{}", run.project, run.config, run.number);
+    let href = AsOf::keep(as_of, &href);
+    view! { <li><a href=href>{format!("{} #{}", run.config, run.number)}</a></li> }.into_any()
 }
 
 /// Reason codes in words; what the builder said comes with them.
@@ -317,7 +340,11 @@ pub fn facts(project: &InProject, run: &Build, as_of: Option<&AsOf>) -> AnyView 
 pub fn inputs(project: &InProject, run: &Build, as_of: Option<&AsOf>) -> AnyView {
     let inputs: Vec<ResolvedInput> = run.inputs().unwrap_or_default();
     if inputs.is_empty() {
-        let words = if run.phase.is_final() { "It took in no image." } else { "Found when the Dockerfile is read." };
+        let words = match (run.phase, as_of) {
+            (phase, _) if phase.is_final() => "It took in no image.",
+            (BuildPhase::New, Some(_)) => "It had taken in nothing yet.",
+            _ => "Found when the Dockerfile is read.",
+        };
         return view! { <p class="muted">{words}</p> }.into_any();
     }
     let items: Vec<_> = inputs

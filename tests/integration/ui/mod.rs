@@ -1,5 +1,6 @@
 //! The console as browsers without script see it.
 
+mod across;
 pub mod form;
 mod freezes;
 mod import_rules;

@@ -26,18 +26,32 @@ pub struct DeletedThen {
     pub digest_now: Option<String>,
 }
 
-/// [`select_event`] of deleted streams. What is known of images is told with the repository that has them, and this one is gone.
+/// [`select_event`] with the names of builds that were there at moment $2, also of those deleted since.
+macro_rules! select_event_then {
+    ($rest:literal) => {
+        select_event!(
+            "case when b.id is null then x.config || '-' || cast(x.number as text) else c.name || '-' || cast(b.number as text) end",
+            "left join ended_builds x on x.id = e.build_id and x.deleted_at >= $2 ",
+            $rest
+        )
+    };
+}
+
+/// [`select_event_then`] of deleted streams. What is known of images is told with the repository that has them, and this one is gone.
 macro_rules! select_ended_event {
     ($rest:literal) => {
         concat!(
-            "select e.sequence, e.number, e.tag_id, s.name as stream, t.name as tag, e.outcome, e.digest, e.reference, e.from_digest, \
-             e.generation, e.kind, e.actor_kind, e.actor, e.reason, e.cause, e.cascade_id, k.number as cascade_number, e.build_id, \
-             case when b.id is null then null else c.name || '-' || cast(b.number as text) end as build, e.to_sequence, \
-             g.number as to_number, cast(null as bigint) as size, cast(null as text) as artifact_type, 0 as from_known, \
+            "select e.sequence, e.number, e.tag_id, p.name as project, s.name as stream, t.name as tag, e.outcome, e.digest, e.reference, \
+             e.from_digest, e.generation, e.kind, e.actor_kind, e.actor, e.reason, e.cause, e.cascade_id, k.number as cascade_number, \
+             e.build_id, \
+             case when b.id is null then x.config || '-' || cast(x.number as text) else c.name || '-' || cast(b.number as text) end as build, \
+             e.to_sequence, g.number as to_number, cast(null as bigint) as size, cast(null as text) as artifact_type, 0 as from_known, \
              cast(null as text) as from_artifact_type, e.at, e.repeats, e.repeated_at, e.request_id, cast(null as text) as problem \
              from ended_tag_events e join ended_tags t on t.id = e.tag_id join ended_streams s on s.id = t.stream_id \
-             left join cascades k on k.id = e.cascade_id left join builds b on b.id = e.build_id \
-             left join build_configs c on c.id = b.config_id left join ended_tag_events g on g.sequence = e.to_sequence ",
+             join projects p on p.id = s.project_id \
+             left join cascades k on k.id = e.cascade_id and k.project_id = s.project_id left join builds b on b.id = e.build_id \
+             left join build_configs c on c.id = b.config_id left join ended_tag_events g on g.sequence = e.to_sequence \
+             left join ended_builds x on x.id = e.build_id and x.deleted_at >= $2 ",
             $rest
         )
     };
@@ -128,11 +142,12 @@ impl Store {
             sqlx::query_as(newest).bind(tag_id).bind(moment.end).fetch_optional(self.pool()).await?;
         let Some((newest,)) = newest else { return Ok(Vec::new()) };
         let text = match stream.is_there() {
-            true => select_event!("where e.tag_id = $1 and e.number < $2 order by e.number desc limit $3"),
-            false => select_ended_event!("where e.tag_id = $1 and e.number < $2 order by e.number desc limit $3"),
+            true => select_event_then!("where e.tag_id = $1 and e.number < $3 order by e.number desc limit $4"),
+            false => select_ended_event!("where e.tag_id = $1 and e.number < $3 order by e.number desc limit $4"),
         };
         let events: Vec<TagEvent> = sqlx::query_as(text)
             .bind(tag_id)
+            .bind(moment.end)
             .bind(before.map_or(newest + 1, |before| before.min(newest + 1)))
             .bind(limit)
             .fetch_all(self.pool())
@@ -150,18 +165,35 @@ impl Store {
     ) -> Result<Vec<TagEvent>> {
         let end = self.ledger_end_then(moment).await?;
         let text = match stream.is_there() {
-            true => select_event!("where e.stream_id = $1 and e.sequence < $2 order by e.sequence desc limit $3"),
+            true => {
+                select_event_then!("where e.stream_id = $1 and e.sequence < $3 order by e.sequence desc limit $4")
+            }
             false => {
-                select_ended_event!("where e.stream_id = $1 and e.sequence < $2 order by e.sequence desc limit $3")
+                select_ended_event!("where e.stream_id = $1 and e.sequence < $3 order by e.sequence desc limit $4")
             }
         };
         let events: Vec<TagEvent> = sqlx::query_as(text)
             .bind(&stream.id)
+            .bind(moment.end)
             .bind(before.map_or(end, |before| before.min(end)))
             .bind(limit)
             .fetch_all(self.pool())
             .await?;
         Ok(events.into_iter().map(|event| event.then(moment)).collect())
+    }
+
+    /// History rows that belong to a cascade and are of streams that were deleted since, oldest first.
+    pub(in crate::server::store) async fn list_ended_cascade_events(
+        &self,
+        cascade_id: &str,
+        moment: &Moment,
+    ) -> Result<Vec<TagEvent>> {
+        let events = sqlx::query_as(select_ended_event!("where e.cascade_id = $1 order by e.sequence limit 1000"))
+            .bind(cascade_id)
+            .bind(moment.end)
+            .fetch_all(self.pool())
+            .await?;
+        Ok(events)
     }
 
     /// What tags had pointed to by a moment, newest first, by the tags' ids: as many rows back as the view of a whole stream shows. `tags`

@@ -68,7 +68,7 @@ const CASCADES: &str = concat!(
 const LAST_CASCADE: &str = "select k.number from cascades k join projects p on p.id = k.project_id where p.name = $1 and k.root_sequence < $2 \
      order by k.root_sequence desc limit 1";
 
-/// What had happened in a cascade by a moment, at most 1000 of each, oldest first.
+/// What had happened in a cascade by a moment, in all projects, oldest first: at most 1000 of each, and as many of what was deleted since.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CascadeSteps {
     pub events: Vec<TagEvent>,
@@ -107,11 +107,11 @@ impl Store {
         found.ok_or_else(|| Error::not_found("cascades", format!("{number} at {}", moment.words)))
     }
 
-    /// What had happened in a cascade by a moment. Moves of streams that were deleted since are counted, and not among these.
+    /// What had happened in a cascade by a moment, what was deleted since included.
     pub async fn cascade_steps_then(&self, cascade_id: &str, moment: &Moment) -> Result<CascadeSteps> {
         let end = self.ledger_end_then(moment).await?;
         let mut steps = CascadeSteps {
-            events: self.list_own_cascade_events(cascade_id).await?,
+            events: self.list_cascade_events(cascade_id).await?,
             builds: self.list_cascade_builds(cascade_id).await?,
             rollouts: self.list_cascade_rollouts(cascade_id).await?,
         };
@@ -131,9 +131,11 @@ impl Store {
         let known: Vec<String> = steps.rollouts.iter().map(|rollout| rollout.id.clone()).collect();
         steps.rollouts.extend(rollouts.into_iter().filter(|rollout| !known.contains(&rollout.id)));
         steps.builds.extend(builds);
+        steps.events.extend(self.list_ended_cascade_events(cascade_id, moment).await?);
         steps.events.retain(|event| event.sequence < end);
         steps.builds.retain(|build| build.sequence < end);
         steps.rollouts.retain(|rollout| rollout.sequence < end);
+        steps.events.sort_by_key(|event| event.sequence);
         steps.builds.sort_by_key(|build| build.sequence);
         steps.rollouts.sort_by_key(|rollout| rollout.sequence);
         steps.events = steps.events.into_iter().map(|event| event.then(moment)).collect();

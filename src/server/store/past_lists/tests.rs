@@ -259,6 +259,7 @@ async fn lists_of_the_past_are_read_by_indexes() {
             (BUILDS, "INDEX builds_project (project_id=? AND sequence>? AND sequence<?)"),
             (BUILDS, "INDEX ended_builds_project (project_id=? AND sequence>? AND sequence<?)"),
             (CONFIG_BUILDS, "INDEX ended_builds_number (config_id=? AND number<?)"),
+            (ENDED_BUILD, "INDEX ended_builds_named (project_id=? AND config=? AND number=? AND sequence<?)"),
         ] {
             let plan = explain(text).await;
             assert!(plan.contains(index), "{plan}");
