@@ -8,6 +8,7 @@ use super::cascade_steps::{Step, steps};
 use super::cascades::{can_undo, number_of, path_of, pause_button, state};
 use super::graph::mark_waves;
 use super::past_cascades;
+use super::sight::Sight;
 use crate::model::{Action, Build, Graph, Outcome, Plan, RolloutRow, TagEvent, is_decided};
 use crate::server::auth::Right;
 use crate::server::store::CascadeSummary;
@@ -29,7 +30,9 @@ struct Open {
     builds: Vec<Build>,
     rollouts: Vec<RolloutRow>,
     plan: Option<Plan>,
+    /// Those that the viewer may see, and how many there are beside them: a cascade goes on into other projects.
     steps: Vec<Step>,
+    others: Option<String>,
 }
 
 async fn open(cx: &Cx, right: Right) -> Result<Open, UiError> {
@@ -46,8 +49,15 @@ async fn open(cx: &Cx, right: Right) -> Result<Open, UiError> {
         Some(action) => Some(store.plan(&action).await?),
         None => None,
     };
-    let steps = steps(&graph, plan.as_ref(), &builds, &rollouts, cascade.paused_at.is_some());
-    Ok(Open { project, cascade, graph, events, moves, builds, rollouts, plan, steps })
+    let mut sight = Sight::of(cx, &project.name);
+    let mut seen = Vec::new();
+    for step in steps(&graph, plan.as_ref(), &builds, &rollouts, cascade.paused_at.is_some()) {
+        if sight.reaches(&step.project).await {
+            seen.push(step);
+        }
+    }
+    let others = sight.in_words();
+    Ok(Open { project, cascade, graph, events, moves, builds, rollouts, plan, steps: seen, others })
 }
 
 /// The first tag that it moved.
@@ -86,7 +96,10 @@ pub async fn page(cx: Cx) -> PageResult {
         {drawing}
         <section class="stack gap-2">
             <h2>"Steps"</h2>
-            <div data-live="steps">{step_table(&open.steps, None)}</div>
+            <div data-live="steps" class="stack gap-2">
+                {step_table(&open.steps, None)}
+                {open.others.clone().map(|words| view! { <p class="muted">{words}</p> })}
+            </div>
         </section>
         <section class="stack gap-2">
             <h2>"Tags it moved"</h2>
@@ -136,7 +149,11 @@ fn buttons(cascade: &CascadeSummary, running: bool, path: &str) -> AnyView {
 /// `4 of 12 done, 1 failed (app-b)`
 fn progress(open: &Open, over: usize) -> AnyView {
     if open.steps.is_empty() {
-        return view! { <p class="muted">"It started no builds and no rollouts."</p> }.into_any();
+        let words = match open.others {
+            Some(_) => "It started no builds and no rollouts in this project.",
+            None => "It started no builds and no rollouts.",
+        };
+        return view! { <p class="muted">{words}</p> }.into_any();
     }
     let all = open.steps.len();
     let named = |words: &[&str], what: &str| {
@@ -325,6 +342,7 @@ pub async fn cancel_page(cx: Cx) -> PageResult {
                 <dt>"Not begun"</dt>
                 <dd>{names(&["waiting"])}</dd>
             </dl>
+            {open.others.clone().map(|words| view! { <p class="muted">{words}</p> })}
             <fieldset class="stack gap-1">
                 <legend>"And then"</legend>
                 <label class="choice">

@@ -101,6 +101,20 @@ async fn a_run_tells_of_other_projects_what_its_reader_may_see() {
 }
 
 #[tokio::test]
+async fn a_cascade_shows_or_counts_its_steps_in_other_projects() {
+    let weir = TestWeir::start().await;
+    let (demo, _, both) = two_projects(&weir).await;
+    let number = weir.store().list_cascades("demo", None, 1).await.unwrap()[0].number;
+    for path in [format!("/p/demo/cascades/{number}"), format!("/p/demo/cascades/{number}/cancel")] {
+        let words = text(&demo.page(&path).await);
+        assert!(words.contains("one more in a project you have no role in") && !words.contains("cellar"), "{words}");
+    }
+    let seen = both.page(&format!("/p/demo/cascades/{number}")).await;
+    assert!(seen.contains("/p/vault/builds/cellar/runs/") && !seen.contains("you have no role in"), "{}", text(&seen));
+    weir.stop().await;
+}
+
+#[tokio::test]
 async fn a_cascade_of_then_shows_or_counts_all_that_it_had_done() {
     let weir = TestWeir::start().await;
     let (demo, _, both) = two_projects(&weir).await;
