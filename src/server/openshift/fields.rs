@@ -57,14 +57,15 @@ pub fn read<T>(root: &Value, read: impl FnOnce(Field<'_>) -> Result<T, Status>) 
     let asked = Asked::default();
     let found = read(Field { path: String::new(), value: Some(root), asked: &asked })?;
     let mut unknown = Vec::new();
-    asked.unread(root, "", &mut unknown);
+    asked.unread(root, "", &mut unknown)?;
     Ok((found, Remarks { unknown, without_effect: asked.without_effect.into_inner() }))
 }
 
 impl Asked {
-    fn unread(&self, value: &Value, path: &str, unknown: &mut Vec<Unknown>) {
+    /// Finds fields that nobody read. Whatever had fields read of it must be an object: else it would count as an empty one.
+    fn unread(&self, value: &Value, path: &str, unknown: &mut Vec<Unknown>) -> Result<(), Status> {
         if self.whole.borrow().contains(path) {
-            return;
+            return Ok(());
         }
         match value {
             Value::Object(object) => {
@@ -73,7 +74,7 @@ impl Asked {
                 for (key, value) in object {
                     let path = join(path, key);
                     if known.is_some_and(|known| known.contains(key.as_str())) {
-                        self.unread(value, &path, unknown);
+                        self.unread(value, &path, unknown)?;
                     } else {
                         unknown.push(Unknown { path, meant: known.and_then(|known| nearest(key, known)) });
                     }
@@ -81,11 +82,15 @@ impl Asked {
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.unread(item, &format!("{path}[{index}]"), unknown);
+                    self.unread(item, &format!("{path}[{index}]"), unknown)?;
                 }
             }
             _ => {}
         }
+        if !value.is_object() && !value.is_null() && self.keys.borrow().contains_key(path) {
+            return Err(Field { path: path.to_owned(), value: Some(value), asked: self }.wrong("an object"));
+        }
+        Ok(())
     }
 }
 
@@ -312,6 +317,21 @@ mod tests {
         let unknown: Vec<_> =
             remarks.unknown.iter().map(|unknown| (unknown.path.as_str(), unknown.meant.as_deref())).collect();
         assert_eq!(unknown, [("extra", None), ("spec.triggers[0].pause", Some("paused"))]);
+    }
+
+    #[test]
+    fn what_has_fields_is_an_object() {
+        for (document, path) in
+            [(json!({"spec": "x"}), "spec"), (json!({"spec": {"tags": [1]}}), "spec.tags[0]"), (json!([]), "")]
+        {
+            let read = read(&document, |root| {
+                let spec = root.get("spec");
+                let tags = spec.get("tags").items()?;
+                tags.iter().map(|tag| tag.get("name").text()).collect::<Result<Vec<_>, _>>()
+            });
+            assert!(read.is_err_and(|error| format!("{error:?}").contains(path)), "{document}");
+        }
+        assert!(read(&json!({"spec": null}), |root| root.get("spec").get("a").text()).is_ok());
     }
 
     #[test]
