@@ -24,9 +24,9 @@ impl Held<'_> {
     }
 }
 
-/// How many holds one transaction ends when it comes upon them. What waits for one may move tags whose holds are over, too, and so on: the
-/// others keep back what comes, and end by themselves a moment later.
-const MOST_ENDED: usize = 32;
+/// How many holds one transaction ends when it comes upon them. What waits for one may move tags whose holds are over, too, and so on, each
+/// within the move before it: the others keep back what comes, and end by themselves a moment later.
+const MOST_ENDED: usize = 4;
 
 impl Store {
     /// Keeps automation from moving the tag until somebody resumes it. A tag that is held already stays so, until then.

@@ -77,19 +77,16 @@ async fn past_page(cx: &Cx, as_of: &AsOf, text: &str) -> PageResult {
             view! { <li><a href=href>{format!("Streams of {}", project.name)}</a></li> }
         })
         .collect();
-    if links.is_empty() {
-        let heading = format!("None of the projects that you may see was there at {}", as_of.0.words);
-        return Ok(Page::new(
-            "Search",
-            view! { <Empty heading><p><a href="/search">"Search what is there now"</a></p></Empty> },
-        )
-        .past(cx, as_of));
-    }
+    let none = format!("None of the projects that you may see was there at {}.", as_of.0.words);
+    let list = match links.is_empty() {
+        true => view! { <p>{none}</p> }.into_any(),
+        false => view! { <ul class="stack gap-2">{links}</ul> }.into_any(),
+    };
     let body = view! {
         <p>
             "The search knows what is there now, not what was there then. The streams of a project can be searched as they were: by name, description, tag or digest."
         </p>
-        <ul class="stack gap-2">{links}</ul>
+        {list}
         {more}
     };
     Ok(Page::new("Search", body).past(cx, as_of))
