@@ -52,20 +52,21 @@ async fn patch(request: Request, methods: MethodRouter, door: Door, kind: &'stat
     let patch = begin(&mut parts, body, &door, kind).await.map_err(IntoResponse::into_response)?;
     let mut found = read(&parts, &methods).await?;
     let names_version = patch.names_version();
-    for tries_left in (0..TRIES).rev() {
+    let mut tries = 1;
+    loop {
         let version = found["metadata"]["resourceVersion"].clone();
         let changed = patch.apply(found).await.map_err(IntoResponse::into_response)?;
         let answer = put(&parts, &methods, changed).await;
-        if answer.status() != StatusCode::CONFLICT || names_version || tries_left == 0 {
+        if answer.status() != StatusCode::CONFLICT || names_version || tries == TRIES {
             return Ok(answer);
         }
+        tries += 1;
         found = read(&parts, &methods).await?;
         if found["metadata"]["resourceVersion"] == version {
             // It is no other writer that this disagrees with.
             return Ok(answer);
         }
     }
-    Err(Status::conflict("others change this object all the time: try again").into_response())
 }
 
 /// What is to be changed, once it is known that the caller may: a patch is much work for few bytes.

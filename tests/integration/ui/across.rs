@@ -1,30 +1,12 @@
 //! Causes and cascades that go on into other projects, and runs that were deleted since.
 
 use reqwest::StatusCode;
-use weir::model::{Role, SourceKind, now, rfc3339};
+use weir::model::{Role, SourceKind};
 use weir::server::store::TagSpec;
 
 use super::form::text;
-use super::work::{settle, story};
+use super::work::{hours_pass, settle, story};
 use crate::support::{Client, TestWeir, tester};
-
-/// Everything so far was two hours earlier than it was; gives the moment one hour ago.
-async fn hours_pass(weir: &TestWeir) -> String {
-    for statement in [
-        "update ledger set at = at - 7200000, sorted_at = sorted_at - 7200000",
-        "update builds set queued_at = queued_at - 7200000, started_at = started_at - 7200000, finished_at = finished_at - 7200000",
-        "update build_configs set created_at = created_at - 7200000, spec_since = spec_since - 7200000",
-        "update projects set created_at = created_at - 7200000",
-        "update streams set created_at = created_at - 7200000",
-        "update tag_events set at = at - 7200000, sorted_at = sorted_at - 7200000",
-        "update cascades set created_at = created_at - 7200000",
-        "update apps set created_at = created_at - 7200000",
-        "update rollouts set created_at = created_at - 7200000, finished_at = finished_at - 7200000",
-    ] {
-        weir.run_sql(statement).await;
-    }
-    rfc3339(now() - 3_600_000)
-}
 
 /// Beside the story in `demo`: `vault/stone:latest` follows `demo/base:latest`, and the build `cellar` takes it in. Gives clients of who
 /// sees only demo, only vault, and both.

@@ -6,7 +6,7 @@ use weir::server::store::TagSpec;
 
 use super::form::text as form_text;
 use super::sample::{demo, digest, html, push, send, text};
-use super::work::{settle, story};
+use super::work::{hours_pass, settle, story};
 use crate::support::TestWeir;
 
 /// The rows of everything so far are from this day on, an hour each: one for each of the tag's moves.
@@ -208,23 +208,9 @@ async fn pages_keep_the_moment_and_bad_moments_are_refused_in_words() {
 async fn builds_an_apps_rollouts_and_the_activity_are_seen_as_they_were() {
     let weir = TestWeir::start().await;
     let client = story(&weir).await;
-    let pool = weir.database().await;
-    for statement in [
-        "update ledger set at = at - 7200000, sorted_at = sorted_at - 7200000",
-        "update builds set queued_at = queued_at - 7200000, started_at = started_at - 7200000, finished_at = finished_at - 7200000",
-        "update build_configs set created_at = created_at - 7200000, spec_since = spec_since - 7200000",
-        "update projects set created_at = created_at - 7200000",
-        "update streams set created_at = created_at - 7200000",
-        "update tag_events set at = at - 7200000, sorted_at = sorted_at - 7200000",
-        "update apps set created_at = created_at - 7200000",
-        "update rollouts set created_at = created_at - 7200000, finished_at = finished_at - 7200000",
-    ] {
-        sqlx::query(statement).execute(&pool).await.unwrap();
-    }
-    pool.close().await;
+    let moment = hours_pass(&weir).await;
     client.done("/p/demo/builds/base/start", &[]).await;
     settle(&weir).await;
-    let moment = weir::model::rfc3339(weir::model::now() - 3_600_000);
     let page = async |path: &str| client.page(&format!("{path}?as-of={moment}")).await;
 
     let builds = page("/p/demo/builds").await;

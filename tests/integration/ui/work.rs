@@ -21,6 +21,24 @@ async fn make_app(client: &Client, name: &str, image: &str) -> String {
     client.done("/p/demo/apps/new", &fields).await
 }
 
+/// Everything so far was two hours earlier than it was; gives the moment one hour ago.
+pub async fn hours_pass(weir: &TestWeir) -> String {
+    for statement in [
+        "update ledger set at = at - 7200000, sorted_at = sorted_at - 7200000",
+        "update builds set queued_at = queued_at - 7200000, started_at = started_at - 7200000, finished_at = finished_at - 7200000",
+        "update build_configs set created_at = created_at - 7200000, spec_since = spec_since - 7200000",
+        "update projects set created_at = created_at - 7200000",
+        "update streams set created_at = created_at - 7200000",
+        "update tag_events set at = at - 7200000, sorted_at = sorted_at - 7200000",
+        "update cascades set created_at = created_at - 7200000",
+        "update apps set created_at = created_at - 7200000",
+        "update rollouts set created_at = created_at - 7200000, finished_at = finished_at - 7200000",
+    ] {
+        weir.run_sql(statement).await;
+    }
+    weir::model::rfc3339(weir::model::now() - 3_600_000)
+}
+
 /// Settles until no rollout is under way: the engine takes several looks for each.
 pub async fn settle(weir: &TestWeir) {
     for _ in 0..20 {
