@@ -1,6 +1,6 @@
 //! Two servers on one PostgreSQL share the schedule, and when one is killed the other does all of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,8 @@ use crate::upstreams::images::TestImage;
 
 const TAGS: usize = 60;
 const INTERVAL: Duration = Duration::from_secs(6);
-/// Checks are this much earlier than the interval says, at the most: four fifths, less what a request takes on its way.
-const LEAST: Duration = Duration::from_millis(4500);
-/// What a machine that does other things too may be late.
-const SLACK: Duration = Duration::from_secs(10);
-/// A server that is gone is waited for so long.
-const LEASE: Duration = Duration::from_secs(30);
+/// Two checks of a tag are at least so far apart: what is drawn for each is no less of the interval.
+const LEAST: Duration = Duration::from_millis(6000 * 78 / 100);
 /// What takes longer does not come.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -42,6 +38,16 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// How often each tag was checked since then.
+fn checks_since(registry: &Misbehaving, since: Instant) -> BTreeMap<String, u128> {
+    let mut checks = BTreeMap::new();
+    for (_, path) in registry.heads.lock().expect("the log").iter().filter(|(at, _)| *at > since) {
+        let tag = path.rsplit('/').next().expect("a tag").to_owned();
+        *checks.entry(tag).or_default() += 1;
+    }
+    checks
 }
 
 /// A project with tags that follow the registry's.
@@ -110,29 +116,22 @@ async fn two_servers_share_the_work_and_one_of_them_killed_loses_nothing() {
     one.kill();
     let left: BTreeSet<String> =
         in_hand(&pool).await.into_iter().filter(|(_, owner)| *owner == first).map(|(tag, _)| tag).collect();
-    tokio::time::sleep(LEASE + INTERVAL * 2).await;
-    let ended = Instant::now();
+    // What it had in hand is taken up when its lease ends, all else when it is due.
+    until("the other one checks every tag, twice", async || {
+        let checks = checks_since(&registry, killed_at);
+        checks.len() == TAGS && checks.values().all(|&times| times >= 2)
+    })
+    .await;
+    let checks = checks_since(&registry, imported_at);
+    let spent = imported_at.elapsed();
     drop(two);
 
-    let mut by_tag: HashMap<String, Vec<Instant>> = HashMap::new();
-    for (at, path) in registry.heads.lock().expect("the log").iter() {
-        let tag = path.rsplit('/').next().expect("a tag").to_owned();
-        by_tag.entry(tag).or_default().push(*at);
-    }
-    assert_eq!(by_tag.len(), TAGS, "every tag was checked");
-    for (tag, times) in &by_tag {
-        let mut asked_again = 0;
-        for pair in times.windows(2).filter(|pair| pair[0] > imported_at) {
-            let gap = pair[1] - pair[0];
-            // Only what the killed server had in hand is done anew, or late: nobody can know how far it came.
-            let is_left = left.contains(tag) && pair[1] > killed_at;
-            asked_again += usize::from(gap < LEAST);
-            assert!(gap >= LEAST || is_left && asked_again == 1, "{tag} was asked again after {gap:?}; left: {left:?}");
-            let most = if is_left { LEASE + INTERVAL + SLACK } else { INTERVAL + SLACK };
-            assert!(gap <= most, "{tag} was asked after {gap:?} only; left: {left:?}");
-        }
-        let last = *times.last().expect("asked");
-        assert!(ended - last <= INTERVAL + SLACK, "{tag} was lost: last asked {:?} ago", ended - last);
+    // Counted over many intervals, as a question may be held up on its way and the next one be on time. Servers that did not share the
+    // work would ask twice as often. What the killed one had in hand is asked once more: nobody can know how far it came.
+    let most = spent.as_millis() / LEAST.as_millis() + 2;
+    for (tag, &times) in &checks {
+        let most = most + u128::from(left.contains(tag));
+        assert!(times <= most, "{tag} was checked {times} times in {spent:?}, at most {most} are due; left: {left:?}");
     }
     let gets = registry.upstream.count(&Method::GET);
     assert!(gets <= TAGS * 3 + 10, "{gets} GETs for {TAGS} tags");
