@@ -16,8 +16,6 @@ use crate::upstreams::images::TestImage;
 
 const TAGS: usize = 60;
 const INTERVAL: Duration = Duration::from_secs(6);
-/// Two checks of a tag are at least so far apart: what is drawn for each is no less of the interval.
-const LEAST: Duration = Duration::from_millis(6000 * 78 / 100);
 /// What takes longer does not come.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -40,14 +38,27 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// How often each tag was checked since then.
-fn checks_since(registry: &Misbehaving, since: Instant) -> BTreeMap<String, u128> {
-    let mut checks = BTreeMap::new();
+/// How often the registry was asked for each tag since then.
+fn questions(registry: &Misbehaving, since: Instant) -> BTreeMap<String, usize> {
+    let mut questions = BTreeMap::new();
     for (_, path) in registry.heads.lock().expect("the log").iter().filter(|(at, _)| *at > since) {
         let tag = path.rsplit('/').next().expect("a tag").to_owned();
-        *checks.entry(tag).or_default() += 1;
+        *questions.entry(tag).or_default() += 1;
     }
-    checks
+    questions
+}
+
+/// From now on the database keeps when each check ended, and since when it was due.
+async fn keep_checks(pool: &AnyPool) {
+    for statement in [
+        "create table checks (tag text not null, due_at bigint, ended_at bigint not null)",
+        "create function keep_check() returns trigger language plpgsql as $$ begin \
+         insert into checks values (new.upstream_tag, old.next_at, new.last_try_at); return new; end $$",
+        "create trigger keep_check after update on tag_imports for each row \
+         when (new.last_try_at is distinct from old.last_try_at) execute function keep_check()",
+    ] {
+        sqlx::query(statement).execute(pool).await.expect("kept");
+    }
 }
 
 /// A project with tags that follow the registry's.
@@ -78,6 +89,7 @@ async fn two_servers_share_the_work_and_one_of_them_killed_loses_nothing() {
     let store = Store::open(&url, &key, Wake::default()).await.expect("the database");
     let registry = Misbehaving::start(&TestImage::new("shared")).await;
     follow(&store, &registry).await;
+    let pool = AnyPool::connect(&url).await.expect("the database");
     // Answers take their time, so that some are under way whenever somebody looks.
     registry.delay.store(300, Ordering::Relaxed);
     // A bucket would be the usual place; both may write to the same directory.
@@ -88,7 +100,6 @@ async fn two_servers_share_the_work_and_one_of_them_killed_loses_nothing() {
             ["--database-url", &url, "--key-file", &key, "--blob-store", &blobs, "--admin-password", "correct horse"];
         RunningWeir::start(&directory.path().join(name), &more)
     };
-    let pool = AnyPool::connect(&url).await.expect("the database");
     let one = start("one");
     let mut first = String::new();
     until("the first server has something in hand", async || {
@@ -102,9 +113,8 @@ async fn two_servers_share_the_work_and_one_of_them_killed_loses_nothing() {
         !imports.iter().any(|due| due.import.outcome == "new")
     })
     .await;
-    // A server asks a registry that it knows nothing of a second time, to see what it counts: with its first imports.
-    let imported_at = Instant::now();
-    tokio::time::sleep(INTERVAL * 3).await;
+    keep_checks(&pool).await;
+    let began = Instant::now();
     let mut owners = BTreeSet::new();
     until("both have something in hand", async || {
         owners.extend(in_hand(&pool).await.into_iter().map(|(_, owner)| owner));
@@ -114,25 +124,30 @@ async fn two_servers_share_the_work_and_one_of_them_killed_loses_nothing() {
     until("the first one has", async || in_hand(&pool).await.iter().any(|(_, owner)| *owner == first)).await;
     let killed_at = Instant::now();
     one.kill();
-    let left: BTreeSet<String> =
-        in_hand(&pool).await.into_iter().filter(|(_, owner)| *owner == first).map(|(tag, _)| tag).collect();
+    let left_by_one: Vec<_> = in_hand(&pool).await.into_iter().filter(|(_, owner)| *owner == first).collect();
     // What it had in hand is taken up when its lease ends, all else when it is due.
-    until("the other one checks every tag, twice", async || {
-        let checks = checks_since(&registry, killed_at);
-        checks.len() == TAGS && checks.values().all(|&times| times >= 2)
+    until("the other one checks every tag, three times", async || {
+        let asked = questions(&registry, killed_at);
+        asked.len() == TAGS && asked.values().all(|&times| times >= 3)
     })
     .await;
-    let checks = checks_since(&registry, imported_at);
-    let spent = imported_at.elapsed();
-    drop(two);
+    two.kill();
+    let left: Vec<_> = left_by_one.into_iter().chain(in_hand(&pool).await).collect();
 
-    // Counted over many intervals, as a question may be held up on its way and the next one be on time. Servers that did not share the
-    // work would ask twice as often. What the killed one had in hand is asked once more: nobody can know how far it came.
-    let most = spent.as_millis() / LEAST.as_millis() + 2;
-    for (tag, &times) in &checks {
-        let most = most + u128::from(left.contains(tag));
-        assert!(times <= most, "{tag} was checked {times} times in {spent:?}, at most {most} are due; left: {left:?}");
+    let checks: Vec<(String, Option<i64>, i64)> =
+        sqlx::query_as("select tag, due_at, ended_at from checks").fetch_all(&pool).await.expect("the checks");
+    for (tag, due_at, ended_at) in &checks {
+        let was_due = due_at.is_some_and(|due_at| due_at <= *ended_at);
+        assert!(was_due, "{tag} was checked at {ended_at} and due at {due_at:?}");
     }
+    // Nobody knows how far a server came with what it had in hand when it was killed. All else was asked once each time it was due.
+    let mut again = Vec::new();
+    for (tag, times) in questions(&registry, began) {
+        let ended = checks.iter().filter(|(of, ..)| *of == tag).count();
+        let known = ended + left.iter().filter(|(of, _)| *of == tag).count();
+        again.extend(std::iter::repeat_n(tag, times.saturating_sub(known)));
+    }
+    assert!(again.is_empty(), "asked again with no need: {again:?}; left: {left:?}");
     let gets = registry.upstream.count(&Method::GET);
     assert!(gets <= TAGS * 3 + 10, "{gets} GETs for {TAGS} tags");
 }
