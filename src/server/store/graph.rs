@@ -1,13 +1,31 @@
 //! The graph of a project, and what an action on it would do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::configs::select_input;
-use super::{Result, Store};
+use super::memory::{Commits, Memory};
+use super::{Backend, Ground, Result, Store};
 use crate::model::{Action, ConfigInput, Graph, GraphApp, GraphConfig, GraphInput, GraphTag, Plan, plan};
 
 /// Tags of a project whose graph shows all of them, tied to something or not.
 pub const FEW_TAGS: i64 = 200;
+
+/// Tags that are remembered, of all projects: a few hundred bytes each.
+const REMEMBERED: usize = 40_000;
+
+/// What is drawn of tags, by project. Many look at a large graph, and reading it costs far more than looking.
+pub(super) type Remembered = Memory<String, Arc<Shown>>;
+
+/// The tags that a graph shows.
+pub(super) struct Shown {
+    tags: Vec<GraphTag>,
+    only_tied: bool,
+}
+
+pub(super) fn remembered(commits: &Arc<Commits>, backend: Backend) -> Remembered {
+    Memory::beside(commits, backend, Ground::Content, REMEMBERED)
+}
 
 #[derive(sqlx::FromRow)]
 struct TagRow {
@@ -60,16 +78,28 @@ const TIED: &str = "select c.output_tag_id as id from build_configs c join proje
     union select t.id from tags f join tags t on t.id = f.follows_tag_id join streams s on s.id = t.stream_id \
       join projects p on p.id = s.project_id where f.follows_tag_id > '' and f.deleted_at is null and ($1 = '' or p.name = $1)";
 
+/// Ids of all tags of the project `$1`.
+const ALL: &str = "select t.id from projects p join streams s on s.project_id = p.id join tags t on t.stream_id = s.id \
+    where p.name = $1 and t.deleted_at is null";
+
+/// The tag with the id `$1`.
+const ONE: &str = "select t.id from tags t where t.id = $1";
+
 impl Store {
     /// The graph of a project: build configs, apps and tags, in a fixed order. Of a project with more than [`FEW_TAGS`] tags only those
     /// that are tied to something, and the tag with the id `also`: a catalog's size is not the graph's.
     pub async fn graph(&self, project: &str, also: Option<&str>) -> Result<Graph> {
-        let only_tied = self.has_many_tags(project).await?;
+        let shown = self.shown_tags(project).await?;
+        let mut tags = shown.tags.clone();
+        if let Some(also) = also.filter(|id| !tags.iter().any(|tag| tag.id == *id)) {
+            tags.extend(self.graph_tags(ONE, also).await?);
+            tags.sort_by(|a, b| (&a.project, &a.stream, &a.tag).cmp(&(&b.project, &b.stream, &b.tag)));
+        }
         Ok(Graph {
-            tags: self.graph_tags(project, !only_tied, also.unwrap_or_default()).await?,
+            tags,
             configs: self.graph_configs(project).await?,
             apps: self.graph_apps(project).await?,
-            only_tied,
+            only_tied: shown.only_tied,
             frozen: self.frozen_projects().await?,
         })
     }
@@ -78,7 +108,7 @@ impl Store {
     pub async fn plan(&self, action: &Action<'_>) -> Result<Plan> {
         let everywhere = "";
         let graph = Graph {
-            tags: self.graph_tags(everywhere, false, "").await?,
+            tags: self.shown_tags(everywhere).await?.tags.clone(),
             configs: self.graph_configs(everywhere).await?,
             apps: self.graph_apps(everywhere).await?,
             only_tied: true,
@@ -99,22 +129,30 @@ impl Store {
         Ok(counted > FEW_TAGS)
     }
 
-    async fn graph_tags(&self, project: &str, untied_too: bool, also: &str) -> Result<Vec<GraphTag>> {
+    /// The tags of a project's graph, or of all projects together where it is empty.
+    async fn shown_tags(&self, project: &str) -> Result<Arc<Shown>> {
+        let (key, moment) = (project.to_owned(), self.graphs.moment());
+        if let Some(shown) = self.graphs.recall(&key) {
+            return Ok(shown);
+        }
+        let only_tied = project.is_empty() || self.has_many_tags(project).await?;
+        let ids = if only_tied { TIED.to_owned() } else { format!("{TIED} union {ALL}") };
+        let tags = self.graph_tags(&ids, project).await?;
+        let (weight, shown) = (tags.len() + 1, Arc::new(Shown { tags, only_tied }));
+        self.graphs.keep(key, Arc::clone(&shown), weight, moment);
+        Ok(shown)
+    }
+
+    /// The tags whose ids a query tells, which asks with `$1`, in a fixed order.
+    async fn graph_tags(&self, ids: &str, of: &str) -> Result<Vec<GraphTag>> {
         let text = format!(
-            "with shown as ({TIED} union select t.id from tags t where t.id = $2 \
-               union select t.id from projects p join streams s on s.project_id = p.id join tags t on t.stream_id = s.id \
-                 where $3 = 1 and p.name = $1 and t.deleted_at is null) \
+            "with shown as ({ids}) \
              select t.id, p.name as project, s.name as stream, t.name as tag, t.digest, h.id as held, t.follows_tag_id, t.source_kind, \
              t.source, i.outcome from shown join tags t on t.id = shown.id join streams s on s.id = t.stream_id \
              join projects p on p.id = s.project_id left join holds h on h.tag_id = t.id and h.ended_at is null \
              left join tag_imports i on i.tag_id = t.id where t.deleted_at is null order by p.name, s.name, t.name"
         );
-        let rows: Vec<TagRow> = sqlx::query_as(sqlx::AssertSqlSafe(text))
-            .bind(project)
-            .bind(also)
-            .bind(i64::from(untied_too))
-            .fetch_all(self.pool())
-            .await?;
+        let rows: Vec<TagRow> = sqlx::query_as(sqlx::AssertSqlSafe(text)).bind(of).fetch_all(self.pool()).await?;
         let tag = |row: TagRow| GraphTag {
             id: row.id,
             project: row.project,

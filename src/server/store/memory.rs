@@ -114,10 +114,15 @@ struct Entry<V> {
 impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     /// An empty memory of what is read from this store. What an entry weighs is for those to say who keep it.
     pub fn new(store: &Store, ground: Ground, budget: usize) -> Self {
-        let is_shared = store.backend() == Backend::Postgres;
+        Self::beside(&store.commits, store.backend(), ground, budget)
+    }
+
+    /// The same for a store that is being made.
+    pub(super) fn beside(commits: &Arc<Commits>, backend: Backend, ground: Ground, budget: usize) -> Self {
+        let is_shared = backend == Backend::Postgres;
         let budget = if is_shared && ground == Ground::Content { 0 } else { budget };
         let kept = Mutex::new(Kept { weight: 0, entries: HashMap::new() });
-        Self { commits: Arc::clone(&store.commits), ground, budget, kept }
+        Self { commits: Arc::clone(commits), ground, budget, kept }
     }
 
     /// Now: to be taken before what is to be kept is read.

@@ -207,6 +207,7 @@ pub struct Store {
     durable: Arc<Durable>,
     allowed: Arc<AllowedRegistries>,
     depth: RollbackDepth,
+    graphs: Arc<graph::Remembered>,
     /// Whether tags are checked by schedule.
     schedules: bool,
 }

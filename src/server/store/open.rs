@@ -94,7 +94,9 @@ impl Store {
         let (writer, commits, allowed) = (Arc::new(Mutex::new(None)), Arc::default(), Arc::default());
         let depth = RollbackDepth::default();
         let (owner, schedules) = (new_id().into(), true);
-        let store = Self { pool, wake, backend, writer, key, owner, commits, durable, allowed, depth, schedules };
+        let graphs = Arc::new(super::graph::remembered(&commits, backend));
+        let store =
+            Self { pool, wake, backend, writer, key, owner, commits, durable, allowed, depth, graphs, schedules };
         if backend == Backend::Postgres {
             store.compare_by_bytes().await.map_err(refused)?;
         }

@@ -58,8 +58,10 @@ pub async fn page(cx: Cx) -> PageResult {
     if let Some(plan) = &plan {
         mark_waves(&mut whole, &graph, plan);
     }
-    let members: Vec<Node> =
-        whole.members(asked.group).into_iter().filter(|_| !asked.group.is_empty()).cloned().collect();
+    let members: Vec<Node> = match asked.group {
+        "" => Vec::new(),
+        group => whole.members(group).into_iter().cloned().collect(),
+    };
     let chosen = whole.find(&asked.node).map(|index| whole.nodes[index].clone());
     let shown = match asked.focus {
         Some(direction) => whole.clone().focused(&asked.node, direction),
@@ -72,10 +74,11 @@ pub async fn page(cx: Cx) -> PageResult {
         (None, None) if !text.is_empty() => Some(listed(&cx, "Found", &found)),
         (None, None) => None,
     };
-    let drawing = draw(&cx, &project, shown.clone(), &asked);
+    let (table, toolbar) = (table(&cx, &project, &shown), toolbar(&cx, &asked, shown.nodes.len()));
+    let drawing = draw(&cx, &project, shown, &asked);
     let layout = if beside.is_some() { "split" } else { "stack" };
     let body = view! {
-        {toolbar(&cx, &asked, shown.nodes.len())}
+        {toolbar}
         {graph.only_tied.then(|| left_out(&project))}
         <div class=layout>
             <div class="stack gap-2">
@@ -86,7 +89,7 @@ pub async fn page(cx: Cx) -> PageResult {
             </div>
             {beside.map(|beside| view! { <aside class="card stack">{beside}</aside> })}
         </div>
-        {table(&cx, &project, &shown)}
+        {table}
     };
     Ok(Page::new("Graph", body).within(&project, Section::Graph))
 }

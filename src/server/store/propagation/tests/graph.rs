@@ -27,11 +27,31 @@ async fn of_many_tags_the_graph_shows_those_that_something_hangs_on() {
         )
         .await;
         run(&world.0, "update tags set follows_tag_id = 'many-1' where id = 'many-2'").await;
+        // What is drawn is remembered until something is committed, and none of these statements was one that the store knows of.
+        world.push("many", "2").await;
         let tied = ["base:latest", "built:latest", "many:v1", "many:v2"];
         assert_eq!(tags(&world, None).await, (tied.map(str::to_owned).into(), true));
         let (with_one, _) = tags(&world, Some("many-7")).await;
         assert_eq!(with_one, ["base:latest", "built:latest", "many:v1", "many:v2", "many:v7"]);
         assert_eq!(tags(&world, Some("none such")).await.0, tied, "an id that nothing has adds nothing");
+    }
+}
+
+#[tokio::test]
+async fn the_graph_shows_what_was_committed_a_moment_ago() {
+    for world in World::each().await {
+        world.push("base", "1").await;
+        let base = async || world.0.graph("demo", None).await.unwrap().tags.remove(0);
+        let first = base().await;
+        assert!(first.digest.is_some() && !first.held);
+        world.push("base", "2").await;
+        assert_ne!(base().await.digest, first.digest);
+        world.0.hold_tag("demo", "base", "latest", None, &anna()).await.unwrap();
+        assert!(base().await.held);
+        world.0.resume_tag("demo", "base", "latest", &anna()).await.unwrap();
+        assert!(!base().await.held);
+        world.push("app", "1").await;
+        assert_eq!(base().await.stream, "app", "in the order of their names");
     }
 }
 
