@@ -30,6 +30,8 @@ pub const LISTS: &[List] = &[
     ("stream, deleted tags", "/p/{project}/streams/many/deleted-tags", |size| size.tags),
     ("image", "/p/{project}/streams/many/images/{image}", |size| size.tags),
     ("image, packages", "/p/{project}/streams/many/images/{image}/packages", |size| size.tags),
+    ("image of many moves", "/p/{project}/streams/moved/images/{image}", |size| size.moves),
+    ("image of many moves as of now", "/p/{project}/streams/moved/images/{image}?as_of={now}", |size| size.moves),
     ("imports", "/p/{project}/imports", |size| size.streams),
     ("builds", "/p/{project}/builds", |size| size.streams),
     ("apps", "/p/{project}/apps", |size| size.streams),

@@ -189,6 +189,13 @@ impl DigestPrefix {
         self.algorithm.covers(digest.algorithm()) && digest.hex().starts_with(&self.hex)
     }
 
+    /// The digest, when nothing of it is left out.
+    pub fn whole(&self) -> Option<String> {
+        let Algorithm::Is(algorithm) = &self.algorithm else { return None };
+        let bits: usize = algorithm.strip_prefix("sha")?.parse().ok()?;
+        (self.hex.len() == bits / 4).then(|| self.to_string())
+    }
+
     /// Where digests that begin so lie in their order, one range for each algorithm: from the first text to before the second. Where not
     /// all algorithms are meant, those that are stand there more than once.
     pub fn ranges(&self) -> [(String, String); 3] {

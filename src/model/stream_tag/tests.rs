@@ -117,6 +117,7 @@ fn section_1_3_a_digest_may_be_abbreviated_with_or_without_its_algorithm() {
         ("sha256:3c87", true, false, false),
         ("sha512:3c87c57", false, true, true),
         (digest.as_str(), true, false, true),
+        (longer.as_str(), false, true, true),
         ("4", false, false, false),
         ("87c5728", false, false, true),
     ] {
@@ -125,6 +126,8 @@ fn section_1_3_a_digest_may_be_abbreviated_with_or_without_its_algorithm() {
         assert_eq!(prefix.matches(&digest), matches, "{text}");
         assert_eq!(prefix.matches(&longer), matches_longer, "{text}");
         assert_eq!(prefix.is_distinct(), distinct, "{text}");
+        let whole = [&digest, &longer].into_iter().find(|digest| digest.as_str() == text).map(ToString::to_string);
+        assert_eq!(prefix.whole(), whole, "{text}");
         let within = |digest: &Digest| {
             prefix
                 .ranges()

@@ -47,8 +47,18 @@ async fn newest_reference(connection: &mut AnyConnection, stream_id: &str, diges
     Ok(reference.and_then(|(reference,)| reference))
 }
 
-/// Ranges rather than patterns: both databases take an index for them.
+/// Whether the stream $1 has the image $2.
+const HAS: &str = "select 1 from repository_images r where r.stream_id = $1 and r.digest = $2 \
+    union all select 1 from tag_events e join tags t on t.id = e.tag_id \
+      where e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' limit 1";
+
+/// Ranges rather than patterns: both databases take an index for them. They take in all that the stream has had, so that what is known whole
+/// is looked for by itself.
 async fn find(connection: &mut AnyConnection, stream_id: &str, id: &DigestPrefix) -> Result<Option<String>> {
+    if let Some(digest) = id.whole() {
+        let has = sqlx::query(HAS).bind(stream_id).bind(&digest).fetch_optional(connection).await?;
+        return Ok(has.map(|_| digest));
+    }
     let [(first, first_end), (second, second_end), (third, third_end)] = id.ranges();
     let digests: Vec<(String,)> = sqlx::query_as(
         "select d.digest from (select r.digest from repository_images r where r.stream_id = $1 \
@@ -86,8 +96,8 @@ pub(super) fn the_one(digests: Vec<(String,)>, id: &DigestPrefix) -> Result<Opti
 #[cfg(test)]
 mod tests {
     use crate::model::{Actor, EventKind, NewImage};
-    use crate::server::store::TagMove;
-    use crate::server::store::testing::{each_store, project};
+    use crate::server::store::testing::{each_store, plan, project};
+    use crate::server::store::{Backend, TagMove};
 
     #[tokio::test]
     async fn section_1_3_a_prefix_names_the_one_image_of_the_stream_that_begins_so() {
@@ -113,11 +123,22 @@ mod tests {
                 assert_eq!(found, Some(digest("3c87c57")), "the same image many times is one match");
             }
             assert_eq!(find("3d").await.unwrap(), None);
+            assert_eq!(find(&digest("3d")).await.unwrap(), None);
+            assert_eq!(find(&digest("4d")).await.unwrap(), None);
             assert_eq!(find("4d").await.unwrap(), None, "that it is stored for another stream is not enough");
             assert_eq!(find("sha512:3c").await.unwrap(), None);
             let refused = find("3c").await.unwrap_err().to_string();
             let expected = format!("multiple images match the prefix \"3c\": {}, {}", digest("3c87c57"), digest("3c9"));
             assert_eq!(refused, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_whole_digest_is_found_by_itself_however_much_the_stream_has_had() {
+        for store in each_store().await.into_iter().filter(|store| store.backend() == Backend::Sqlite) {
+            let plan = plan(&store, super::HAS, &["'x'", "'sha256:x'"]).await.join("\n");
+            assert!(plan.contains("(stream_id=? AND digest=?)"), "{plan}");
+            assert!(plan.contains("INDEX tag_events_digest (digest=?)"), "{plan}");
         }
     }
 }

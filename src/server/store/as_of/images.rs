@@ -18,6 +18,28 @@ macro_rules! named_then {
     };
 }
 
+/// Whether a tag of stream $1 had moved to image $2 before moment $3.
+macro_rules! had_moved {
+    ($tags:literal, $events:literal) => {
+        concat!(
+            "select 1 from ",
+            $events,
+            " e join ",
+            $tags,
+            " t on t.id = e.tag_id where e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' and e.sorted_at < $3 limit 1"
+        )
+    };
+}
+
+/// Whether stream $1 had the image $2 before moment $3.
+pub(super) const HAD: &str = concat!(
+    "select 1 from repository_images r where r.stream_id = $1 and r.digest = $2 and r.at < $3 union all ",
+    had_moved!("tags", "tag_events")
+);
+
+/// The same for a stream that is not there any more.
+pub(super) const ENDED_HAD: &str = had_moved!("ended_tags", "ended_tag_events");
+
 /// Tags of stream $1 that had pointed to image $2 by moment $3, those that did then first.
 macro_rules! image_tags_then {
     ($tags:literal, $events:literal) => {
@@ -45,6 +67,12 @@ impl Store {
         id: &DigestPrefix,
         moment: &Moment,
     ) -> Result<Option<String>> {
+        if let Some(digest) = id.whole() {
+            let text = if stream.is_there() { HAD } else { ENDED_HAD };
+            let had = sqlx::query(text).bind(&stream.id).bind(&digest).bind(moment.end);
+            let had = had.fetch_optional(self.pool()).await?;
+            return Ok(had.map(|_| digest));
+        }
         let [(first, first_end), (second, second_end), (third, third_end)] = id.ranges();
         let text = match stream.is_there() {
             true => concat!(

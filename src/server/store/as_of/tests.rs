@@ -1,8 +1,9 @@
+use super::images::{ENDED_HAD, HAD};
 use super::*;
 use crate::model::time::testing::TIME;
 use crate::model::{Actor, Stream, Tag};
 use crate::server::store::moves::Move;
-use crate::server::store::testing::{TestStore, each_store, project};
+use crate::server::store::testing::{TestStore, each_store, plan as plan_of, project};
 use crate::server::store::{Backend, StreamFields};
 
 /// A minute of which everything here is a part: 2020-01-01T00:00Z.
@@ -224,6 +225,10 @@ async fn the_past_is_read_by_indexes() {
         let plan = explain(streams_then!("> $3 order by s.name limit $4")).await;
         assert!(plan.contains("streams_project_name_key") || plan.contains("sqlite_autoindex_streams"), "{plan}");
         assert!(plan.contains("ended_streams_name"), "{plan}");
+        for (text, index) in [(HAD, "tag_events_digest"), (ENDED_HAD, "ended_tag_events_digest")] {
+            let plan = plan_of(&store, text, &["'x'", "'sha256:x'", "9"]).await.join("\n");
+            assert!(plan.contains(&format!("INDEX {index} (digest=?)")), "{plan}");
+        }
     }
 }
 
