@@ -113,7 +113,8 @@ impl Simple {
         let of_tag = |tag: &Tag| {
             let moved = |row: &&Row| row.outcome == Outcome::Moved;
             let row = *tag.rows.iter().filter(moved).rfind(|row| row.image == Some(image))?;
-            let is_there = !tag.deleted && tag.rows.iter().rfind(moved).is_some_and(|last| last.at == row.at);
+            // Not one that was deleted meanwhile, and made anew without an image.
+            let is_there = tag.image.is_some() && tag.rows.iter().rfind(moved).is_some_and(|last| last.at == row.at);
             Some((row.at, if is_there { tag.place } else { row.place }))
         };
         let neighbours = (0..self.tags.len()).filter(|other| stream_of(*other) == stream);
