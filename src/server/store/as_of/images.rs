@@ -24,9 +24,9 @@ macro_rules! had_moved {
         concat!(
             "select 1 from ",
             $events,
-            " e join ",
+            " e cross join ",
             $tags,
-            " t on t.id = e.tag_id where e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' and e.sorted_at < $3 limit 1"
+            " t where t.id = e.tag_id and e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' and e.sorted_at < $3 limit 1"
         )
     };
 }
@@ -40,7 +40,8 @@ pub(super) const HAD: &str = concat!(
 /// The same for a stream that is not there any more.
 pub(super) const ENDED_HAD: &str = had_moved!("ended_tags", "ended_tag_events");
 
-/// Tags of stream $1 that had pointed to image $2 by moment $3, those that did then first.
+/// Tags of stream $1 that had pointed to image $2 by moment $3, those that did then first. SQLite keeps to the order of a cross join: rows
+/// of the image are few, those of a stream may be very many.
 macro_rules! image_tags_then {
     ($tags:literal, $events:literal) => {
         concat!(
@@ -50,13 +51,33 @@ macro_rules! image_tags_then {
                order by m.sorted_at desc, m.number desc limit 1) then 1 else 0 end as current \
              from (select t.id as tag_id, t.name as tag, max(e.number) as number, max(e.at) as at from ",
             $events,
-            " e join ",
+            " e cross join ",
             $tags,
-            " t on t.id = e.tag_id where e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' and e.sorted_at < $3 \
+            " t where t.id = e.tag_id and e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' and e.sorted_at < $3 \
                group by t.id, t.name order by 4 desc limit 100) x order by 4 desc, 3 desc"
         )
     };
 }
+
+pub(super) const IMAGE_TAGS: &str = image_tags_then!("tags", "tag_events");
+pub(super) const ENDED_IMAGE_TAGS: &str = image_tags_then!("ended_tags", "ended_tag_events");
+
+/// Where the newest move of a tag of stream $1 to image $2 before moment $3 found it.
+macro_rules! reference_then {
+    ($tags:literal, $events:literal) => {
+        concat!(
+            "select e.reference from ",
+            $events,
+            " e cross join ",
+            $tags,
+            " t where t.id = e.tag_id and e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' and e.sorted_at < $3 \
+             order by e.sequence desc limit 1"
+        )
+    };
+}
+
+pub(super) const REFERENCE: &str = reference_then!("tags", "tag_events");
+pub(super) const ENDED_REFERENCE: &str = reference_then!("ended_tags", "ended_tag_events");
 
 impl Store {
     /// The one image of the stream at a moment whose digest begins so: its tags had pointed to it by then, or its repository served it and
@@ -109,10 +130,7 @@ impl Store {
         digest: &str,
         moment: &Moment,
     ) -> Result<Vec<ImageTag>> {
-        let text = match stream.is_there() {
-            true => image_tags_then!("tags", "tag_events"),
-            false => image_tags_then!("ended_tags", "ended_tag_events"),
-        };
+        let text = if stream.is_there() { IMAGE_TAGS } else { ENDED_IMAGE_TAGS };
         let tags = sqlx::query_as(text).bind(&stream.id).bind(digest).bind(moment.end).fetch_all(self.pool()).await?;
         Ok(tags)
     }
@@ -124,14 +142,7 @@ impl Store {
         digest: &str,
         moment: &Moment,
     ) -> Result<Option<String>> {
-        let text = match stream.is_there() {
-            true => {
-                "select reference from tag_events where stream_id = $1 and digest = $2 and sorted_at < $3 and outcome = 'moved' order by sequence desc limit 1"
-            }
-            false => {
-                "select reference from ended_tag_events where stream_id = $1 and digest = $2 and sorted_at < $3 and outcome = 'moved' order by sequence desc limit 1"
-            }
-        };
+        let text = if stream.is_there() { REFERENCE } else { ENDED_REFERENCE };
         let reference: Option<(Option<String>,)> =
             sqlx::query_as(text).bind(&stream.id).bind(digest).bind(moment.end).fetch_optional(self.pool()).await?;
         Ok(reference.and_then(|(reference,)| reference))

@@ -1,4 +1,4 @@
-use super::images::{ENDED_HAD, HAD};
+use super::images::{ENDED_HAD, ENDED_IMAGE_TAGS, ENDED_REFERENCE, HAD, IMAGE_TAGS, REFERENCE};
 use super::*;
 use crate::model::time::testing::TIME;
 use crate::model::{Actor, Stream, Tag};
@@ -225,9 +225,14 @@ async fn the_past_is_read_by_indexes() {
         let plan = explain(streams_then!("> $3 order by s.name limit $4")).await;
         assert!(plan.contains("streams_project_name_key") || plan.contains("sqlite_autoindex_streams"), "{plan}");
         assert!(plan.contains("ended_streams_name"), "{plan}");
-        for (text, index) in [(HAD, "tag_events_digest"), (ENDED_HAD, "ended_tag_events_digest")] {
-            let plan = plan_of(&store, text, &["'x'", "'sha256:x'", "9"]).await.join("\n");
-            assert!(plan.contains(&format!("INDEX {index} (digest=?)")), "{plan}");
+        for (texts, index) in [
+            ([HAD, IMAGE_TAGS, REFERENCE], "tag_events_digest"),
+            ([ENDED_HAD, ENDED_IMAGE_TAGS, ENDED_REFERENCE], "ended_tag_events_digest"),
+        ] {
+            for text in texts {
+                let plan = plan_of(&store, text, &["'x'", "'sha256:x'", "9"]).await.join("\n");
+                assert!(plan.contains(&format!("SEARCH e USING INDEX {index} (digest=?)")), "{plan}");
+            }
         }
     }
 }
