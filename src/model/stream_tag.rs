@@ -190,10 +190,8 @@ impl DigestPrefix {
     }
 
     /// The digest, when nothing of it is left out.
-    pub fn whole(&self) -> Option<String> {
-        let Algorithm::Is(algorithm) = &self.algorithm else { return None };
-        let bits: usize = algorithm.strip_prefix("sha")?.parse().ok()?;
-        (self.hex.len() == bits / 4).then(|| self.to_string())
+    pub fn whole(&self) -> Option<Digest> {
+        self.to_string().parse().ok()
     }
 
     /// Where digests that begin so lie in their order, one range for each algorithm: from the first text to before the second. Where not

@@ -126,7 +126,7 @@ fn section_1_3_a_digest_may_be_abbreviated_with_or_without_its_algorithm() {
         assert_eq!(prefix.matches(&digest), matches, "{text}");
         assert_eq!(prefix.matches(&longer), matches_longer, "{text}");
         assert_eq!(prefix.is_distinct(), distinct, "{text}");
-        let whole = [&digest, &longer].into_iter().find(|digest| digest.as_str() == text).map(ToString::to_string);
+        let whole = [&digest, &longer].into_iter().find(|digest| digest.as_str() == text).cloned();
         assert_eq!(prefix.whole(), whole, "{text}");
         let within = |digest: &Digest| {
             prefix

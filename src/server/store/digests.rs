@@ -56,8 +56,8 @@ const HAS: &str = "select 1 from repository_images r where r.stream_id = $1 and 
 /// is looked for by itself.
 async fn find(connection: &mut AnyConnection, stream_id: &str, id: &DigestPrefix) -> Result<Option<String>> {
     if let Some(digest) = id.whole() {
-        let has = sqlx::query(HAS).bind(stream_id).bind(&digest).fetch_optional(connection).await?;
-        return Ok(has.map(|_| digest));
+        let has = sqlx::query(HAS).bind(stream_id).bind(digest.as_str()).fetch_optional(connection).await?;
+        return Ok(has.map(|_| digest.to_string()));
     }
     let [(first, first_end), (second, second_end), (third, third_end)] = id.ranges();
     let digests: Vec<(String,)> = sqlx::query_as(

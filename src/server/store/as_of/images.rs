@@ -18,30 +18,31 @@ macro_rules! named_then {
     };
 }
 
-/// Whether a tag of stream $1 had moved to image $2 before moment $3.
-macro_rules! had_moved {
+/// Moves of tags of stream $1 to image $2 before moment $3. SQLite keeps to the order of a cross join: rows of an image are few, those of a
+/// stream may be very many.
+macro_rules! moves_then {
     ($tags:literal, $events:literal) => {
         concat!(
-            "select 1 from ",
+            " from ",
             $events,
             " e cross join ",
             $tags,
-            " t where t.id = e.tag_id and e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' and e.sorted_at < $3 limit 1"
+            " t where t.id = e.tag_id and e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' and e.sorted_at < $3 "
         )
     };
 }
 
 /// Whether stream $1 had the image $2 before moment $3.
 pub(super) const HAD: &str = concat!(
-    "select 1 from repository_images r where r.stream_id = $1 and r.digest = $2 and r.at < $3 union all ",
-    had_moved!("tags", "tag_events")
+    "select 1 from repository_images r where r.stream_id = $1 and r.digest = $2 and r.at < $3 union all select 1",
+    moves_then!("tags", "tag_events"),
+    "limit 1"
 );
 
 /// The same for a stream that is not there any more.
-pub(super) const ENDED_HAD: &str = had_moved!("ended_tags", "ended_tag_events");
+pub(super) const ENDED_HAD: &str = concat!("select 1", moves_then!("ended_tags", "ended_tag_events"), "limit 1");
 
-/// Tags of stream $1 that had pointed to image $2 by moment $3, those that did then first. SQLite keeps to the order of a cross join: rows
-/// of the image are few, those of a stream may be very many.
+/// Tags of stream $1 that had pointed to image $2 by moment $3, those that did then first.
 macro_rules! image_tags_then {
     ($tags:literal, $events:literal) => {
         concat!(
@@ -49,12 +50,9 @@ macro_rules! image_tags_then {
             $events,
             " m where m.tag_id = x.tag_id and m.sorted_at < $3 and m.outcome in ('moved', 'deleted') \
                order by m.sorted_at desc, m.number desc limit 1) then 1 else 0 end as current \
-             from (select t.id as tag_id, t.name as tag, max(e.number) as number, max(e.at) as at from ",
-            $events,
-            " e cross join ",
-            $tags,
-            " t where t.id = e.tag_id and e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' and e.sorted_at < $3 \
-               group by t.id, t.name order by 4 desc limit 100) x order by 4 desc, 3 desc"
+             from (select t.id as tag_id, t.name as tag, max(e.number) as number, max(e.at) as at",
+            moves_then!($tags, $events),
+            "group by t.id, t.name order by 4 desc limit 100) x order by 4 desc, 3 desc"
         )
     };
 }
@@ -63,21 +61,10 @@ pub(super) const IMAGE_TAGS: &str = image_tags_then!("tags", "tag_events");
 pub(super) const ENDED_IMAGE_TAGS: &str = image_tags_then!("ended_tags", "ended_tag_events");
 
 /// Where the newest move of a tag of stream $1 to image $2 before moment $3 found it.
-macro_rules! reference_then {
-    ($tags:literal, $events:literal) => {
-        concat!(
-            "select e.reference from ",
-            $events,
-            " e cross join ",
-            $tags,
-            " t where t.id = e.tag_id and e.digest = $2 and t.stream_id = $1 and e.outcome = 'moved' and e.sorted_at < $3 \
-             order by e.sequence desc limit 1"
-        )
-    };
-}
-
-pub(super) const REFERENCE: &str = reference_then!("tags", "tag_events");
-pub(super) const ENDED_REFERENCE: &str = reference_then!("ended_tags", "ended_tag_events");
+pub(super) const REFERENCE: &str =
+    concat!("select e.reference", moves_then!("tags", "tag_events"), "order by e.sequence desc limit 1");
+pub(super) const ENDED_REFERENCE: &str =
+    concat!("select e.reference", moves_then!("ended_tags", "ended_tag_events"), "order by e.sequence desc limit 1");
 
 impl Store {
     /// The one image of the stream at a moment whose digest begins so: its tags had pointed to it by then, or its repository served it and
@@ -90,9 +77,9 @@ impl Store {
     ) -> Result<Option<String>> {
         if let Some(digest) = id.whole() {
             let text = if stream.is_there() { HAD } else { ENDED_HAD };
-            let had = sqlx::query(text).bind(&stream.id).bind(&digest).bind(moment.end);
+            let had = sqlx::query(text).bind(&stream.id).bind(digest.as_str()).bind(moment.end);
             let had = had.fetch_optional(self.pool()).await?;
-            return Ok(had.map(|_| digest));
+            return Ok(had.map(|_| digest.to_string()));
         }
         let [(first, first_end), (second, second_end), (third, third_end)] = id.ranges();
         let text = match stream.is_there() {
