@@ -40,16 +40,16 @@ fn base(from: &Side, to: &Side, compared: &Compared) -> String {
     let digests = |side: &Side| side.layers.iter().map(|layer| layer.layer_digest.clone()).collect::<Vec<_>>();
     let (a, b) = (digests(from), digests(to));
     let common = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
-    let words = if a == b {
-        "Same layers"
-    } else if common > 0 {
-        "Same base"
-    } else {
-        match (base_digest(from), base_digest(to)) {
-            (Some(a), Some(b)) if a == b => "Same base, packed anew",
-            _ if compared.shared_layers() > 0 => "Other base, some layers shared",
-            _ => "No layer in common",
-        }
+    if a == b {
+        return "Same layers".to_owned();
+    }
+    // What the images say goes before their first layers: those stay the same where the base of a base does.
+    let words = match (base_digest(from), base_digest(to)) {
+        (Some(a), Some(b)) if a == b && common == 0 => "Same base, packed anew",
+        (Some(a), Some(b)) if a == b => "Same base",
+        (None, _) | (_, None) if common > 0 => "Same base",
+        _ if compared.shared_layers() > 0 => "Other base, some layers shared",
+        _ => "No layer in common",
     };
     words.to_owned()
 }
@@ -95,6 +95,7 @@ fn packages(from: &Side, to: &Side, compared: &Compared) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::BASE;
     use crate::model::{Evidence, Image, ImageConfig, ImageLayer, ImagePackage, ImagePackages, Package, PackageKind};
     use crate::server::packages::compare::{Side, compare};
 
@@ -165,5 +166,32 @@ mod tests {
             verdict(&old, &other),
             "No layer in common, packages only known in part, entrypoint and command unchanged."
         );
+    }
+
+    #[test]
+    fn the_base_is_what_the_images_say_it_is_and_else_their_first_layers() {
+        let built_on = |base: Option<&str>, digest: &str, layers: &[&str]| {
+            let mut side = side(digest, 1, layers, &[], "{}");
+            if let Some(base) = base {
+                side.image.annotations = serde_json::json!({ BASE: base }).to_string();
+            }
+            side
+        };
+        let words = |left: (Option<&str>, &[&str]), right: (Option<&str>, &[&str])| {
+            let verdict =
+                compare(&built_on(left.0, "sha256:a", left.1), &built_on(right.0, "sha256:b", right.1)).verdict;
+            verdict.split_once(", same packages").expect("no package differs").0.to_owned()
+        };
+        for (left, right, expected) in [
+            ((Some("x"), ["1", "2"]), (Some("x"), ["1", "3"]), "Same base"),
+            ((Some("x"), ["1", "2"]), (Some("x"), ["4", "5"]), "Same base, packed anew"),
+            ((Some("x"), ["1", "2"]), (Some("y"), ["1", "3"]), "Other base, some layers shared"),
+            ((Some("x"), ["1", "2"]), (Some("y"), ["4", "5"]), "No layer in common"),
+            ((Some("x"), ["1", "2"]), (Some("y"), ["1", "2"]), "Same layers"),
+            ((None, ["1", "2"]), (Some("y"), ["1", "3"]), "Same base"),
+            ((None, ["1", "2"]), (None, ["3", "2"]), "Other base, some layers shared"),
+        ] {
+            assert_eq!(words((left.0, &left.1), (right.0, &right.1)), expected, "{left:?} and {right:?}");
+        }
     }
 }

@@ -157,7 +157,7 @@ fn why(place: &RowPlace, event: &TagEvent) -> AnyView {
     let reason = event.reason.clone().map(|reason| view! { <span class="break">{reason}</span> });
     let cascade = event.cascade_number.map(|number| {
         let href = place.link(&format!("{}/cascades/{number}", place.project_path));
-        view! { <a class="cell-sub" href=href>{format!("cascade {number}")}</a> }
+        view! { <a class="cell-sub nowrap" href=href>{format!("cascade {number}")}</a> }
     });
     view! { {reason} {cascade} }.into_any()
 }

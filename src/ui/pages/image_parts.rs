@@ -82,7 +82,7 @@ pub fn history(config: &ImageConfig, layers: &[ImageLayer]) -> Option<AnyView> {
                         {comment.map(|comment| view! { <span class="cell-sub break">{comment}</span> })}
                     </td>
                     <td data-label="When, as it says">{step.created.clone().unwrap_or_default()}</td>
-                    <td data-label="Layer" class="num">
+                    <td data-label="Layer" class="num nowrap">
                         {size}
                     </td>
                 </tr>
