@@ -18,7 +18,7 @@ pub fn Who(kind: ActorKind, #[prop(into)] name: String) -> impl IntoView {
     };
     let word = (name != kind.as_str()).then(|| view! { <span class="muted small">{kind.as_str()}</span> });
     view! {
-        <span class="inline-flex items-center gap-1 whitespace-nowrap">
+        <span class="icon-text">
             <Icon name=icon />
             <span>{name}</span>
             " "

@@ -144,7 +144,7 @@ fn how(place: &RowPlace, event: &TagEvent) -> AnyView {
         Some(view! { " "<a href=href>{format!("{config} #{number}")}</a> })
     });
     view! {
-        <span class="inline-flex items-center gap-1">
+        <span class="icon-text">
             <Icon name=icon />
             <span>{words} {build}</span>
         </span>

@@ -5,6 +5,9 @@ use leptos::prelude::*;
 use crate::model::{Base, ImageConfig, ImageLayer};
 use crate::ui::components::{AsOf, Badge, Col, DataTable, DigestText, Tone, size_words};
 
+/// A longer text is no time (RFC 3339, to the nanosecond and with an offset), whatever the image says, and may be broken.
+const LONGEST_TIME: usize = 35;
+
 /// What the image is built on, how that is known, and how far behind it is. Links keep the moment that is looked back at.
 pub fn base_card(base: Option<Base>, as_of: Option<&AsOf>) -> AnyView {
     let facts = match base {
@@ -72,6 +75,8 @@ pub fn history(config: &ImageConfig, layers: &[ImageLayer]) -> Option<AnyView> {
                 None => "unknown".to_owned(),
             };
             let comment = Some(step.comment.clone()).filter(|comment| !comment.is_empty());
+            let when = step.created.clone().unwrap_or_default();
+            let is_time = when.len() <= LONGEST_TIME;
             view! {
                 <tr>
                     <th scope="row" class="num" data-label="#">
@@ -81,7 +86,9 @@ pub fn history(config: &ImageConfig, layers: &[ImageLayer]) -> Option<AnyView> {
                         <code class="break">{instruction(&step.created_by)}</code>
                         {comment.map(|comment| view! { <span class="cell-sub break">{comment}</span> })}
                     </td>
-                    <td data-label="When, as it says">{step.created.clone().unwrap_or_default()}</td>
+                    <td data-label="When, as it says" class:nowrap=is_time>
+                        {when}
+                    </td>
                     <td data-label="Layer" class="num nowrap">
                         {size}
                     </td>
