@@ -74,7 +74,8 @@ pub use registry_pattern::{Fit, InsecureRegistries, InsecureRegistriesError, reg
 pub use resolution::{Lookup, Named, Reason, Resolved, TagFacts, Unresolved, pulled_from, resolve, served_at};
 pub use role::Role;
 pub use search::{
-    BASE_DIGEST, BASE_NAME, SHORT_DIGEST, SearchField, SearchQuery, SearchTerms, beginning_with, title_term,
+    BASE_DIGEST, BASE_NAME, SEARCHED_WORDS, SHORT_DIGEST, SearchField, SearchQuery, SearchTerms, beginning_with,
+    title_term,
 };
 pub use size::{ByteSize, SizeError, counted, size_words};
 pub use sort_key::{LAST_KEY, natural_key, version_key};

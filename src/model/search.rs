@@ -169,6 +169,8 @@ pub struct SearchQuery {
     pub digest: Option<DigestPrefix>,
     /// It says that it is a digest, and has too few digits to mean one.
     pub is_short_digest: bool,
+    /// It has more words than are looked for.
+    pub is_cut: bool,
 }
 
 /// What is said of a digest with too few digits.
@@ -188,7 +190,9 @@ impl SearchQuery {
         let kind = text.split_once(':').filter(|_| field.is_none());
         let kind = kind.and_then(|(word, rest)| Some((KINDS.into_iter().find(|kind| *kind == word)?, rest)));
         let (kind, rest) = kind.map_or((None, rest), |(kind, rest)| (Some(kind), rest));
-        let words: Vec<String> = rest.split_whitespace().take(SEARCHED_WORDS).map(str::to_owned).collect();
+        let mut words = words_of(rest, field);
+        let is_cut = words.len() > SEARCHED_WORDS;
+        words.truncate(SEARCHED_WORDS);
         if text.is_empty() || words.is_empty() && field.is_none() && kind.is_none() {
             return None;
         }
@@ -201,8 +205,21 @@ impl SearchQuery {
             digits.len() < DigestPrefix::DISTINCT && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
         });
         let is_short_digest = is_short_digest && field.is_none();
-        Some(Self { words, field, kind, title, digest, is_short_digest })
+        Some(Self { words, field, kind, title, digest, is_short_digest, is_cut })
     }
+}
+
+/// The words of what was typed. A label's value may be several: `team=red & blue` is one term, as it is stored.
+fn words_of(text: &str, field: Option<SearchField>) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let of_value = field == Some(SearchField::Label) && !word.contains('=');
+        match words.last_mut().filter(|last| of_value && last.contains('=')) {
+            Some(last) => *last = format!("{last} {word}"),
+            None => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
 /// From where to where the terms lie that begin so, in the order of their bytes: the second is behind them all.
@@ -266,7 +283,12 @@ mod tests {
         let read = |text: &str| SearchQuery::parse(text).unwrap();
         assert_eq!(SearchQuery::parse("  \n"), None);
         assert_eq!(read(" HTTPD "), SearchQuery { words: vec!["httpd".into()], ..SearchQuery::default() });
-        assert_eq!(read("web 8080 a b").words, ["web", "8080", "a"]);
+        let cut = read("web 8080 a b");
+        assert_eq!((cut.words, cut.is_cut), (vec!["web".into(), "8080".into(), "a".into()], true));
+        assert!(!read("web 8080 a").is_cut);
+        assert_eq!(read("label:team=Red & Blue app=x").words, ["team=red & blue", "app=x"]);
+        assert_eq!(read("label:red blue").words, ["red", "blue"]);
+        assert_eq!(read("team=red blue").words, ["team=red", "blue"]);
         let title = read("web:la");
         assert_eq!((title.title.as_deref(), title.field, title.kind), (Some("web:la"), None, None));
         let app = read("app:web");

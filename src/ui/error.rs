@@ -102,10 +102,16 @@ pub fn ask(owners: &[String]) -> String {
     }
 }
 
-/// Starts with a capital and ends with a stop.
+/// Starts with a capital, unless that is a name that has none, and ends with a stop.
 fn sentence(text: &str) -> String {
+    let first = text.split(char::is_whitespace).next().unwrap_or_default().trim_end_matches([',', ':', ';', '.']);
+    let is_word = first.chars().all(char::is_alphabetic);
     let mut letters = text.chars();
-    let mut sentence: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let begins = letters.next().filter(|_| is_word);
+    let mut sentence: String = match begins {
+        Some(letter) => letter.to_uppercase().chain(letters).collect(),
+        None => text.to_owned(),
+    };
     if !sentence.ends_with(['.', '!', '?']) {
         sentence.push('.');
     }
@@ -183,6 +189,14 @@ mod tests {
             UiError::from(store::Error::not_found("imagestreams", "x")).message(""),
             "Stream x does not exist here."
         );
+        for (text, expected) in [
+            ("shop:1.0 points to it", "shop:1.0 points to it."),
+            ("httpd-base is deleted", "httpd-base is deleted."),
+            ("limit: too much!", "Limit: too much!"),
+            ("", "."),
+        ] {
+            assert_eq!(sentence(text), expected);
+        }
         assert!(!UiError::Internal("secret".to_owned()).message("7").contains("secret"));
         assert_eq!(sign_in_path("/p/demo?q=a"), "/login?next=%2Fp%2Fdemo%3Fq%3Da");
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::limit_in_range;
-use crate::model::{SHORT_DIGEST, SearchQuery};
+use crate::model::{SEARCHED_WORDS, SHORT_DIGEST, SearchQuery};
 use crate::server::openshift::Door;
 use crate::server::openshift::caller::Caller;
 use crate::server::openshift::kind::IMAGE_STREAMS;
@@ -52,8 +52,12 @@ async fn answer(door: &Door, scope: Scope<'_>, question: &Question) -> Result<Js
     let limit = limit_in_range(question.limit)?;
     let query = SearchQuery::parse(&question.q)
         .ok_or_else(|| Status::invalid(vec![Cause::required("q", "write what to search for")]))?;
+    let refused = |why: &str| Status::invalid(vec![Cause::invalid_value("q", &question.q, why)]);
     if query.is_short_digest {
-        return Err(Status::invalid(vec![Cause::invalid_value("q", &question.q, SHORT_DIGEST)]));
+        return Err(refused(SHORT_DIGEST));
+    }
+    if query.is_cut {
+        return Err(refused(&format!("at most {SEARCHED_WORDS} words are looked for at once")));
     }
     let after = match &question.after {
         None => None,

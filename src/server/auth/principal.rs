@@ -64,12 +64,26 @@ impl ProjectAccess {
 pub enum Denied {
     #[error("projects \"{0}\" not found")]
     NotFound(String),
-    #[error("{who} may not {} in project {project}: ask one of its admins for the role {}", .right.verb(), .right.least_role())]
-    Forbidden { who: String, project: String, right: Right },
+    #[error("{who} may not {} in project {project}: {}", .right.verb(), remedy(*.right, *.token))]
+    Forbidden {
+        who: String,
+        project: String,
+        right: Right,
+        /// The role that the token is for, where its user may do more.
+        token: Option<Role>,
+    },
     #[error("only a site admin may do this")]
     NotSiteAdmin,
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+fn remedy(right: Right, token: Option<Role>) -> String {
+    let needed = right.least_role();
+    match token {
+        Some(role) => format!("the token is for the role {role}, use one for the role {needed}"),
+        None => format!("ask one of its admins for the role {needed}"),
+    }
 }
 
 impl Principal {
@@ -277,18 +291,19 @@ impl Principal {
                 self.project_limit.as_ref().and(self.role_limit)
             }
         };
-        let role = own.ok_or_else(not_found)?;
-        let role = self.role_limit.map_or(role, |limit| role.min(limit));
+        let own = own.ok_or_else(not_found)?;
+        let role = self.role_limit.map_or(own, |limit| own.min(limit));
         // Builds and engines are here for images alone.
         let about_images = matches!(right, Right::View | Right::Pull | Right::Push);
         if !role.may(right) || (self.user.is_none() && !about_images) {
-            return Err(self.forbidden(project, right));
+            let token = self.role_limit.filter(|limit| own.may(right) && !limit.may(right));
+            return Err(Denied::Forbidden { who: self.name.clone(), project: project.to_owned(), right, token });
         }
         Ok(ProjectAccess { project_id: membership.project_id, project: membership.project, role })
     }
 
     fn forbidden(&self, project: &str, right: Right) -> Denied {
-        Denied::Forbidden { who: self.name.clone(), project: project.to_owned(), right }
+        Denied::Forbidden { who: self.name.clone(), project: project.to_owned(), right, token: None }
     }
 
     /// The id of the user or token, for logs.
@@ -357,6 +372,18 @@ mod tests {
             let mut more = NewToken::user("t", &ada.id);
             more.role = Some(Role::Admin);
             assert_eq!(rights(&principal(more).await.unwrap(), &store, "demo").await, "vlse", "a token adds nothing");
+
+            let mut less = NewToken::user("t", &ada.id);
+            less.role = Some(Role::Viewer);
+            let less = principal(less).await.unwrap();
+            for (who, right, remedy) in [
+                (&less, Right::Push, "the token is for the role viewer, use one for the role editor"),
+                (&less, Right::Admin, "ask one of its admins for the role admin"),
+                (&Principal::session(ada.clone()), Right::Admin, "ask one of its admins for the role admin"),
+            ] {
+                let refused = who.require(&store, "demo", right).await.unwrap_err().to_string();
+                assert_eq!(refused, format!("ada may not {} in project demo: {remedy}", right.verb()));
+            }
 
             let pull = principal(NewToken::pull("demo", &demo)).await.unwrap();
             assert_eq!(rights(&pull, &store, "demo").await, "vl");

@@ -90,9 +90,11 @@ impl Importer {
             Some(Err(cause)) => return Err(ImportError::Shared(Arc::clone(cause))),
             None => return Err(ImportError::Late),
         };
+        // The first import of what somebody said the tag should be is theirs, those after it are the schedule's.
+        let is_asked_for = one.import.requested_at.is_some() || one.import.generation < tag.generation;
         let actor = match (by, &one.import.requested_by) {
             (Some(person), _) => Actor::person(person),
-            (None, Some(person)) if one.import.requested_at.is_some() => Actor::person(person.clone()),
+            (None, Some(person)) if is_asked_for => Actor::person(person.clone()),
             _ => Actor::schedule(),
         };
         self.store_fetched(&found.source, &stream, tag, fetched, &actor).boxed().await?;

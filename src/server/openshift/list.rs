@@ -206,27 +206,36 @@ fn split_terms(text: &str) -> Vec<&str> {
 }
 
 fn parse_term(term: &str) -> Result<Requirement, Status> {
-    let set = |rest: &str| -> Vec<String> {
-        rest.trim().trim_start_matches('(').trim_end_matches(')').split(',').map(|v| v.trim().to_owned()).collect()
+    let refused = || Status::bad_request(format!("unable to parse requirement: {term:?} is no label selector"));
+    let set = |rest: &str| -> Result<Vec<String>, Status> {
+        let values = rest.trim().strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or_else(refused)?;
+        Ok(values.split(',').map(|value| value.trim().to_owned()).collect())
     };
     let requirement = if let Some((key, rest)) = term.split_once(" notin ") {
-        Requirement::NoneOf(key.trim().to_owned(), set(rest))
+        Requirement::NoneOf(key.trim().to_owned(), set(rest)?)
     } else if let Some((key, rest)) = term.split_once(" in ") {
-        Requirement::OneOf(key.trim().to_owned(), set(rest))
+        Requirement::OneOf(key.trim().to_owned(), set(rest)?)
     } else if let Some((key, value)) = term.split_once("!=") {
         Requirement::Differs(key.trim().to_owned(), value.trim().to_owned())
     } else if let Some((key, value)) = term.split_once('=') {
-        Requirement::Equals(key.trim().to_owned(), value.trim_start_matches('=').trim().to_owned())
+        Requirement::Equals(key.trim().to_owned(), value.strip_prefix('=').unwrap_or(value).trim().to_owned())
     } else if let Some(key) = term.strip_prefix('!') {
         Requirement::Absent(key.trim().to_owned())
     } else {
         Requirement::Exists(term.to_owned())
     };
-    let key = requirement.key();
-    if key.is_empty() || key.contains(|c: char| c.is_whitespace() || "()".contains(c)) {
-        return Err(Status::bad_request(format!("unable to parse requirement: {term:?} is no label selector")));
-    }
-    Ok(requirement)
+    let (prefix, name) = requirement.key().split_once('/').unwrap_or(("x", requirement.key()));
+    let is_good = is_label_word(prefix)
+        && is_label_word(name)
+        && requirement.values().iter().all(|value| value.is_empty() || is_label_word(value));
+    if is_good { Ok(requirement) } else { Err(refused()) }
+}
+
+/// A name or a value of a label, as Kubernetes has them ("Labels and Selectors", "Syntax and character set"), but of any length.
+fn is_label_word(text: &str) -> bool {
+    let ends =
+        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.ends_with(|c: char| c.is_ascii_alphanumeric());
+    ends && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 impl Requirement {
@@ -238,6 +247,14 @@ impl Requirement {
             | Self::Absent(key)
             | Self::OneOf(key, _)
             | Self::NoneOf(key, _) => key,
+        }
+    }
+
+    fn values(&self) -> &[String] {
+        match self {
+            Self::Equals(_, value) | Self::Differs(_, value) => std::slice::from_ref(value),
+            Self::Exists(_) | Self::Absent(_) => &[],
+            Self::OneOf(_, values) | Self::NoneOf(_, values) => values,
         }
     }
 
@@ -273,8 +290,12 @@ mod tests {
         for no in ["app=b", "gone", "!app", "tier in (db)", "app notin (a)", "app=a,tier=db"] {
             assert!(!selects(no, &labels), "{no}");
         }
-        assert!(parse_labels("a b").is_err());
-        assert!(parse_labels("=x").is_err());
+        assert!(selects("example.com/tier=", &[("example.com/tier", "")]));
+        for bad in
+            ["a b", "=x", "!!", "a=b=c", "a===b", "x in (", "a in b", "-bad-=1", "a/b/c", "a=b c", "a > 1", "/a", "a=-"]
+        {
+            assert!(parse_labels(bad).is_err(), "{bad}");
+        }
     }
 
     #[tokio::test]

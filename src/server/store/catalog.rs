@@ -59,6 +59,8 @@ pub struct CatalogTag {
     pub moved_at: Option<i64>,
     pub source_kind: Option<String>,
     pub source: Option<String>,
+    /// The image elsewhere that it only names.
+    pub refers_to: Option<String>,
     pub scheduled: i64,
     /// As lists are sorted by it: -1 for none.
     pub image_size: i64,
@@ -190,7 +192,7 @@ macro_rules! catalog_page {
 macro_rules! select_catalog_tag {
     ($($rest:literal),+ $(,)?) => {
         concat!(
-            "select t.id, t.name, t.digest, t.event_sequence, t.moved_at, t.source_kind, t.source, t.scheduled, t.image_size, i.size, i.os, i.architecture, \
+            "select t.id, t.name, t.digest, t.event_sequence, t.moved_at, t.source_kind, t.source, t.refers_to, t.scheduled, t.image_size, i.size, i.os, i.architecture, \
              (select count(*) from image_children k where k.digest = t.digest and k.architecture <> 'unknown') as platforms, \
              e.kind, e.actor_kind, e.actor, case when b.id is null then null else c.name || '-' || cast(b.number as text) end as build, \
              m.next_at, m.last_ok_at, m.overdue_at, m.failing_since, m.reason, h.actor as held_by, h.since as held_since, \

@@ -2,7 +2,7 @@
 
 use super::{Entry, Error, Result, Store, WriteTx, check_version};
 use crate::model::{
-    Actor, DigestPrefix, EventKind, Outcome, SourceKind, SourceName, Stream, StreamName, Tag, TagName, now,
+    Actor, ActorKind, DigestPrefix, EventKind, Outcome, SourceKind, SourceName, Stream, StreamName, Tag, TagName, now,
 };
 use crate::server::store::WantedTag;
 use crate::server::store::moves::Move;
@@ -182,6 +182,14 @@ impl WriteTx {
             self.end_import(&before, actor).await?;
         }
         self.write_spec(stream, &before, spec, &source, renews, sequence).await?;
+        if renews && spec.imports() {
+            // Whose the first import is.
+            sqlx::query("update tag_imports set requested_by = $2 where tag_id = $1")
+                .bind(&before.id)
+                .bind(Some(&actor.name).filter(|_| actor.kind == ActorKind::Person))
+                .execute(&mut **self)
+                .await?;
+        }
         if source.refers_to.is_some() {
             let tag = self.tag_by_id(&before.id).await?;
             self.pass_name_on(&tag, sequence).await?;

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::model::{SHORT_DIGEST, SearchQuery};
+use crate::model::{SEARCHED_WORDS, SHORT_DIGEST, SearchQuery};
 use crate::server::store::{Found, SEARCH_FILLING, Scope, SearchCursor};
 use crate::ui::app::{PageResult, redirect};
 use crate::ui::components::{AsOf, DigestText, Empty, PageSize, Pager};
@@ -27,12 +27,15 @@ pub async fn page(cx: Cx) -> PageResult {
     if query.is_short_digest {
         return Ok(nothing(format!("To find “{text}”, {SHORT_DIGEST}"), None));
     }
-    let filling = cx.store().is_search_filling().await?.then(filling);
+    let filling = cx.store().is_search_filling().await?.then(|| SEARCH_FILLING.to_owned());
+    let cut = query.is_cut.then(|| format!("Only the first {SEARCHED_WORDS} words were looked for."));
+    let words: Vec<String> = filling.into_iter().chain(cut).collect();
+    let warning = (!words.is_empty()).then(|| warning(words.join(" ")));
     let scope = viewer.scope();
     let title = format!("Found for “{text}”");
     if let Some((kind, heading)) = GROUPS.into_iter().find(|(kind, _)| *kind == cx.query("kind")) {
         let body = one_kind(&cx, scope, &query, kind, heading).await?;
-        return Ok(Page::new(title, view! { {filling} {body} }).kind("search"));
+        return Ok(Page::new(title, view! { {warning} {body} }).kind("search"));
     }
     let mut groups = Vec::new();
     for (kind, heading) in GROUPS {
@@ -43,17 +46,17 @@ pub async fn page(cx: Cx) -> PageResult {
         groups.push((heading, found, more));
     }
     groups.retain(|(_, found, _)| !found.is_empty());
-    if filling.is_none()
+    if warning.is_none()
         && let [(_, found, _)] = groups.as_slice()
         && let [only] = found.as_slice()
     {
         redirect(&address_of(only));
     }
     if groups.is_empty() {
-        return Ok(nothing(format!("Nothing found for “{text}”"), filling));
+        return Ok(nothing(format!("Nothing found for “{text}”"), warning));
     }
     let groups: Vec<_> = groups.into_iter().map(|(heading, found, more)| group(heading, &found, more)).collect();
-    Ok(Page::new(title, view! { {filling} {groups} }).kind("search"))
+    Ok(Page::new(title, view! { {warning} {groups} }).kind("search"))
 }
 
 /// The index knows what is there now. The streams of a project can be searched as they were, and this is the way there.
@@ -116,18 +119,18 @@ async fn one_kind(
     Ok(body.into_any())
 }
 
-fn filling() -> AnyView {
+fn warning(words: String) -> AnyView {
     view! {
         <div class="banner banner-warn">
-            <p>{SEARCH_FILLING}</p>
+            <p>{words}</p>
         </div>
     }
     .into_any()
 }
 
-fn nothing(heading: String, filling: Option<AnyView>) -> Page {
+fn nothing(heading: String, warning: Option<AnyView>) -> Page {
     let body = view! {
-        {filling}
+        {warning}
         <Empty heading>
             <p>
                 "Found is what begins so: words of the names of streams, tags, builds and apps, of descriptions and of upstream references, “stream:tag”, digests from 7 digits on."
@@ -136,7 +139,7 @@ fn nothing(heading: String, filling: Option<AnyView>) -> Page {
                 "Images are found by their labels, the names of their variables, their ports and what they are built on; "
                 <code>"label:"</code>", "<code>"env:"</code>", "<code>"port:"</code>" and "<code>"base:"</code>
                 " look only there, "<code>"app:"</code>", "<code>"build:"</code>", "<code>"stream:"</code>" and "<code>"tag:"</code>
-                " only for those. Of several words, all must be found."
+                " only for those. Of several words, three at the most, all must be found."
             </p>
         </Empty>
     };

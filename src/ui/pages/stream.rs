@@ -249,9 +249,11 @@ fn tag_health(tag: &CatalogTag) -> AnyView {
             .into_any()
         }
         tag if tag.is_overdue(now()) => view! { <Badge tone=Tone::Warn text="Overdue" /> }.into_any(),
+        CatalogTag { refers_to: Some(_), .. } => view! { <Badge tone=Tone::Muted text="Only a name" /> }.into_any(),
         CatalogTag { digest: None, source_kind: Some(_), .. } => {
             view! { <Badge tone=Tone::Running text="Waiting for its image" /> }.into_any()
         }
+        CatalogTag { event_sequence: None, .. } => view! { <Badge tone=Tone::Muted text="No image yet" /> }.into_any(),
         _ if held.is_some() => ().into_any(),
         _ => view! { <Badge tone=Tone::Ok text="OK" /> }.into_any(),
     };
@@ -275,7 +277,8 @@ fn tag_actions(path: &str, tag: &CatalogTag, is_immutable: bool, may_move: bool)
         .back_to
         .filter(|_| may_move)
         .map(|to| view! { <a href=format!("{path}/rollback?to={to}")>"Roll back…"</a> });
-    let check = (tag.source_kind.as_deref() == Some("DockerImage")).then(|| form(format!("{path}/check"), "Check now"));
+    let is_import = tag.source_kind.as_deref() == Some("DockerImage") && tag.refers_to.is_none();
+    let check = is_import.then(|| form(format!("{path}/check"), "Check now"));
     let hold = match tag.held_by {
         Some(_) => form(format!("{path}/resume"), "Resume"),
         None => form(format!("{path}/hold"), "Hold"),

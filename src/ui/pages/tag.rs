@@ -335,10 +335,16 @@ pub async fn page(cx: Cx) -> PageResult {
 
 fn no_history(open: &Open) -> AnyView {
     let (heading, text) = match (&open.import, open.tag.source_kind.as_deref()) {
+        _ if open.tag.is_mere_reference() => {
+            ("Only a name", "Nothing is imported: what uses this tag is told the name it has.")
+        }
         (Some(import), _) if import.last_try_at.is_none() => {
             ("The first import is on its way", "Its image will stand here in a moment.")
         }
-        (Some(_), _) => ("Never imported", "The reason is above. The next check tries again; Check now does at once."),
+        (Some(_), _) if open.tag.scheduled == 1 => {
+            ("Never imported", "The reason is above. The next check tries again; Check now does at once.")
+        }
+        (Some(_), _) => ("Never imported", "The reason is above. Check now tries again."),
         (None, Some(_)) => ("What it follows has no image yet", "It gets its image when the tag it follows does."),
         (None, None) => ("No image yet", "It gets one when somebody pushes it."),
     };
@@ -369,6 +375,9 @@ fn modes(tag: &Tag) -> AnyView {
 fn about(cx: &Cx, open: &Open, traffic: Traffic) -> AnyView {
     let tag = &open.tag;
     let source = match (tag.source_kind.as_deref(), &tag.source) {
+        (Some("DockerImage"), Some(source)) if tag.reference_only == 1 => {
+            view! { "names "<code>{source.clone()}</code> }.into_any()
+        }
         (Some("DockerImage"), Some(source)) => view! { "imports "<code>{source.clone()}</code> }.into_any(),
         (Some("ImageStreamTag"), Some(source)) => view! { "follows "<code>{source.clone()}</code> }.into_any(),
         (Some(_), Some(source)) => view! { "pinned to "<code>{source.clone()}</code> }.into_any(),

@@ -8,9 +8,9 @@ use super::stream;
 use super::tag::path_of;
 use super::tag_forms::{MINUTE_MS, forms};
 use super::tag_trial;
-use crate::model::{ImageReference, SourceKind, SourceName, Tag, TagName};
+use crate::model::{ImageReference, SourceKind, SourceName, Stream, Tag, TagName};
 use crate::server::auth::Right;
-use crate::server::store::{TagSpec, WantedTag};
+use crate::server::store::{self, TagSpec, WantedTag};
 use crate::ui::app::PageResult;
 use crate::ui::components::CopyText;
 use crate::ui::context::Cx;
@@ -81,7 +81,10 @@ pub fn read(fields: &Fields, existing: Option<&Tag>) -> Result<(TagSpec, &'stati
     match fields.get("way") {
         "import" => {
             fields.parse::<ImageReference>("reference")?;
-            let minutes = |field: &str| fields.some(field).map(|_| fields.parse::<i64>(field)).transpose();
+            let whole = |field: &'static str, text: &str| {
+                text.parse::<i64>().map_err(|_| UiError::field(field, "Write a whole number of minutes"))
+            };
+            let minutes = |field| fields.some(field).map(|text| whole(field, text)).transpose();
             let (interval, cool_down) = (minutes("interval")?, minutes("cool_down")?);
             let spec = TagSpec {
                 source: Some((SourceKind::DockerImage, fields.get("reference").to_owned())),
@@ -139,6 +142,22 @@ fn at_form_field(error: UiError, way: &str) -> UiError {
     }
 }
 
+/// A slip in a name must not move a tag that is there, or end what it follows: those are changed on their own pages.
+async fn refuse_existing(cx: &Cx, stream: &Stream, name: &TagName, field: &str) -> Result<(), UiError> {
+    let tag = match cx.store().tag(&stream.project, &stream.name, name.as_str()).await {
+        Err(store::Error::NotFound { .. }) => return Ok(()),
+        found => found?,
+    };
+    if tag.has_spec == 0 && tag.digest.is_none() {
+        return Ok(());
+    }
+    let how = match field {
+        "point_tag" => "tick that it is to be moved",
+        _ => "Change source on its own page is for it",
+    };
+    Err(UiError::field(field, format!("{} is there already: choose another name, or {how}", tag.title())))
+}
+
 async fn post_add(cx: Cx, fields: Fields) -> Response {
     let page = format!("/p/{}/streams/{}/add-tag", cx.param("project"), cx.param("stream"));
     if fields.get("do") == "try" {
@@ -150,7 +169,14 @@ async fn post_add(cx: Cx, fields: Fields) -> Response {
         let name: TagName = fields.parse(field)?;
         check_source(&cx, &spec).await?;
         let stream_name = stream.name.parse().map_err(|error| UiError::field("name", format!("{error}")))?;
-        let set = cx.store().set_tag(&project.name, &stream_name, &name, &spec, None, &cx.actor()?).await;
+        let (store, actor) = (cx.store(), cx.actor()?);
+        let set = if field == "point_tag" && fields.ticked("replace") {
+            store.set_tag(&project.name, &stream_name, &name, &spec, None, &actor).await
+        } else {
+            refuse_existing(&cx, &stream, &name, field).await?;
+            let wanted = WantedTag { name: name.clone(), spec, again: true };
+            store.create_tag(&project.name, &stream_name, &wanted, None, &actor).await
+        };
         set.map_err(|error| at_form_field(error.into(), fields.get("way")))?;
         Ok(format!("/p/{}/streams/{}/tags/{name}", project.name, stream.name))
     })

@@ -174,10 +174,16 @@ fn point_form(action: &str, tag: Option<&Tag>, image: &str) -> AnyView {
                 value=source_project(tag, SourceKind::ImageStreamImage)
                 hint="Left empty: this project."
             />
+            {tag.is_none().then(replace_field)}
             {save(tag)}
         </form>
     }
     .into_any()
+}
+
+fn replace_field() -> AnyView {
+    let hint = "What it follows or imports ends, and what depends on it starts.";
+    view! { <CheckField name="replace" label="Move the tag if it is there already" checked=false hint /> }.into_any()
 }
 
 fn push_form(action: &str) -> AnyView {

@@ -113,6 +113,7 @@ pub async fn delete_page(cx: Cx) -> PageResult {
         Some(digest) => cx.store().find_image(digest).await?.map(|image| size_words(image.size)),
         None => None,
     };
+    let source = open.tag.source.clone();
     let body = view! {
         <form class="dialog" method="post">
             <p>{used}</p>
@@ -120,6 +121,7 @@ pub async fn delete_page(cx: Cx) -> PageResult {
                 "The image stays"{size.map(|size| format!(" ({size})"))}
                 ", and so does the tag's history: Restore on the tag's page, a push or an import brings the tag back. Pulls by this tag's name stop at once."
             </p>
+            {source.map(|source| view! { <p>"Its source, "<code>{source}</code>", ends for good: Restore brings back the image, not the source."</p> })}
             <div class="form-actions">
                 <a class="btn" href=open.path.clone()>
                     "Cancel"

@@ -41,6 +41,8 @@ async fn a_search_that_is_being_filled_says_so_while_doors_are_open() {
     assert!(!page.contains("being filled"), "{page}");
     let short = admin.get("/search?q=sha256:3c8").await.text().await.unwrap();
     assert!(short.contains("at least 7 digits"), "{short}");
+    let long = admin.get("/search?q=one+two+three+four").await.text().await.unwrap();
+    assert!(long.contains("Only the first 3 words were looked for"), "{long}");
     weir.stop().await;
 }
 

@@ -75,11 +75,49 @@ async fn modes_are_chosen_and_refused_at_their_fields() {
     assert_eq!((made.status(), location(&made)), (StatusCode::SEE_OTHER, "/p/demo/streams/base/tags/named"));
     let named = tag(&weir, "named").await;
     assert_eq!((named.reference_only, named.import_mode.as_str(), &named.digest), (1, "Legacy", &None));
+    let told = text(&html(ada.get(&format!("{STREAM}/tags/named")).await, StatusCode::OK).await);
+    assert!(told.contains("Only a name Nothing is imported") && told.contains(&format!("names {SOURCE}")), "{told}");
+    let page = html(ada.get(STREAM).await, StatusCode::OK).await;
+    assert!(text(&page).contains("Only a name") && !page.contains("tags/named/check"), "{}", text(&page));
     for (field, value) in [("import_mode", "Some"), ("reference_policy", "Everywhere")] {
         let fields = [("way", "import"), ("import_tag", "bad"), ("reference", SOURCE), (field, value)];
         let page = html(send(&ada, &add, &fields).await, StatusCode::UNPROCESSABLE_ENTITY).await;
         assert!(page.contains(&format!("{field}-error")), "{field}: {}", text(&page));
     }
+    weir.stop().await;
+}
+
+/// A slip in a name moves nothing and ends nothing: what is there is changed on its own page, or knowingly.
+#[tokio::test]
+async fn a_tag_that_is_there_is_not_added() {
+    let (weir, ada) = demo().await;
+    set(&weir, "one", &TagSpec::import(SOURCE)).await;
+    push(&weir, "base", "two", 2, &tester()).await;
+    let add = format!("{STREAM}/add-tag");
+    let (one, two) = (tag(&weir, "one").await, tag(&weir, "two").await);
+    let image = digest(1);
+    for (way, field, source) in [
+        ("import", "import_tag", ("reference", "127.0.0.1:9/org/other:1")),
+        ("follow", "follow_tag", ("follows", "latest")),
+        ("point", "point_tag", ("image", image.as_str())),
+    ] {
+        for name in ["one", "two"] {
+            let page =
+                html(send(&ada, &add, &[("way", way), (field, name), source]).await, StatusCode::UNPROCESSABLE_ENTITY)
+                    .await;
+            let told = text(&page);
+            assert!(page.contains(&format!("{field}-error")), "{told}");
+            assert!(told.contains(&format!("base:{name} is there already: choose another name, or")), "{told}");
+        }
+    }
+    assert_eq!((tag(&weir, "one").await, tag(&weir, "two").await), (one, two.clone()));
+    let fields = [("way", "point"), ("point_tag", "two"), ("image", image.as_str()), ("replace", "on")];
+    assert_eq!(send(&ada, &add, &fields).await.status(), StatusCode::SEE_OTHER);
+    let moved = tag(&weir, "two").await;
+    assert_eq!((moved.digest.as_deref(), moved.event_number), (Some(image.as_str()), two.event_number + 1));
+
+    let told = text(&html(ada.get(&format!("{STREAM}/tags/one/delete")).await, StatusCode::OK).await);
+    assert!(told.contains(&format!("Its source, {SOURCE} , ends for good")), "{told}");
     weir.stop().await;
 }
 

@@ -16,7 +16,7 @@ async fn follow(site: &Site, registry: &Registry) -> Tag {
     let reference = registry.reference("org/base:1");
     let spec = TagSpec { insecure: true, cool_down_ms: Some(HOUR), ..TagSpec::import(reference) };
     let names = ("base".parse().expect("a name"), "1".parse().expect("a name"));
-    site.store.set_tag("demo", &names.0, &names.1, &spec, None, &Actor::system("test")).await.expect("set");
+    site.store.set_tag("demo", &names.0, &names.1, &spec, None, &Actor::person("ada")).await.expect("set");
     site.settle().await;
     site.tag("demo", "base:1").await
 }
@@ -57,7 +57,8 @@ async fn c15_what_is_new_is_adopted_when_weir_has_known_it_for_the_cool_down() {
         let waited = tag.moved_at.unwrap() - since;
         assert!((HOUR..=HOUR + 15 * MINUTE).contains(&waited), "{waited} ms");
         let rows = history(&site).await;
-        assert_eq!((rows.len(), rows[0].actor.as_str()), (2, "schedule"));
+        let who: Vec<_> = rows.iter().map(|row| row.actor.as_str()).collect();
+        assert_eq!(who, ["schedule", "ada"], "the first import is hers who said what the tag should be");
         assert_eq!(cooling(&site).await, None);
         site.pass(2 * HOUR).await;
         assert_eq!((history(&site).await.len(), registry.refused()), (2, 0));
