@@ -75,8 +75,7 @@ pub fn history(config: &ImageConfig, layers: &[ImageLayer]) -> Option<AnyView> {
                 None => "unknown".to_owned(),
             };
             let comment = Some(step.comment.clone()).filter(|comment| !comment.is_empty());
-            let when = step.created.clone().unwrap_or_default();
-            let is_time = when.len() <= LONGEST_TIME;
+            let is_time = step.created.as_ref().is_some_and(|when| when.len() <= LONGEST_TIME);
             view! {
                 <tr>
                     <th scope="row" class="num" data-label="#">
@@ -86,8 +85,8 @@ pub fn history(config: &ImageConfig, layers: &[ImageLayer]) -> Option<AnyView> {
                         <code class="break">{instruction(&step.created_by)}</code>
                         {comment.map(|comment| view! { <span class="cell-sub break">{comment}</span> })}
                     </td>
-                    <td data-label="When, as it says" class:nowrap=is_time>
-                        {when}
+                    <td data-label="When" class:nowrap=is_time>
+                        {step.created.clone()}
                     </td>
                     <td data-label="Layer" class="num nowrap">
                         {size}
